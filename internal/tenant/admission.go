@@ -1,0 +1,71 @@
+package tenant
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Claim is what a verified access token allows.
+type Claim struct {
+	Tenant      ID
+	KeyID       string          // the signing key
+	Channel     string          // exact, or a prefix ending in "*"
+	Roles       []Role          // empty: any
+	ClientID    string          // "": the client may choose
+	JTI         string          // "": none
+	TokenHash   [32]byte        // SHA-256 of the token, what a token ban names
+	ExpiresAt   time.Time       // when the token ends; checked at connect only
+	MaxDuration time.Duration   // 0: none
+	Metadata    json.RawMessage // the token's metadata claim, handed to events and webhooks; nil: none
+}
+
+// Opening asks for a licence place for one connection.
+type Opening struct {
+	ConnectionID   string
+	Tenant         ID
+	Channel        string
+	Role           Role
+	ClientID       string
+	Protocol       string // sora, sora2015, whip, whep, ayame
+	KeyID          string
+	TokenHash      [32]byte
+	TokenExpiresAt time.Time
+	Metadata       json.RawMessage
+	RemoteAddress  string
+	UserAgent      string
+}
+
+// Opened is the answer to an Opening that found a place.
+type Opened struct {
+	SessionID string
+	Counts    Counts // of the channel, this connection included
+}
+
+// Counts says how many connections a channel has, in all and by role.
+type Counts struct {
+	Connections int `json:"channel_connections"`
+	SendRecv    int `json:"channel_sendrecv_connections"`
+	SendOnly    int `json:"channel_sendonly_connections"`
+	RecvOnly    int `json:"channel_recvonly_connections"`
+}
+
+// Ending is how a connection ended.
+type Ending struct {
+	Reason            string        // one of the End constants, or a client's own word
+	Duration          time.Duration // since its media connected, on the node's monotonic clock; 0 if it never did
+	BytesIn, BytesOut int64         // media bytes received from and sent to the client
+}
+
+// Why a connection ended, as events and the console name it.
+const (
+	EndClient       = "client"        // the client said goodbye or closed its socket
+	EndAPI          = "api"           // Action API or REST
+	EndConsole      = "console"       // a member clicked Disconnect
+	EndTimeout      = "timeout"       // the client's network went silent
+	EndSetupTimeout = "setup_timeout" // the client never finished ICE and DTLS
+	EndLifetime     = "lifetime"      // the token's max_duration passed
+	EndShutdown     = "shutdown"      // the node was stopped
+	EndNodeLost     = "node_lost"     // the node died; closed by lease
+	EndFailed       = "failed"        // something broke in the channel's worker
+	EndProtocol     = "protocol"      // the client broke the signalling protocol
+)
