@@ -1,0 +1,91 @@
+package sfu
+
+import (
+	"time"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// MediaWish is what a client asked for one kind of media.
+type MediaWish struct {
+	Enabled bool
+	Codec   string            // OPUS; VP8, VP9, AV1, H264; "": the dialect's default, or any when AnyCodec
+	BitRate int               // kbit/s; 0: the default
+	Params  map[string]string // further fmtp parameters of the upload section, such as usedtx=1
+}
+
+// JoinRequest describes one client that has been admitted to a channel.
+type JoinRequest struct {
+	Tenant       tenant.ID
+	Channel      string // without any @TENANT_ID suffix
+	SessionID    string
+	ConnectionID string
+	ClientID     string
+	BundleID     string // connections of one bundle do not receive each other; "" means ConnectionID
+	Role         tenant.Role
+	Audio, Video MediaWish
+	// AnyCodec offers every codec for upload, the client's answer chooses
+	// (the 2015 dialect, WHIP).
+	AnyCodec bool
+	// Slots gives a receiver one fixed audio and one fixed video section that
+	// show the channel's oldest publisher, so that the client never has to
+	// renegotiate (the 2015 dialect, WHEP).
+	Slots bool
+	// Metadata is re-published to the others in notifications.
+	Metadata any
+}
+
+// SignalKind says what a Signal is about.
+type SignalKind int
+
+// The kinds of Signal.
+const (
+	// SignalConnected: the connection's media transport is up (DTLS done).
+	SignalConnected SignalKind = iota + 1
+	// SignalReoffer: SDP is a new offer; the client's ReAnswer is awaited.
+	SignalReoffer
+	// SignalNotify: another (or this) connection came or went.
+	SignalNotify
+	// SignalPush: Data is to be pushed to the client as it is.
+	SignalPush
+	// SignalEnded: the last one; Reason says why.
+	SignalEnded
+)
+
+// Signal is what a connection's door must tell its client.
+type Signal struct {
+	Kind   SignalKind
+	SDP    string
+	Notify *Notify
+	Data   []byte
+	Reason string // a tenant.End constant
+}
+
+// Notify is a change of the channel's membership.
+type Notify struct {
+	EventType string // connection.created, connection.updated, connection.destroyed
+	Timestamp time.Time
+	Subject   ConnectionInfo
+	Counts    tenant.Counts    // after the change
+	Others    []ConnectionInfo // connection.created sent to the subject itself: who was there already
+}
+
+// ConnectionInfo is a copy of what is known about one connection.
+type ConnectionInfo struct {
+	Tenant       tenant.ID
+	Channel      string
+	SessionID    string
+	ConnectionID string
+	ClientID     string
+	BundleID     string
+	Role         tenant.Role
+	Audio, Video bool
+	VideoCodec   string // what it sends; "" when nothing yet
+	Metadata     any
+	JoinedAt     time.Time
+	// Connected is how long the media transport has been up, on the monotonic
+	// clock; 0 before that.
+	Connected             time.Duration
+	BytesIn, BytesOut     int64 // media bytes from and to the client
+	PacketsIn, PacketsOut int64
+}
