@@ -4,7 +4,6 @@ package zzdeps
 
 import (
 	_ "github.com/a-h/templ"
-	_ "github.com/a-h/templ/cmd/templ"
 	_ "github.com/chromedp/chromedp"
 	_ "github.com/coder/websocket"
 	_ "github.com/coder/websocket/wsjson"
