@@ -1,0 +1,19 @@
+// Package transport carries one client's media over one shared UDP port: it is
+// the ICE-lite, DTLS and SRTP half of a WebRTC connection and knows no channels,
+// codecs or SDP sections.
+//
+// An [Endpoint] is the port. Its reader goroutine takes batches of datagrams
+// from package wire and tells them apart by their first byte (RFC 7983):
+//
+//	STUN  → answered on the spot (RFC 8445 lite; username, MESSAGE-INTEGRITY)
+//	DTLS  → the peer's queue, read by its handshake
+//	SRTP  → Handler.Datagrams, one call per peer and batch
+//
+// A [Peer] is one client. Its owner learns through the [Handler] that the
+// handshake is over, and from then on calls Unprotect and SealRTP from the one
+// goroutine that owns the peer; these take no lock and, with AES-GCM, allocate
+// nothing.
+//
+// Goroutines: the reader and the sweeper, started by [Listen] and ended by
+// [Endpoint.Close]; and one per peer while its DTLS handshake lasts.
+package transport
