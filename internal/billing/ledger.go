@@ -1,0 +1,104 @@
+// Package billing knows what is live and what it costs: licence places, the
+// ledger of connections, the meter and the minutes.
+//
+// A connection's life in the ledger:
+//
+//	Open ──► Connected ──► Beat … Beat ──► Close
+//	  │                                      ▲
+//	  └── (media never came up) ─────────────┘   EndNode: the node died
+//
+// Every step is one transaction that changes the rows and writes the events
+// about it, so that what the tenant is told and what the tenant is billed
+// cannot differ. Locks are taken in one order: the tenant_live row, the
+// channel_live row, then connection rows by id. All steps that take or free a
+// place hold the tenant_live row, so a tenant's channel_live and
+// live_connection rows change one transaction at a time. Beat alone locks only
+// connection rows.
+//
+// Time is the database's clock; durations come from the node's monotonic
+// clock, so a step of a wall clock cannot change a bill.
+package billing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+var (
+	// ErrNotFound is returned for what does not exist or is another tenant's.
+	ErrNotFound = tenant.ErrNotFound
+	// ErrNodeEnded is returned by Open for a node that was stopped or whose
+	// lease ran out: its places have been freed, so it may take no more.
+	ErrNodeEnded = errors.New("the node's lease has ended")
+	// ErrConnectionUsed is returned by Open for a connection id that was
+	// opened before with another tenant or node, or that has ended.
+	ErrConnectionUsed = errors.New("the connection id was used before")
+)
+
+// Outbox writes events into tx: it gives each its ID and its tenant's next
+// Seq. The ledger calls it while tx holds the tenant's tenant_live row.
+type Outbox func(ctx context.Context, tx pgx.Tx, events ...tenant.Event) error
+
+// Ledger is the ledger of connections. Its methods may be called from any
+// goroutine.
+type Ledger struct {
+	// Static
+	pool   *pgxpool.Pool
+	outbox Outbox
+	log    *slog.Logger
+
+	rejects        rejectLimits // locks for itself
+	rejectsDropped atomic.Int64
+
+	mu sync.Mutex
+	// Guarded by mu
+	onChange []func(tenant.ID)
+}
+
+// NewLedger returns the ledger of the database behind pool.
+func NewLedger(pool *pgxpool.Pool, outbox Outbox, log *slog.Logger) *Ledger {
+	return &Ledger{pool: pool, outbox: outbox, log: log}
+}
+
+// OnChange has f called after each commit that changed a tenant's live rows,
+// licence or events. f is called without any lock held, on the goroutine of
+// the change, and must not block.
+func (l *Ledger) OnChange(f func(tenant.ID)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.onChange = append(l.onChange, f)
+}
+
+// changed tells the subscribers that id's rows have changed.
+func (l *Ledger) changed(id tenant.ID) {
+	l.mu.Lock()
+	subscribers := l.onChange[:len(l.onChange):len(l.onChange)]
+	l.mu.Unlock()
+	for _, f := range subscribers {
+		f(id)
+	}
+}
+
+// lockTenant takes the tenant_live row of id, the first lock of every
+// transaction that changes what is live, and returns the database's time.
+func lockTenant(ctx context.Context, tx pgx.Tx, id tenant.ID) (now time.Time, err error) {
+	err = tx.QueryRow(ctx, `
+		select clock_timestamp() from tenant_live where tenant_id = $1 for no key update`, id).Scan(&now)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return now, fmt.Errorf("tenant %s: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return now, fmt.Errorf("couldn't lock tenant %s: %w", id, err)
+	}
+	return now, nil
+}
