@@ -62,16 +62,18 @@ func (a account) own(path string) error {
 }
 
 // run makes cmd run as the account in a session of its own, so that neither
-// Ctrl-C nor a closed terminal reaches it, and able to get at dir.
-func (a account) run(cmd *exec.Cmd, dir string) error {
+// Ctrl-C nor a closed terminal reaches it, and able to get at the folders.
+func (a account) run(cmd *exec.Cmd, dirs ...string) error {
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if !a.drop {
 		return nil
 	}
 	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: a.uid, Gid: a.gid}
-	if a.barrier(dir) != "" && !passBarriers(cmd.SysProcAttr) {
-		return a.unreachable(dir)
+	for _, dir := range dirs {
+		if a.barrier(dir) != "" && !passBarriers(cmd.SysProcAttr) {
+			return a.unreachable(dir)
+		}
 	}
 	return nil
 }

@@ -58,6 +58,7 @@ type Cluster struct {
 	bin      string // folder of initdb and postgres
 	password string
 	server   postmaster
+	ended    <-chan struct{} // closed when the server we started has ended; nil if we adopted it
 
 	closed   sync.Once
 	closeErr error // Guarded by closed
@@ -198,6 +199,9 @@ func (c *Cluster) letGo() error {
 	}
 	if err := pm.stop(c.data); err != nil {
 		return fmt.Errorf("couldn't stop Postgres: %w", err)
+	}
+	if c.ended != nil && pm.pid == c.server.pid {
+		<-c.ended // our child: gone from the process table, too
 	}
 	c.log.Debug("stopped Postgres", "dir", c.dir)
 	return nil

@@ -142,7 +142,7 @@ func (c *Cluster) launch(ctx context.Context, sockets string) error {
 	cmd := exec.Command(filepath.Join(c.bin, "postgres"), c.arguments(sockets)...)
 	cmd.Env = environment()
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := c.account.run(cmd, c.dir); err != nil {
+	if err := c.account.run(cmd, c.dir, sockets); err != nil {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
@@ -163,7 +163,7 @@ func (c *Cluster) launch(ctx context.Context, sockets string) error {
 			return errors.Join(err, pm.stop(c.data))
 		}
 	}
-	c.server = pm
+	c.server, c.ended = pm, ended
 	return nil
 }
 
@@ -194,7 +194,7 @@ func (c *Cluster) arguments(sockets string) []string {
 		args = append(args, "-c", setting)
 	}
 	if c.options.volatile {
-		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
+		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off")
 	}
 	return args
 }
