@@ -1,0 +1,115 @@
+package signaling
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/hibari/hibari/internal/sfu"
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// call is one admitted connection between its door and the ledger.
+type call struct {
+	// Static.
+	door       *Door
+	claim      tenant.Claim
+	id         string
+	request    sfu.JoinRequest
+	connection *sfu.Connection // nil: a licence place that perhaps was taken, and no media
+	up         chan time.Time  // when media came up; buffered, written at most once
+}
+
+// mediaUp is told by whoever reads the connection's signals.
+func (c *call) mediaUp() {
+	select {
+	case c.up <- time.Now():
+	default: // told twice
+	}
+}
+
+// start hands the call to the goroutine that sees it through.
+func (c *call) start() {
+	c.door.count(0, 1)
+	go c.run()
+}
+
+// run tells the ledger when media came up and when the connection ended, and
+// ends it when its token's time is over. Times are kept on the monotonic
+// clock, so what the ledger takes late is still true.
+func (c *call) run() {
+	defer c.door.count(0, -1)
+	if c.connection == nil {
+		c.runAbandoned()
+		return
+	}
+	ended := c.connection.Done()
+	var up time.Time // zero: media never came up
+	told := false
+	select {
+	case up = <-c.up:
+		if c.claim.MaxDuration > 0 {
+			lifetime := time.AfterFunc(c.claim.MaxDuration, func() { c.connection.Disconnect(tenant.EndLifetime) })
+			defer lifetime.Stop()
+		}
+		told = c.retry(ended, func(ctx context.Context) error {
+			return c.door.ledger.Connected(ctx, c.id, time.Since(up))
+		})
+		<-ended
+	case <-ended:
+	}
+	ending := c.connection.Ending()
+	if up.IsZero() && ending.Duration > 0 {
+		up = time.Now().Add(-ending.Duration) // its socket was gone before it could say so
+	}
+	c.retry(nil, func(ctx context.Context) error {
+		if !up.IsZero() && !told {
+			if err := c.door.ledger.Connected(ctx, c.id, time.Since(up)); err != nil {
+				return err
+			}
+			told = true
+		}
+		return c.door.ledger.Close(ctx, c.id, ending)
+	})
+}
+
+// runAbandoned frees a licence place that perhaps was taken: twice, because
+// the database may still have been at work on the opening the first time.
+func (c *call) runAbandoned() {
+	closing := func(ctx context.Context) error {
+		return c.door.ledger.Close(ctx, c.id, tenant.Ending{Reason: tenant.EndFailed})
+	}
+	c.retry(nil, closing)
+	select {
+	case <-time.After(c.door.limits.Admit):
+		c.retry(nil, closing)
+	case <-c.door.ctx.Done():
+	}
+}
+
+// retry calls entry until it succeeds, and reports whether it did: not if stop
+// was closed or the door gave up first.
+func (c *call) retry(stop <-chan struct{}, entry func(context.Context) error) bool {
+	limits := c.door.limits
+	wait := limits.RetryFirst
+	for attempt := 1; ; attempt++ {
+		ctx, cancel := context.WithTimeout(c.door.ctx, limits.Admit)
+		err := entry(ctx)
+		cancel()
+		if err == nil {
+			return true
+		}
+		if attempt == 1 || attempt%30 == 0 {
+			c.door.log.Warn("the ledger didn't take an entry, trying again", "connection", c.id, "attempt", attempt, "error", err)
+		}
+		// Between half and all of it, so that many calls do not come at once.
+		select {
+		case <-time.After(wait/2 + rand.N(wait/2+1)):
+		case <-stop:
+			return false
+		case <-c.door.ctx.Done():
+			return false
+		}
+		wait = min(2*wait, limits.RetryMost)
+	}
+}

@@ -1,0 +1,99 @@
+package signaling
+
+import (
+	"errors"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// CodeRefused is the WebSocket close code of a client that was refused or
+// broke the protocol; the reason is "code: hint".
+const CodeRefused websocket.StatusCode = 4490
+
+// closeReasonBytes is the most a close frame has room for (RFC 6455 §5.5).
+const closeReasonBytes = 123
+
+// Close reasons of an orderly end, always with code 1000: Sora's words, which
+// client code compares, and one of our own.
+const (
+	ReasonTypeDisconnect  = "TYPE-DISCONNECT"  // the client said disconnect
+	ReasonDisconnectedAPI = "DISCONNECTED-API" // the tenant ended it, by API or in the console
+	ReasonLifetimeExpired = "LIFETIME-EXPIRED" // the token's max_duration passed
+	ReasonServerShutdown  = "SERVER-SHUTDOWN"  // the node stops; connect again
+)
+
+// farewell is how a session ends: the close frame for the client, and the
+// reason for everybody else.
+type farewell struct {
+	code   websocket.StatusCode // 0: the socket is gone already
+	reason string
+	end    string // a tenant.End constant or the client's own word
+}
+
+// refused is the farewell of a client that is not let in, or broke the
+// protocol afterwards.
+func refused(err error) farewell {
+	var refusal *tenant.Refusal
+	if !errors.As(err, &refusal) {
+		refusal = tenant.Refuse(tenant.Unavailable, "try again in a few seconds")
+	}
+	return farewell{CodeRefused, cutText(refusal.Error(), closeReasonBytes), tenant.EndProtocol}
+}
+
+// tooLate is the farewell of a client that did not do its part in time.
+func tooLate(end, hint string) farewell {
+	return farewell{CodeRefused, cutText(end+": "+hint, closeReasonBytes), end}
+}
+
+// ended is the farewell for a connection that ended by itself or on somebody
+// else's word.
+func ended(reason string) farewell {
+	orderly := func(word string) farewell { return farewell{websocket.StatusNormalClosure, word, reason} }
+	switch reason {
+	case tenant.EndClient:
+		return orderly(ReasonTypeDisconnect)
+	case tenant.EndAPI, tenant.EndConsole:
+		return orderly(ReasonDisconnectedAPI)
+	case tenant.EndLifetime:
+		return orderly(ReasonLifetimeExpired)
+	case tenant.EndShutdown:
+		return orderly(ReasonServerShutdown)
+	case tenant.EndTimeout:
+		return tooLate(reason, "no media or signalling came from the client any longer; check its network")
+	case tenant.EndSetupTimeout:
+		return tooLate(reason, "media did not connect; check that UDP to the platform's media port is open")
+	case tenant.EndProtocol:
+		return farewell{CodeRefused, "bad_message: the client broke the signalling protocol or did not read its messages", reason}
+	}
+	return farewell{websocket.StatusInternalError, "failed: the channel broke on our side; connect again", reason}
+}
+
+// clientEnd is the end reason for a client's disconnect message: its own word
+// if that looks like one of Sora's titles (CONNECTION-STATE-FAILED), so that
+// it can't be taken for one of ours.
+func clientEnd(word string) string {
+	if word == "" || word == "NO-ERROR" || len(word) > 64 {
+		return tenant.EndClient
+	}
+	for _, r := range word {
+		if (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' {
+			return tenant.EndClient
+		}
+	}
+	return word
+}
+
+// cutText returns the longest beginning of s that has at most limit bytes and
+// ends between two characters.
+func cutText(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit]
+}

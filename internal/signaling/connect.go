@@ -1,0 +1,197 @@
+package signaling
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/hibari/hibari/internal/sfu"
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// Connect is what a client asks for when it comes in, in either dialect.
+type Connect struct {
+	Dialect2015 bool
+	Role        tenant.Role
+	Channel     string // perhaps with an @TENANT_ID suffix
+	Token       any    // as received; nil: none
+	ClientID    string // "": none asked for
+	BundleID    string // likewise
+	Audio       sfu.MediaWish
+	Video       sfu.MediaWish
+	AnyCodec    bool // the client's answer chooses the upload's codec
+	Slots       bool // one fixed download section of each kind, no renegotiation
+	// NotifyMetadata is shown to the others in the channel; nil: none.
+	NotifyMetadata json.RawMessage
+}
+
+// parseConnect reads a connect message and tells the dialects apart: that of
+// 2015 writes names in camel case and speaks of streams, not of sending.
+func parseConnect(f fields, limits Limits) (*Connect, error) {
+	word := f.text("role")
+	if word == "" {
+		f.fail("role", "is missing: want sendonly, recvonly or sendrecv")
+		return nil, *f.err
+	}
+	role, err := tenant.ParseRole(word)
+	if err != nil {
+		return nil, bad("%s", err)
+	}
+	c := &Connect{
+		Dialect2015: f.has("channelId") || f.has("accessToken") || word == "upstream" || word == "downstream",
+		Role:        role,
+		Channel:     oneName(f, "channel_id", "channelId"),
+		Token:       findToken(f),
+	}
+	if c.Dialect2015 {
+		c.read2015(f)
+	} else {
+		c.readToday(f, limits)
+	}
+	if *f.err != nil {
+		return nil, *f.err
+	}
+	if !c.Audio.Enabled && !c.Video.Enabled {
+		return nil, bad("audio and video are both false: at least one is needed")
+	}
+	return c, nil
+}
+
+// oneName returns the name in whichever of two fields is there.
+func oneName(f fields, today, old string) string {
+	a, b := channelName(f, today), channelName(f, old)
+	switch {
+	case *f.err != nil:
+		return ""
+	case a == "" && b == "":
+		f.fail(today, "is missing")
+	case a != "" && b != "" && a != b:
+		f.fail(today, "and "+old+" differ")
+	}
+	return firstOf(a, b)
+}
+
+// channelName returns a channel's name, which may be longer than others by the
+// suffix that says whose it is; the door checks it again without.
+func channelName(f fields, name string) string {
+	if f.raw(name) == nil {
+		return ""
+	}
+	s := f.text(name)
+	base := s
+	if i := strings.LastIndex(s, "@ten_"); i > 0 {
+		base = s[:i]
+	}
+	if *f.err == nil {
+		if err := checkName(name, base); err != nil {
+			*f.err = err
+		} else if err := checkName(name, s[len(base):]+"."); err != nil {
+			*f.err = err
+		}
+	}
+	return s
+}
+
+// findToken returns the access token from the places where clients put it:
+// Sora's SDKs in metadata, the 2015 dialect beside the channel.
+func findToken(f fields) any {
+	places := []fields{f}
+	var metadata map[string]json.RawMessage
+	if json.Unmarshal(f.raw("metadata"), &metadata) == nil {
+		places = append(places, fields{values: metadata})
+	}
+	for _, place := range places {
+		for _, name := range []string{"access_token", "accessToken"} {
+			if raw := place.raw(name); raw != nil {
+				var token any
+				if json.Unmarshal(raw, &token) == nil {
+					return token
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// read2015 reads what only the dialect of 2015 says. Its clients know one
+// offer and one answer, unless they ask for multistream.
+func (c *Connect) read2015(f fields) {
+	multistream := f.flag("multistream", false)
+	c.AnyCodec = c.Role.Sends()
+	c.Slots = c.Role.Receives() && !multistream
+	c.Audio = readAudio(f)
+	c.Video = readVideo(f)
+	if codec := videoCodec(f, "codecType"); codec != "" {
+		c.Video.Codec = codec
+	}
+}
+
+// readToday reads and checks a connect of today's Sora SDKs (its fields are
+// listed in docs of Sora's signalling). What this platform decides against,
+// such as simulcast, is checked all the same and answered false in the offer.
+func (c *Connect) readToday(f fields, limits Limits) {
+	c.ClientID = f.name("client_id")
+	c.BundleID = f.name("bundle_id")
+	c.Audio = readAudio(f)
+	c.Video = readVideo(f)
+	if c.Audio.Codec == "" {
+		c.Audio.Codec = "OPUS"
+	}
+	if c.Video.Codec == "" {
+		c.Video.Codec = "VP9"
+	}
+	if !f.flag("multistream", true) {
+		f.fail("multistream", "can't be false any more; leave it out")
+	}
+	if f.flag("simulcast", false) && !c.Video.Enabled {
+		f.fail("simulcast", "needs video")
+	}
+	f.flag("spotlight", false)
+	f.choice("simulcast_rid", "r0", "r1", "r2")
+	for _, name := range []string{"simulcast_request_rid", "spotlight_focus_rid", "spotlight_unfocus_rid"} {
+		f.choice(name, "none", "r0", "r1", "r2")
+	}
+	if f.raw("forwarding_filter") != nil && f.raw("forwarding_filters") != nil {
+		f.fail("forwarding_filter", "and forwarding_filters are both there: use forwarding_filters")
+	}
+	f.flag("ignore_disconnect_websocket", false)
+	checkDataChannels(f, f.flag("data_channel_signaling", false))
+	c.NotifyMetadata = f.raw("signaling_notify_metadata")
+	if len(c.NotifyMetadata) > limits.NotifyMetadataBytes && *f.err == nil {
+		*f.err = tenant.Refuse(tenant.TooLarge, "signaling_notify_metadata may have at most %d bytes", limits.NotifyMetadataBytes)
+	}
+}
+
+// checkDataChannels checks the messaging channels a client asks for.
+func checkDataChannels(f fields, signaling bool) {
+	raw := f.raw("data_channels")
+	if raw == nil {
+		return
+	}
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) != nil {
+		f.fail("data_channels", "must be an array")
+		return
+	}
+	if len(list) > 0 && !signaling {
+		f.fail("data_channels", "need data_channel_signaling")
+	}
+	labels := map[string]bool{}
+	for _, item := range list {
+		channel := fields{where: "data_channels.", err: f.err}
+		if json.Unmarshal(item, &channel.values) != nil {
+			f.fail("data_channels", "must hold objects")
+			return
+		}
+		label := channel.name("label")
+		switch {
+		case !strings.HasPrefix(label, "#"):
+			channel.fail("label", "must begin with #")
+		case labels[label]:
+			channel.fail("label", "is there twice: "+label)
+		case channel.raw("max_packet_life_time") != nil && channel.raw("max_retransmits") != nil:
+			channel.fail("max_packet_life_time", "and max_retransmits exclude each other")
+		}
+		labels[label] = true
+		channel.choice("direction", "sendonly", "recvonly", "sendrecv")
+	}
+}

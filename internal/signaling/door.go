@@ -1,0 +1,289 @@
+package signaling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hibari/hibari/internal/sfu"
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// Verifier checks access tokens. Every error is meant to be a *tenant.Refusal;
+// any other counts as unavailable.
+type Verifier interface {
+	Verify(ctx context.Context, wish tenant.TokenWish) (claim tenant.Claim, channel string, err error)
+}
+
+// Ledger keeps the books of connections for this node. Every method may be
+// repeated for the same connection without counting it twice.
+type Ledger interface {
+	// Open takes a licence place. A *tenant.Refusal is the tenant's affair;
+	// any other error means that the books are out of reach.
+	Open(ctx context.Context, o tenant.Opening) (tenant.Opened, error)
+	// Connected notes that media came up, ago before now.
+	Connected(ctx context.Context, connectionID string, ago time.Duration) error
+	// Close frees the place. A connection that was never opened is closed.
+	Close(ctx context.Context, connectionID string, e tenant.Ending) error
+	// Reject notes a connect that had a good token and was refused all the same.
+	Reject(ctx context.Context, o tenant.Opening, r *tenant.Refusal) error
+}
+
+// Media lets an admitted client into its channel.
+type Media interface {
+	Join(ctx context.Context, r sfu.JoinRequest) (*sfu.Connection, error)
+}
+
+// Config is what a Door needs.
+type Config struct {
+	Verifier Verifier
+	Ledger   Ledger
+	Media    Media
+	Version  string // the platform's, shown to clients in the offer
+	Limits   Limits
+	Log      *slog.Logger // nil: silent
+}
+
+// A Door lets clients in. All its methods may be called at any time from any
+// goroutine.
+type Door struct {
+	// Static.
+	verifier Verifier
+	ledger   Ledger
+	media    Media
+	version  string
+	limits   Limits
+	log      *slog.Logger
+	draining chan struct{} // closed by Drain
+	ctx      context.Context
+	giveUp   context.CancelFunc // ends ctx: nobody waits for the ledger any longer
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	drained bool
+	sockets int           // open WebSockets
+	calls   int           // connections the ledger may still hold open
+	idle    chan struct{} // closed when sockets and calls are both 0; nil: nobody waits
+	refused map[tenant.Code]int64
+}
+
+// Stats are a door's figures for the metrics.
+type Stats struct {
+	OpenSockets int
+	Unsettled   int // connections whose end the ledger has not taken yet, the living included
+	Refused     map[tenant.Code]int64
+}
+
+// New returns a door, open.
+func New(c Config) *Door {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &Door{
+		verifier: c.Verifier, ledger: c.Ledger, media: c.Media, version: c.Version,
+		limits: c.Limits.withDefaults(), log: c.Log,
+		draining: make(chan struct{}), refused: map[tenant.Code]int64{},
+	}
+	d.ctx, d.giveUp = context.WithCancel(context.Background())
+	return d
+}
+
+// errDraining refuses a client because the node is about to stop.
+var errDraining = tenant.Refuse(tenant.Draining, "this node takes no new connections; connect again to reach another")
+
+// visitor is a client that knocks: what it asks and where it comes from.
+type visitor struct {
+	Connect
+	Protocol      string // as in tenant.Opening
+	RemoteAddress string
+	UserAgent     string
+}
+
+// enter is the whole connect, for every dialect: who may come in, what it
+// takes, and who cleans up. Every error is a *tenant.Refusal.
+func (d *Door) enter(v visitor) (*call, error) {
+	// The client's leaving must not cut this short: a licence place half
+	// taken would have to be found out about.
+	ctx, cancel := context.WithTimeout(d.ctx, d.limits.Admit)
+	defer cancel()
+
+	claim, channel, err := d.verifier.Verify(ctx, tenant.TokenWish{Token: v.Token, Channel: v.Channel, Role: v.Role})
+	if err == nil {
+		err = checkName("channel_id", channel) // now without its @TENANT suffix
+	}
+	if err != nil {
+		return nil, d.refuse(err)
+	}
+	opening := v.opening(claim, channel)
+	if d.isDraining() {
+		return nil, d.reject(ctx, opening, errDraining)
+	}
+
+	c := &call{door: d, claim: claim, id: opening.ConnectionID, up: make(chan time.Time, 1)}
+	opened, err := d.ledger.Open(ctx, opening)
+	var refusal *tenant.Refusal
+	if errors.As(err, &refusal) {
+		return nil, d.reject(ctx, opening, refusal)
+	}
+	if err != nil {
+		c.start() // to close it: the answer may have been lost, not the request
+		return nil, d.refuse(fmt.Errorf("couldn't open connection %s: %w", c.id, err))
+	}
+	c.request = v.join(opening, opened)
+	c.connection, err = d.media.Join(ctx, c.request)
+	if err != nil {
+		c.start() // to close it
+		if errors.Is(err, sfu.ErrClosed) {
+			err = errDraining
+		}
+		return nil, d.refuse(fmt.Errorf("couldn't join channel: %w", err))
+	}
+	c.start()
+	return c, nil
+}
+
+// opening is what the ledger is told about the visitor.
+func (v visitor) opening(claim tenant.Claim, channel string) tenant.Opening {
+	id := tenant.NewID()
+	return tenant.Opening{
+		ConnectionID: id, Tenant: claim.Tenant, Channel: channel, Role: v.Role,
+		ClientID: firstOf(claim.ClientID, v.ClientID, id), Protocol: v.Protocol,
+		KeyID: claim.KeyID, TokenHash: claim.TokenHash, TokenExpiresAt: claim.ExpiresAt,
+		Metadata: claim.Metadata, RemoteAddress: v.RemoteAddress, UserAgent: printable(v.UserAgent, 255),
+	}
+}
+
+// join is what the media plane is told about the visitor.
+func (v visitor) join(o tenant.Opening, opened tenant.Opened) sfu.JoinRequest {
+	r := sfu.JoinRequest{
+		Tenant: o.Tenant, Channel: o.Channel, SessionID: opened.SessionID, ConnectionID: o.ConnectionID,
+		ClientID: o.ClientID, BundleID: firstOf(v.BundleID, o.ConnectionID), Role: v.Role,
+		Audio: v.Audio, Video: v.Video, AnyCodec: v.AnyCodec, Slots: v.Slots,
+	}
+	if v.NotifyMetadata != nil {
+		r.Metadata = v.NotifyMetadata
+	}
+	return r
+}
+
+// refuse counts a refusal and returns it as one; an error that is none is
+// logged and becomes `unavailable`.
+func (d *Door) refuse(err error) *tenant.Refusal {
+	var refusal *tenant.Refusal
+	if !errors.As(err, &refusal) {
+		d.log.Error("couldn't let a client in", "error", err)
+		refusal = tenant.Refuse(tenant.Unavailable, "the platform can't take connections right now; try again in a few seconds")
+	}
+	d.mu.Lock()
+	d.refused[refusal.Code]++
+	d.mu.Unlock()
+	return refusal
+}
+
+// reject refuses a client whose token was good, so that its tenant learns of it.
+func (d *Door) reject(ctx context.Context, o tenant.Opening, refusal *tenant.Refusal) *tenant.Refusal {
+	if err := d.ledger.Reject(ctx, o, refusal); err != nil {
+		d.log.Warn("couldn't note a refused connect", "tenant", o.Tenant, "code", refusal.Code, "error", err)
+	}
+	return d.refuse(refusal)
+}
+
+// Drain refuses every client from now on. Connections go on.
+func (d *Door) Drain() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.drained {
+		d.drained = true
+		close(d.draining)
+	}
+}
+
+func (d *Door) isDraining() bool {
+	select {
+	case <-d.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+// Wait returns when every socket is closed and the ledger has taken the end of
+// every connection. If ctx ends first it gives up, and so do the retries: the
+// process is about to end, and its node's lease will close what is left.
+func (d *Door) Wait(ctx context.Context) error {
+	d.mu.Lock()
+	if d.sockets == 0 && d.calls == 0 {
+		d.mu.Unlock()
+		return nil
+	}
+	if d.idle == nil {
+		d.idle = make(chan struct{})
+	}
+	idle := d.idle
+	d.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		d.giveUp()
+		return fmt.Errorf("couldn't settle every connection: %w", ctx.Err())
+	}
+}
+
+// Stats returns the figures so far.
+func (d *Door) Stats() Stats {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return Stats{OpenSockets: d.sockets, Unsettled: d.calls, Refused: maps.Clone(d.refused)}
+}
+
+// arrive counts a socket in; false if the door is draining.
+func (d *Door) arrive() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.drained {
+		d.refused[tenant.Draining]++
+		return false
+	}
+	d.sockets++
+	return true
+}
+
+// count changes the number of open sockets and unsettled calls.
+func (d *Door) count(sockets, calls int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sockets += sockets
+	d.calls += calls
+	if d.sockets == 0 && d.calls == 0 && d.idle != nil {
+		close(d.idle)
+		d.idle = nil
+	}
+}
+
+// firstOf returns the first of values that is not empty.
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// printable makes client text fit for a database and a log line: valid UTF-8
+// without control characters, at most limit bytes.
+func printable(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+	return cutText(s, limit)
+}

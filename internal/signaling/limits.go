@@ -1,0 +1,54 @@
+package signaling
+
+import "time"
+
+// Limits bounds what a client may send and how long each step may take. A
+// zero field means its default.
+type Limits struct {
+	MessageBytes        int // of one WebSocket message; default 1 MiB, because a pong carries statistics
+	Depth               int // of nested JSON in a connect; default 64
+	NotifyMetadataBytes int // of signaling_notify_metadata, which everybody in the channel is sent; default 8 KiB
+
+	Connect  time.Duration // from the socket's opening to its connect message; default 10 s
+	Admit    time.Duration // for verifying the token and taking a licence place; default 5 s
+	Answer   time.Duration // from an offer or re-offer to its answer; default 10 s
+	Media    time.Duration // from the first answer to connected media; default 15 s
+	Write    time.Duration // for one message to leave; default 10 s
+	Ping     time.Duration // between pings; default 5 s
+	Stats    time.Duration // between pings that ask for statistics; default 60 s
+	Pong     time.Duration // of silence until a client counts as lost; default 60 s
+	Farewell time.Duration // for the WebSocket close handshake; default 2 s
+
+	RetryFirst time.Duration // wait after the ledger's first failure, doubled each time; default 100 ms
+	RetryMost  time.Duration // longest wait between two tries; default 10 s
+}
+
+// withDefaults returns l with every zero field replaced.
+func (l Limits) withDefaults() Limits {
+	ints := []struct {
+		field *int
+		value int
+	}{
+		{&l.MessageBytes, 1 << 20}, {&l.Depth, 64}, {&l.NotifyMetadataBytes, 8 << 10},
+	}
+	for _, d := range ints {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	durations := []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&l.Connect, 10 * time.Second}, {&l.Admit, 5 * time.Second}, {&l.Answer, 10 * time.Second},
+		{&l.Media, 15 * time.Second}, {&l.Write, 10 * time.Second}, {&l.Ping, 5 * time.Second},
+		{&l.Stats, time.Minute}, {&l.Pong, time.Minute}, {&l.Farewell, 2 * time.Second},
+		{&l.RetryFirst, 100 * time.Millisecond}, {&l.RetryMost, 10 * time.Second},
+	}
+	for _, d := range durations {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	return l
+}

@@ -1,0 +1,70 @@
+package signaling
+
+import (
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// The types of messages that mean something here; all others are ignored.
+const (
+	typeConnect    = "connect"
+	typeOffer      = "offer"
+	typeAnswer     = "answer"
+	typeCandidate  = "candidate"
+	typeReOffer    = "re-offer"
+	typeReAnswer   = "re-answer"
+	typeUpdate     = "update" // 2015: re-offer and re-answer alike
+	typePing       = "ping"
+	typePong       = "pong"
+	typeNotify     = "notify"
+	typePush       = "push"
+	typeDisconnect = "disconnect"
+)
+
+// Message is one message of a client. Only the fields of its type are set.
+type Message struct {
+	Type      string
+	Connect   *Connect // connect
+	SDP       string   // answer, re-answer, update
+	Candidate string   // candidate; "" ends the candidates
+	Reason    string   // disconnect
+}
+
+// ParseMessage reads a text frame of a client, in either dialect. A type it
+// does not know is no mistake. Every error is a *tenant.Refusal, bad_message or
+// too_large.
+func ParseMessage(data []byte, limits Limits) (Message, error) {
+	limits = limits.withDefaults()
+	if len(data) > limits.MessageBytes {
+		return Message{}, tenant.Refuse(tenant.TooLarge, "a message may have at most %d bytes", limits.MessageBytes)
+	}
+	f, err := readFields(data)
+	if err != nil {
+		return Message{}, err
+	}
+	m := Message{Type: f.text("type")}
+	switch {
+	case *f.err != nil:
+	case m.Type == "":
+		f.fail("type", "is missing")
+	case m.Type == typeConnect:
+		if depth(data) > limits.Depth {
+			return Message{}, bad("objects and arrays are nested deeper than %d", limits.Depth)
+		}
+		m.Connect, err = parseConnect(f, limits)
+		if err != nil {
+			return Message{}, err
+		}
+	case m.Type == typeAnswer || m.Type == typeReAnswer || m.Type == typeUpdate:
+		if m.SDP = f.text("sdp"); m.SDP == "" {
+			f.fail("sdp", "is missing")
+		}
+	case m.Type == typeCandidate:
+		m.Candidate = f.text("candidate")
+	case m.Type == typeDisconnect:
+		m.Reason = f.text("reason")
+	}
+	if *f.err != nil {
+		return Message{}, *f.err
+	}
+	return m, nil
+}

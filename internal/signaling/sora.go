@@ -1,0 +1,161 @@
+package signaling
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/hibari/hibari/internal/sfu"
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// today is the signalling of today's Sora SDKs, written from their side: every
+// field that one of them insists on is there, read or not by the others.
+type today struct{}
+
+// offerToday is the offer. What is false in it was decided so by this server,
+// whatever the client asked for.
+type offerToday struct {
+	Type                      string          `json:"type"`
+	Version                   string          `json:"version"`
+	ChannelID                 string          `json:"channel_id"`
+	SessionID                 string          `json:"session_id"`
+	ConnectionID              string          `json:"connection_id"`
+	ClientID                  string          `json:"client_id"`
+	BundleID                  string          `json:"bundle_id"`
+	Simulcast                 bool            `json:"simulcast"`
+	SimulcastMulticodec       bool            `json:"simulcast_multicodec"`
+	Spotlight                 bool            `json:"spotlight"`
+	Audio                     bool            `json:"audio"`
+	AudioCodecType            string          `json:"audio_codec_type,omitempty"`
+	AudioBitRate              int             `json:"audio_bit_rate,omitempty"`
+	Video                     bool            `json:"video"`
+	VideoCodecType            string          `json:"video_codec_type,omitempty"`
+	VideoBitRate              int             `json:"video_bit_rate,omitempty"`
+	DataChannelSignaling      bool            `json:"data_channel_signaling"`
+	IgnoreDisconnectWebSocket bool            `json:"ignore_disconnect_websocket"`
+	Config                    iceConfig       `json:"config"`
+	MID                       mids            `json:"mid"`
+	SDP                       string          `json:"sdp"`
+	Metadata                  json.RawMessage `json:"metadata"`
+}
+
+// iceConfig becomes the client's RTCConfiguration. The SDP has every candidate
+// of an ICE-lite server, so no ICE servers are needed.
+type iceConfig struct {
+	ICEServers         []struct{} `json:"iceServers"`
+	ICETransportPolicy string     `json:"iceTransportPolicy"`
+}
+
+// mids name the upload sections of the offer.
+type mids struct {
+	Audio string `json:"audio,omitempty"`
+	Video string `json:"video,omitempty"`
+}
+
+// reOffer is an offer to a client that has answered one before.
+type reOffer struct {
+	Type string `json:"type"`
+	SDP  string `json:"sdp"`
+}
+
+// ping is answered by pong, with statistics if asked.
+type ping struct {
+	Type  string `json:"type"`
+	Stats bool   `json:"stats"`
+}
+
+// push carries JSON of the tenant's server to its client.
+type push struct {
+	Type string          `json:"type"`
+	Data json.RawMessage `json:"data"`
+}
+
+// notify tells that a connection came, went, or has been there for another
+// minute.
+type notify struct {
+	Type              string      `json:"type"`
+	EventType         string      `json:"event_type"`
+	Timestamp         string      `json:"timestamp"`
+	Role              tenant.Role `json:"role"`
+	SessionID         string      `json:"session_id"`
+	ClientID          string      `json:"client_id"`
+	BundleID          string      `json:"bundle_id"`
+	ConnectionID      string      `json:"connection_id"`
+	Audio             bool        `json:"audio"`
+	Video             bool        `json:"video"`
+	AuthnMetadata     any         `json:"authn_metadata,omitempty"`
+	Metadata          any         `json:"metadata,omitempty"`
+	Minutes           int         `json:"minutes"`
+	tenant.Counts                 // "channel_connections" and so on
+	TURNTransportType string      `json:"turn_transport_type"`
+	Data              *[]notified `json:"data,omitempty"` // only to the one who came
+}
+
+// notified is somebody who was there before.
+type notified struct {
+	ClientID      string `json:"client_id"`
+	BundleID      string `json:"bundle_id"`
+	ConnectionID  string `json:"connection_id"`
+	AuthnMetadata any    `json:"authn_metadata,omitempty"`
+	Metadata      any    `json:"metadata,omitempty"`
+}
+
+func (today) protocol() string { return "sora" }
+
+func (today) pings() bool { return true }
+
+func (today) offer(c *call, version string) any {
+	r := c.request
+	o := offerToday{
+		Type: typeOffer, Version: version,
+		ChannelID: r.Channel, SessionID: r.SessionID, ConnectionID: r.ConnectionID,
+		ClientID: r.ClientID, BundleID: r.BundleID,
+		Audio: r.Audio.Enabled, Video: r.Video.Enabled,
+		Config:   iceConfig{ICEServers: []struct{}{}, ICETransportPolicy: "all"},
+		Metadata: c.claim.Metadata,
+	}
+	if r.Audio.Enabled {
+		o.AudioCodecType, o.AudioBitRate = r.Audio.Codec, r.Audio.BitRate
+	}
+	if r.Video.Enabled {
+		o.VideoCodecType, o.VideoBitRate = r.Video.Codec, r.Video.BitRate
+	}
+	o.SDP, o.MID.Audio, o.MID.Video = c.connection.Offer()
+	return o
+}
+
+func (today) message(self string, s sfu.Signal) any {
+	switch s.Kind {
+	case sfu.SignalReoffer:
+		return reOffer{typeReOffer, s.SDP}
+	case sfu.SignalNotify:
+		return notification(self, *s.Notify)
+	case sfu.SignalPush:
+		return push{typePush, s.Data}
+	}
+	return nil
+}
+
+// notification puts a change of the channel into Sora's words. A client that
+// learns of its own coming is told who was there before, be it nobody.
+func notification(self string, n sfu.Notify) notify {
+	subject := n.Subject
+	m := notify{
+		Type: typeNotify, EventType: n.EventType,
+		Timestamp: n.Timestamp.UTC().Format("2006-01-02T15:04:05.000000Z"),
+		Role:      subject.Role, SessionID: subject.SessionID,
+		ClientID: subject.ClientID, BundleID: subject.BundleID, ConnectionID: subject.ConnectionID,
+		Audio: subject.Audio, Video: subject.Video,
+		AuthnMetadata: subject.Metadata, Metadata: subject.Metadata,
+		Minutes: int(subject.Connected / time.Minute), Counts: n.Counts,
+		TURNTransportType: "udp",
+	}
+	if n.EventType == string(tenant.ConnectionCreated) && subject.ConnectionID == self {
+		others := make([]notified, len(n.Others))
+		for i, o := range n.Others {
+			others[i] = notified{o.ClientID, o.BundleID, o.ConnectionID, o.Metadata, o.Metadata}
+		}
+		m.Data = &others
+	}
+	return m
+}
