@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/hibari/hibari/internal/tenant"
 )
@@ -21,12 +24,12 @@ type Live struct {
 	KeyID          string // the signing key of its token; "": none
 	TokenHash      [32]byte
 	TokenExpiresAt time.Time       // zero: never
-	Metadata       json.RawMessage // nil: none
+	Metadata       json.RawMessage // the token's; nil: none
 	RemoteAddress  string
 	UserAgent      string
 	OpenedAt       time.Time
 	ConnectedAt    time.Time // zero: its media has not connected
-	Seconds        int64     // since ConnectedAt, on the database's clock; for an ended one what is billed
+	Seconds        int64     // full seconds since ConnectedAt, on the database's clock; of an ended one, until it ended
 	BytesIn        int64     // as of the last beat
 	BytesOut       int64
 }
@@ -34,16 +37,17 @@ type Live struct {
 // History is one connection, live or ended.
 type History struct {
 	Live
-	Minutes   int64     // billed so far
-	EndedAt   time.Time // zero: live
-	EndReason string
+	MeteredThrough time.Time // proven until; zero: its media has not connected
+	Minutes        int64     // billed, so far if it is live; 0 if its media has not connected
+	EndedAt        time.Time // zero: live
+	EndReason      string
 }
 
-// LiveQuery chooses among a tenant's live connections, newest first.
+// LiveQuery chooses among a tenant's live connections.
 type LiveQuery struct {
 	Channel string // "": all channels
 	After   string // the connection id that the last page ended with; "": from the newest
-	Limit   int    // 1 to 1000; 0: 100
+	Limit   int    // at most 1000; 0: 100
 }
 
 // Channel is one live channel.
@@ -54,18 +58,125 @@ type Channel struct {
 	Counts    tenant.Counts
 }
 
+const (
+	usualPage   = 100
+	largestPage = 1000
+)
+
+// historyColumns are the columns that scanHistory reads, of connection as c.
+const historyColumns = `c.connection_id, c.channel_id, c.session_id, c.node_id, c.role, c.client_id, c.protocol,
+	coalesce(c.signing_key_id, ''), c.token_hash, c.token_expires_at, c.metadata, c.remote_address, c.user_agent,
+	c.opened_at, c.connected_at, c.metered_through, c.ended_at, coalesce(c.end_reason, ''),
+	c.bytes_in, c.bytes_out, clock_timestamp()`
+
 // Live returns the tenant's live connections, newest first. next continues the
-// listing as LiveQuery.After; "" means that there are no more.
+// listing as LiveQuery.After, also when that connection has ended since; ""
+// means that there are no more.
 func (l *Ledger) Live(ctx context.Context, scope tenant.Scope, q LiveQuery) (rows []Live, next string, err error) {
-	return nil, "", errors.ErrUnsupported
+	if scope.Tenant() == "" {
+		return nil, "", tenant.ErrScope
+	}
+	limit := min(q.Limit, largestPage)
+	if limit <= 0 {
+		limit = usualPage
+	}
+	found, err := l.pool.Query(ctx, `
+		select `+historyColumns+`
+		from live_connection l join connection c using (tenant_id, connection_id)
+		where l.tenant_id = $1 and ($2 = '' or l.channel_id = $2)
+			and ($3 = '' or (c.opened_at, c.connection_id) <
+				(select opened_at, connection_id from connection where tenant_id = $1 and connection_id = $3))
+		order by c.opened_at desc, c.connection_id desc limit $4`,
+		scope.Tenant(), q.Channel, q.After, limit+1)
+	if err != nil {
+		return nil, "", fmt.Errorf("couldn't list the live connections: %w", err)
+	}
+	all, err := pgx.CollectRows(found, scanHistory)
+	if err != nil {
+		return nil, "", fmt.Errorf("couldn't list the live connections: %w", err)
+	}
+	if len(all) > limit {
+		all = all[:limit]
+		next = all[limit-1].ConnectionID
+	}
+	rows = make([]Live, len(all))
+	for i, h := range all {
+		rows[i] = h.Live
+	}
+	return rows, next, nil
 }
 
 // Channels returns the tenant's live channels by name.
 func (l *Ledger) Channels(ctx context.Context, scope tenant.Scope) ([]Channel, error) {
-	return nil, errors.ErrUnsupported
+	if scope.Tenant() == "" {
+		return nil, tenant.ErrScope
+	}
+	rows, err := l.pool.Query(ctx, `
+		select l.channel_id, session_id, s.started_at, connections, sendrecv, sendonly, recvonly
+		from channel_live l join channel_session s using (tenant_id, session_id)
+		where tenant_id = $1 order by l.channel_id`, scope.Tenant())
+	if err != nil {
+		return nil, fmt.Errorf("couldn't list the live channels: %w", err)
+	}
+	channels, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c Channel, err error) {
+		err = row.Scan(&c.Channel, &c.SessionID, &c.StartedAt,
+			&c.Counts.Connections, &c.Counts.SendRecv, &c.Counts.SendOnly, &c.Counts.RecvOnly)
+		return c, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("couldn't list the live channels: %w", err)
+	}
+	return channels, nil
 }
 
 // Connection returns one of the tenant's connections, live or ended.
 func (l *Ledger) Connection(ctx context.Context, scope tenant.Scope, connectionID string) (History, error) {
-	return History{}, errors.ErrUnsupported
+	if scope.Tenant() == "" {
+		return History{}, tenant.ErrScope
+	}
+	rows, err := l.pool.Query(ctx, `
+		select `+historyColumns+` from connection c where tenant_id = $1 and connection_id = $2`,
+		scope.Tenant(), connectionID)
+	if err != nil {
+		return History{}, fmt.Errorf("couldn't read connection %s: %w", connectionID, err)
+	}
+	h, err := pgx.CollectExactlyOneRow(rows, scanHistory)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return History{}, ErrNotFound
+	}
+	if err != nil {
+		return History{}, fmt.Errorf("couldn't read connection %s: %w", connectionID, err)
+	}
+	return h, nil
+}
+
+func scanHistory(row pgx.CollectableRow) (h History, err error) {
+	var hash []byte
+	var expires, connected, metered, ended *time.Time
+	var now time.Time
+	if err := row.Scan(&h.ConnectionID, &h.Channel, &h.SessionID, &h.NodeID, &h.Role, &h.ClientID, &h.Protocol,
+		&h.KeyID, &hash, &expires, &h.Metadata, &h.RemoteAddress, &h.UserAgent,
+		&h.OpenedAt, &connected, &metered, &ended, &h.EndReason,
+		&h.BytesIn, &h.BytesOut, &now); err != nil {
+		return h, err
+	}
+	copy(h.TokenHash[:], hash)
+	h.TokenExpiresAt, h.ConnectedAt = timeOrZero(expires), timeOrZero(connected)
+	h.MeteredThrough, h.EndedAt = timeOrZero(metered), timeOrZero(ended)
+	if connected == nil {
+		return h, nil
+	}
+	if ended != nil {
+		now = *ended
+	}
+	h.Seconds = max(0, int64(now.Sub(*connected)/time.Second))
+	h.Minutes = minutesOf(metered.Sub(*connected)) // an ended one is metered through its end
+	return h, nil
+}
+
+func timeOrZero(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
 }

@@ -1,0 +1,180 @@
+package billing
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// Close frees the connection's place, exactly once, and writes how it ended:
+// connection.destroyed, or connection.rejected if its media never connected.
+// The last one out of a channel ends it (channel.ended). A second call does
+// nothing, nor does one after EndNode; ErrNotFound is returned for a
+// connection that was never opened.
+//
+// A connection that e says has had media, but whose Connected could not be
+// recorded, is recorded as connected first: a tenant always sees the pair.
+func (l *Ledger) Close(ctx context.Context, connectionID string, e tenant.Ending) error {
+	id, err := l.tenantOf(ctx, connectionID)
+	if err != nil {
+		return err
+	}
+	if _, err := l.close(ctx, id, []string{connectionID}, e); err != nil {
+		return fmt.Errorf("couldn't close connection %s: %w", connectionID, err)
+	}
+	return nil
+}
+
+// EndNode ends what a dead node left open, with the reason node_lost, and
+// returns how many connections that were. Each is billed to its last proven
+// second: what was metered, and nothing after. One transaction per tenant; it
+// may be called again, and from several nodes at once. The node must have been
+// marked as ended before, so that it cannot open more.
+func (l *Ledger) EndNode(ctx context.Context, nodeID string) (int, error) {
+	rows, err := l.pool.Query(ctx, `
+		select tenant_id, array_agg(connection_id) from live_connection where node_id = $1
+		group by tenant_id order by tenant_id`, nodeID)
+	if err != nil {
+		return 0, fmt.Errorf("couldn't list what node %s left: %w", nodeID, err)
+	}
+	type left struct {
+		Tenant      tenant.ID
+		Connections []string
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[left])
+	if err != nil {
+		return 0, fmt.Errorf("couldn't list what node %s left: %w", nodeID, err)
+	}
+	ended := 0
+	for _, left := range all {
+		n, err := l.close(ctx, left.Tenant, left.Connections, tenant.Ending{Reason: tenant.EndNodeLost})
+		ended += n
+		if err != nil {
+			return ended, fmt.Errorf("couldn't end what node %s left of tenant %s: %w", nodeID, left.Tenant, err)
+		}
+	}
+	return ended, nil
+}
+
+// close ends those of one tenant's connections that are still live, all in the
+// same way, in one transaction, and returns how many those were.
+func (l *Ledger) close(ctx context.Context, id tenant.ID, connectionIDs []string, e tenant.Ending) (int, error) {
+	e.Reason = storable(e.Reason)
+	var live []*segment
+	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		now, err := lockTenant(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		live, err = lockLive(ctx, tx, id, connectionIDs)
+		if err != nil || len(live) == 0 {
+			return err
+		}
+		if err := freePlaces(ctx, tx, id, live); err != nil {
+			return err
+		}
+		channels, err := liveChannels(ctx, tx, id, live)
+		if err != nil {
+			return err
+		}
+		var events []tenant.Event
+		ends := make([]time.Time, len(live))
+		for i, c := range live {
+			var about []tenant.Event
+			about, ends[i], err = endSegment(c, now, e, channels[c.channel])
+			if err != nil {
+				return err
+			}
+			events = append(events, about...)
+		}
+		if err := writeEnds(ctx, tx, live, ends, e.Reason); err != nil {
+			return err
+		}
+		ended, err := leaveChannels(ctx, tx, id, channels)
+		if err != nil {
+			return err
+		}
+		return l.outbox(ctx, tx, append(events, ended...)...)
+	})
+	if err != nil {
+		return 0, err
+	}
+	if len(live) > 0 {
+		l.changed(id)
+	}
+	return len(live), nil
+}
+
+// freePlaces deletes the places, which is what frees them, and counts them off.
+func freePlaces(ctx context.Context, tx pgx.Tx, id tenant.ID, live []*segment) error {
+	ids := make([]string, len(live))
+	for i, c := range live {
+		ids[i] = c.id
+	}
+	tag, err := tx.Exec(ctx, `delete from live_connection where tenant_id = $1 and connection_id = any($2)`, id, ids)
+	if err != nil {
+		return fmt.Errorf("couldn't free the places: %w", err)
+	}
+	if tag.RowsAffected() != int64(len(live)) {
+		return fmt.Errorf("freed %d places of %d although tenant %s was locked", tag.RowsAffected(), len(live), id)
+	}
+	if _, err := tx.Exec(ctx, `
+		update tenant_live set connections = connections - $2 where tenant_id = $1`, id, len(live)); err != nil {
+		return fmt.Errorf("couldn't count off the places: %w", err)
+	}
+	return nil
+}
+
+// endSegment counts the connection off its channel and returns when it ended
+// and the events about that.
+func endSegment(c *segment, now time.Time, e tenant.Ending, channel *liveChannel) ([]tenant.Event, time.Time, error) {
+	var events []tenant.Event
+	if c.connectedAt == nil && e.Duration > 0 { // its Connected was never recorded
+		c.connect(now, e.Duration)
+		created, err := connectionEvent(c, tenant.ConnectionCreated, *c.connectedAt, c.data(channel.counts))
+		if err != nil {
+			return nil, now, err
+		}
+		events = append(events, created)
+	}
+	if err := count(&channel.counts, c.role, -1); err != nil {
+		return nil, now, err
+	}
+	ended := c.end(now, e)
+	c.bytesIn, c.bytesOut = max(c.bytesIn, e.BytesIn), max(c.bytesOut, e.BytesOut)
+	if c.connectedAt == nil {
+		rejected, err := connectionEvent(c, tenant.ConnectionRejected, ended,
+			RejectedData{ConnectionData: c.data(channel.counts), Reason: e.Reason})
+		return append(events, rejected), ended, err
+	}
+	duration := ended.Sub(*c.connectedAt)
+	destroyed, err := connectionEvent(c, tenant.ConnectionDestroyed, ended, DestroyedData{
+		ConnectionData: c.data(channel.counts), Reason: e.Reason,
+		DurationSeconds: int64(duration / time.Second), Minutes: minutesOf(duration),
+		BytesIn: c.bytesIn, BytesOut: c.bytesOut})
+	return append(events, destroyed), ended, err
+}
+
+// writeEnds writes the ended segments, which the transaction has locked.
+func writeEnds(ctx context.Context, tx pgx.Tx, live []*segment, ends []time.Time, reason string) error {
+	n := len(live)
+	ids, connected := make([]string, n), make([]*time.Time, n)
+	in, out := make([]int64, n), make([]int64, n)
+	for i, c := range live {
+		ids[i], connected[i], in[i], out[i] = c.id, c.connectedAt, c.bytesIn, c.bytesOut
+	}
+	if _, err := tx.Exec(ctx, `
+		update connection c set connected_at = e.connected_at, ended_at = e.ended_at, end_reason = $6,
+			metered_through = case when e.connected_at is not null then e.ended_at end,
+			bytes_in = e.bytes_in, bytes_out = e.bytes_out
+		from unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::bigint[], $5::bigint[])
+			as e (connection_id, connected_at, ended_at, bytes_in, bytes_out)
+		where c.connection_id = e.connection_id`, ids, connected, ends, in, out, reason); err != nil {
+		return fmt.Errorf("couldn't write the ends: %w", err)
+	}
+	return nil
+}

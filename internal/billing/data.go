@@ -1,0 +1,75 @@
+package billing
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// What follows is a contract with every tenant: the data of the events about
+// connections and channels, as webhooks, the stream and the REST API carry it.
+// Fields are added, never renamed or removed. The other packages read it as
+// JSON.
+
+// ConnectionData is in the data of every connection event.
+type ConnectionData struct {
+	Role      tenant.Role `json:"role"`
+	ClientID  string      `json:"client_id"`
+	SessionID string      `json:"session_id,omitempty"` // absent from connection.rejected of a connect that got no place
+	tenant.Counts
+	Metadata json.RawMessage `json:"metadata"` // the token's; null: none
+}
+
+// UpdatedData is the data of connection.updated: one event for each full
+// minute of media, with the minute's own time.
+type UpdatedData struct {
+	ConnectionData
+	Minutes int64 `json:"minutes"` // full minutes since the media connected: 1, 2, 3 …
+}
+
+// DestroyedData is the data of connection.destroyed. Its counts leave the
+// connection out.
+type DestroyedData struct {
+	ConnectionData
+	Reason          string `json:"reason"`
+	DurationSeconds int64  `json:"duration_seconds"` // full seconds of media
+	Minutes         int64  `json:"minutes"`          // billed: each started minute, at least 1
+	BytesIn         int64  `json:"bytes_in"`
+	BytesOut        int64  `json:"bytes_out"`
+}
+
+// RejectedData is the data of connection.rejected: the client was refused, or
+// had a place and left before its media connected. Nothing is billed.
+type RejectedData struct {
+	ConnectionData
+	Code    tenant.Code `json:"code,omitempty"`    // why it was refused
+	Reason  string      `json:"reason"`            // the code, or how the connection ended
+	Detail  string      `json:"detail,omitempty"`  // what to do about it
+	Current int         `json:"current,omitempty"` // tenant_full, channel_full: how many connections
+	Max     int         `json:"max,omitempty"`     // of how many
+}
+
+// ChannelData is the data of channel.started and channel.ended.
+type ChannelData struct {
+	SessionID       string `json:"session_id"`
+	DurationSeconds int64  `json:"duration_seconds"` // 0 in channel.started
+}
+
+// connectionEvent makes an event about a connection. Its id and seq are the
+// outbox's to give.
+func connectionEvent(c *segment, kind tenant.EventType, at time.Time, data any) (tenant.Event, error) {
+	e, err := channelEvent(c.tenant, c.channel, kind, at, data)
+	e.ConnectionID = c.id
+	return e, err
+}
+
+// channelEvent makes an event about a channel.
+func channelEvent(id tenant.ID, channel string, kind tenant.EventType, at time.Time, data any) (tenant.Event, error) {
+	text, err := json.Marshal(data)
+	if err != nil {
+		return tenant.Event{}, fmt.Errorf("couldn't write the data of %s: %w", kind, err)
+	}
+	return tenant.Event{Type: kind, Timestamp: at.UTC(), Tenant: id, Channel: channel, Data: text}, nil
+}

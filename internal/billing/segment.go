@@ -1,0 +1,88 @@
+package billing
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// segment is a connection row as the transaction that locked it sees it: the
+// segment of time that is billed.
+type segment struct {
+	tenant         tenant.ID
+	id             string
+	channel        string
+	session        string
+	role           tenant.Role
+	clientID       string
+	metadata       json.RawMessage
+	openedAt       time.Time
+	connectedAt    *time.Time // nil: media never connected
+	meteredThrough *time.Time
+	bytesIn        int64
+	bytesOut       int64
+	minutesTold    int64
+}
+
+// segmentColumns are the columns that scanSegment reads, of connection as c.
+const segmentColumns = `c.tenant_id, c.connection_id, c.channel_id, c.session_id, c.role, c.client_id, c.metadata,
+	c.opened_at, c.connected_at, c.metered_through, c.bytes_in, c.bytes_out, c.minutes_told`
+
+func scanSegment(row pgx.CollectableRow) (*segment, error) {
+	var c segment
+	err := row.Scan(&c.tenant, &c.id, &c.channel, &c.session, &c.role, &c.clientID, &c.metadata,
+		&c.openedAt, &c.connectedAt, &c.meteredThrough, &c.bytesIn, &c.bytesOut, &c.minutesTold)
+	return &c, err
+}
+
+// connect records that the media connected ago before now, though not before
+// the connection was opened. What has passed since then is proven.
+func (c *segment) connect(now time.Time, ago time.Duration) {
+	ago = max(ago, 0).Truncate(time.Microsecond) // what Postgres can keep
+	at := now.Add(-ago)
+	if at.Before(c.openedAt) {
+		at = c.openedAt
+	}
+	through := at.Add(ago)
+	c.connectedAt, c.meteredThrough = &at, &through
+}
+
+// end returns when the segment ended: the node's duration after the media
+// connected, but never before what has been metered already. A segment whose
+// media never connected ends now.
+func (c *segment) end(now time.Time, e tenant.Ending) time.Time {
+	if c.connectedAt == nil {
+		return now
+	}
+	end := c.connectedAt.Add(max(e.Duration, 0).Truncate(time.Microsecond))
+	if c.meteredThrough != nil && end.Before(*c.meteredThrough) {
+		end = *c.meteredThrough
+	}
+	return end
+}
+
+// data returns what every event about the connection carries, with the
+// channel's counts at that moment.
+func (c *segment) data(counts tenant.Counts) ConnectionData {
+	return ConnectionData{Role: c.role, ClientID: c.clientID, SessionID: c.session, Counts: counts, Metadata: c.metadata}
+}
+
+// count adds n connections of role to counts.
+func count(counts *tenant.Counts, role tenant.Role, n int) error {
+	switch role {
+	case tenant.SendRecv:
+		counts.SendRecv += n
+	case tenant.SendOnly:
+		counts.SendOnly += n
+	case tenant.RecvOnly:
+		counts.RecvOnly += n
+	default:
+		return fmt.Errorf("a connection with the unknown role %q", role)
+	}
+	counts.Connections += n
+	return nil
+}
