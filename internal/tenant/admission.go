@@ -13,7 +13,7 @@ type Claim struct {
 	Roles       []Role          // empty: any
 	ClientID    string          // "": the client may choose
 	JTI         string          // "": none
-	TokenHash   [32]byte        // SHA-256 of the token, what a token ban names
+	TokenHash   [32]byte        // SHA-256 of the token (ES256: without its signature), what a token ban names
 	ExpiresAt   time.Time       // when the token ends; checked at connect only
 	MaxDuration time.Duration   // 0: none
 	Metadata    json.RawMessage // the token's metadata claim, handed to events and webhooks; nil: none

@@ -1,0 +1,94 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Tenant is a customer.
+type Tenant struct {
+	ID        ID        `json:"tenant_id"`
+	Name      string    `json:"name"`
+	TimeZone  string    `json:"time_zone"` // IANA name; days of usage are counted in it
+	Status    string    `json:"status"`    // active or suspended
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// Tenants returns all tenants, oldest first: the operator's list.
+func (s *Store) Tenants(ctx context.Context) ([]Tenant, error) {
+	return s.tenants(ctx, `select tenant_id, name, time_zone, status, created_at from tenant order by created_at, tenant_id`)
+}
+
+// Tenant returns the scope's own tenant.
+func (s *Store) Tenant(ctx context.Context, scope Scope) (Tenant, error) {
+	if scope.tenant == "" {
+		return Tenant{}, ErrScope
+	}
+	return one(s.tenants(ctx, `select tenant_id, name, time_zone, status, created_at from tenant where tenant_id = $1`, scope.tenant))
+}
+
+// FindTenant finds a tenant for the operator by its id, else by its name or a
+// member's email, whatever their case. ErrAmbiguous if several match.
+func (s *Store) FindTenant(ctx context.Context, idOrNameOrEmail string) (Tenant, error) {
+	wanted := strings.TrimSpace(idOrNameOrEmail)
+	if wanted == "" || badText(wanted) {
+		return Tenant{}, ErrNotFound
+	}
+	// The id goes first, so that nobody hides another tenant by taking its id for a name.
+	t, err := s.Tenant(ctx, OperatorScope(ID(wanted)))
+	if err == nil || !errors.Is(err, ErrNotFound) {
+		return t, err
+	}
+	return one(s.tenants(ctx, `
+		select tenant_id, name, time_zone, status, created_at from tenant t
+		where lower(name) = lower($1)
+		   or exists (select from member m where m.tenant_id = t.tenant_id and lower(m.email) = lower($1))
+		limit 2`, wanted))
+}
+
+func (s *Store) tenants(ctx context.Context, sql string, arguments ...any) ([]Tenant, error) {
+	rows, err := s.pool.Query(ctx, sql, arguments...)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read tenants: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Tenant])
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read tenants: %w", err)
+	}
+	return found, nil
+}
+
+func one(found []Tenant, err error) (Tenant, error) {
+	switch {
+	case err != nil:
+		return Tenant{}, err
+	case len(found) == 0:
+		return Tenant{}, ErrNotFound
+	case len(found) > 1:
+		return Tenant{}, ErrAmbiguous
+	}
+	return found[0], nil
+}
+
+// Members returns the tenant's members, oldest first.
+func (s *Store) Members(ctx context.Context, scope Scope) ([]Member, error) {
+	if scope.tenant == "" {
+		return nil, ErrScope
+	}
+	rows, err := s.pool.Query(ctx, `
+		select member_id, tenant_id, email, role, created_at
+		from member where tenant_id = $1 order by created_at, member_id`, scope.tenant)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read members: %w", err)
+	}
+	members, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Member])
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read members: %w", err)
+	}
+	return members, nil
+}

@@ -1,0 +1,53 @@
+package tenant
+
+import "time"
+
+// Limits of this package. They are part of what tenants can rely on, so each
+// is named here and nowhere repeated.
+const (
+	// MaxTokenBytes is the longest access token that is looked at.
+	MaxTokenBytes = 8 << 10
+	// MaxTokenTTL is how far ahead exp may lie. A token is for joining now;
+	// how long a connection lives is max_duration.
+	MaxTokenTTL = 24 * time.Hour
+	// DefaultTokenTTL is what SignToken gives when asked for no time.
+	DefaultTokenTTL = 10 * time.Minute
+	// NotBeforeLeeway forgives a signer's clock that runs ahead: nbf may lie
+	// this much in the future, and exp this much beyond MaxTokenTTL.
+	NotBeforeLeeway = 30 * time.Second
+	// MaxMetadataBytes bounds the metadata claim, as compact JSON.
+	MaxMetadataBytes = 4 << 10
+	// MaxNameBytes bounds channel names, client ids and jti.
+	MaxNameBytes = 255
+	// MaxConnectionDuration bounds max_duration.
+	MaxConnectionDuration = 30 * 24 * time.Hour
+
+	// MaxActiveSigningKeys and MaxActiveAPIKeys are per tenant: enough for
+	// every server to rotate its own.
+	MaxActiveSigningKeys = 10
+	MaxActiveAPIKeys     = 50
+
+	// MinPasswordRunes and MaxPasswordBytes bound a password.
+	MinPasswordRunes = 8
+	MaxPasswordBytes = 128
+
+	// SessionIdle and SessionLifetime end a log-in: unused for so long, or so
+	// old however much it is used.
+	SessionIdle     = 12 * time.Hour
+	SessionLifetime = 7 * 24 * time.Hour
+
+	// A wrong log-in takes one from the account's and one from the address's
+	// bucket; a right one takes nothing. Buckets are kept per node.
+	LoginsPerAccount       = 10 // wrong ones in a row
+	LoginPerAccountRefill  = time.Minute
+	LoginsPerAddress       = 50 // an office behind one address is many people
+	LoginsPerAddressRefill = 6 * time.Second
+
+	// RefreshEvery is how old the memory behind Verify may be. A revoked key
+	// or a ban written on another node works here after at most this time and
+	// one query.
+	RefreshEvery = 2 * time.Second
+	// KeyLookupsPerSecond bounds what unknown kids may cost the database,
+	// all clients together.
+	KeyLookupsPerSecond = 10
+)

@@ -1,0 +1,151 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Member is a person with a log-in and a role in one tenant.
+type Member struct {
+	ID        string     `json:"member_id"`
+	Tenant    ID         `json:"tenant_id"`
+	Email     string     `json:"email"`
+	Role      MemberRole `json:"role"`
+	CreatedAt time.Time  `json:"created_at"`
+}
+
+// LogIn starts a session for the member with this email and password. A wrong
+// email and a wrong password are the same ErrLogin after the same time. Too
+// many wrong ones for an account or from an address are a *Refusal with code
+// RateLimited, whatever the password is.
+func (s *Store) LogIn(ctx context.Context, email, password, address, userAgent string) (cookie string, m Member, err error) {
+	account, from := strings.ToLower(strings.TrimSpace(email)), addressKey(address)
+	if len(account) > maxEmailBytes {
+		account = "" // nobody's
+	}
+	if err := s.charge(account, from); err != nil {
+		return "", Member{}, err
+	}
+	m, hash, err := s.memberByEmail(ctx, account)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		s.repay(account, from)
+		return "", Member{}, err
+	}
+	ok, err := s.passwords.matches(ctx, hash, password)
+	if err != nil {
+		s.repay(account, from)
+		return "", Member{}, err
+	}
+	if !ok {
+		if m.ID != "" {
+			if err := audit(ctx, s.pool, m.scope(), "login.failed", m.ID, address, nil); err != nil {
+				return "", Member{}, err
+			}
+		}
+		return "", Member{}, ErrLogin
+	}
+	s.repay(account, from)
+	cookie, err = s.startSession(ctx, m, address, userAgent)
+	if err != nil {
+		return "", Member{}, err
+	}
+	return cookie, m, nil
+}
+
+// scope is what the member's log-in opens.
+func (m Member) scope() Scope { return Scope{tenant: m.Tenant, actor: "member:" + m.ID} }
+
+// charge takes one attempt from the account and from the address.
+func (s *Store) charge(account, from string) error {
+	now := time.Now()
+	if wait := s.addresses.take(from, now); wait > 0 {
+		return Refuse(RateLimited, "too many wrong log-ins from this address; try again in %s", roundUp(wait))
+	}
+	if wait := s.accounts.take(account, now); wait > 0 {
+		s.addresses.giveBack(from, now)
+		return Refuse(RateLimited, "too many wrong log-ins for this account; try again in %s", roundUp(wait))
+	}
+	return nil
+}
+
+func (s *Store) repay(account, from string) {
+	now := time.Now()
+	s.addresses.giveBack(from, now)
+	s.accounts.giveBack(account, now)
+}
+
+// roundUp makes a wait readable and never 0.
+func roundUp(d time.Duration) time.Duration { return (d + time.Second - 1).Truncate(time.Second) }
+
+// addressKey is the address without its port, and of IPv6 the /64, which one
+// host has to itself.
+func addressKey(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if withPort, errPort := netip.ParseAddrPort(address); errPort == nil {
+		ip, err = withPort.Addr(), nil
+	}
+	if err != nil {
+		return address
+	}
+	ip = ip.Unmap().WithZone("")
+	if ip.Is6() {
+		if prefix, err := ip.Prefix(64); err == nil {
+			return prefix.String()
+		}
+	}
+	return ip.String()
+}
+
+// memberByEmail also returns the member's password hash, "" if none is set.
+func (s *Store) memberByEmail(ctx context.Context, email string) (m Member, hash string, err error) {
+	if email == "" || badText(email) {
+		return Member{}, "", ErrNotFound
+	}
+	err = s.pool.QueryRow(ctx, `
+		select member_id, tenant_id, email, role, created_at, password_hash
+		from member where lower(email) = lower($1)`, email).
+		Scan(&m.ID, &m.Tenant, &m.Email, &m.Role, &m.CreatedAt, &hash)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Member{}, "", ErrNotFound
+	}
+	if err != nil {
+		return Member{}, "", fmt.Errorf("couldn't look a member up: %w", err)
+	}
+	return m, hash, nil
+}
+
+// SetPassword gives a member of the tenant a new password and ends all of the
+// member's sessions.
+func (s *Store) SetPassword(ctx context.Context, scope Scope, memberID, password string) error {
+	if scope.tenant == "" {
+		return ErrScope
+	}
+	if err := checkPassword(password); err != nil {
+		return err
+	}
+	hash, err := s.passwords.hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	return s.inTx(ctx, func(tx pgx.Tx) error {
+		done, err := tx.Exec(ctx, `update member set password_hash = $3 where tenant_id = $1 and member_id = $2`,
+			scope.tenant, memberID, hash)
+		if err != nil {
+			return fmt.Errorf("couldn't set a password: %w", err)
+		}
+		if done.RowsAffected() == 0 {
+			return ErrNotFound
+		}
+		_, err = tx.Exec(ctx, `delete from login_session where tenant_id = $1 and member_id = $2`, scope.tenant, memberID)
+		if err != nil {
+			return fmt.Errorf("couldn't end the member's sessions: %w", err)
+		}
+		return audit(ctx, tx, scope, "member.password_set", memberID, "", nil)
+	})
+}

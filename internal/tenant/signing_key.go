@@ -1,0 +1,186 @@
+package tenant
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The algorithms a signing key may have (RFC 7518, RFC 8037).
+const (
+	algHS256 = "HS256"
+	algES256 = "ES256"
+	algEdDSA = "EdDSA"
+)
+
+// SigningKey describes a key that access tokens are signed with.
+type SigningKey struct {
+	ID         string     `json:"signing_key_id"` // the JWT kid
+	Name       string     `json:"name"`
+	Algorithm  string     `json:"algorithm"` // HS256, ES256 or EdDSA
+	CreatedAt  time.Time  `json:"created_at"`
+	LastUsedAt *time.Time `json:"last_used_at"` // nil: never; about half a minute late
+	RevokedAt  *time.Time `json:"revoked_at"`   // nil: active
+}
+
+// verifyKey is a signing key as Verify holds it.
+type verifyKey struct {
+	// Static.
+	id        string
+	tenant    ID
+	algorithm string
+	material  any // []byte, *ecdsa.PublicKey or ed25519.PublicKey; nil: it couldn't be opened
+
+	used atomic.Bool // a token was verified with it since the last flush
+}
+
+const signingKeyPrefix = "key_"
+
+// isSigningKeyID reports whether a kid has the form of ours.
+func isSigningKeyID(kid string) bool {
+	id, ok := strings.CutPrefix(kid, signingKeyPrefix)
+	return ok && isID(id)
+}
+
+// isID reports whether s is 26 characters of Crockford's base 32, as NewID
+// makes them.
+func isID(s string) bool {
+	if len(s) != 26 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !('0' <= c && c <= '9' || 'A' <= c && c <= 'Z' && c != 'I' && c != 'L' && c != 'O' && c != 'U') {
+			return false
+		}
+	}
+	return true
+}
+
+// CreateSigningKey makes an HS256 key. The secret is text, and the bytes of the
+// text as it stands are the HMAC key: what libraries take when given a string.
+// It is returned for the only time.
+func (s *Store) CreateSigningKey(ctx context.Context, scope Scope, name string) (secret string, k SigningKey, err error) {
+	if scope.tenant == "" {
+		return "", SigningKey{}, ErrScope
+	}
+	var key *verifyKey
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		err := roomForKey(ctx, tx, scope, `select count(*) from signing_key where tenant_id = $1 and revoked_at is null`, MaxActiveSigningKeys)
+		if err != nil {
+			return err
+		}
+		secret, k, key, err = s.insertSigningKey(ctx, tx, scope, storable(name, MaxNameBytes))
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, scope, "signing_key.created", k.ID, "", map[string]any{"name": k.Name, "algorithm": k.Algorithm})
+	})
+	if err != nil {
+		return "", SigningKey{}, err
+	}
+	s.cache.apply(func(v *snapshot) { v.add(key) })
+	return secret, k, nil
+}
+
+func (s *Store) insertSigningKey(ctx context.Context, tx pgx.Tx, scope Scope, name string) (string, SigningKey, *verifyKey, error) {
+	random := make([]byte, 32)
+	rand.Read(random)
+	secret := base64.RawURLEncoding.EncodeToString(random)
+	k := SigningKey{ID: signingKeyPrefix + NewID(), Name: name, Algorithm: algHS256}
+	sealed := s.master.seal([]byte(secret), sealedSigningKey(scope.tenant, k.ID)...)
+	err := tx.QueryRow(ctx, `
+		insert into signing_key (signing_key_id, tenant_id, name, algorithm, secret_sealed)
+		values ($1, $2, $3, $4, $5) returning created_at`,
+		k.ID, scope.tenant, k.Name, k.Algorithm, sealed).Scan(&k.CreatedAt)
+	if err != nil {
+		return "", SigningKey{}, nil, fmt.Errorf("couldn't create a signing key: %w", err)
+	}
+	return secret, k, &verifyKey{id: k.ID, tenant: scope.tenant, algorithm: k.Algorithm, material: []byte(secret)}, nil
+}
+
+// sealedSigningKey binds a sealed secret to its row.
+func sealedSigningKey(t ID, keyID string) []string {
+	return []string{"signing_key", string(t), keyID}
+}
+
+// keyMaterial makes a row into what verifies: it opens the secret, or reads the
+// public key (PKIX DER).
+func (s *Store) keyMaterial(t ID, id, algorithm string, sealed, public []byte) (any, error) {
+	if algorithm == algHS256 {
+		return s.master.open(sealed, sealedSigningKey(t, id)...)
+	}
+	parsed, err := x509.ParsePKIXPublicKey(public)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read a public key: %w", err)
+	}
+	switch key := parsed.(type) {
+	case *ecdsa.PublicKey:
+		if algorithm == algES256 && key.Curve == elliptic.P256() {
+			return key, nil
+		}
+	case ed25519.PublicKey:
+		if algorithm == algEdDSA {
+			return key, nil
+		}
+	}
+	return nil, fmt.Errorf("couldn't use a public key: it is no key for %s", algorithm)
+}
+
+// SigningKeys returns the tenant's signing keys, newest first, revoked ones
+// too.
+func (s *Store) SigningKeys(ctx context.Context, scope Scope) ([]SigningKey, error) {
+	if scope.tenant == "" {
+		return nil, ErrScope
+	}
+	rows, err := s.pool.Query(ctx, `
+		select signing_key_id, name, algorithm, created_at, last_used_at, revoked_at
+		from signing_key where tenant_id = $1 order by created_at desc, signing_key_id`, scope.tenant)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read signing keys: %w", err)
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowToStructByPos[SigningKey])
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read signing keys: %w", err)
+	}
+	return keys, nil
+}
+
+// RevokeSigningKey makes every token signed with the key invalid: here at once,
+// on other nodes within seconds. Connections that are open stay open.
+// ErrNotFound if the tenant has no such active key.
+func (s *Store) RevokeSigningKey(ctx context.Context, scope Scope, id string) error {
+	if scope.tenant == "" {
+		return ErrScope
+	}
+	if !isSigningKeyID(id) {
+		return ErrNotFound
+	}
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		done, err := tx.Exec(ctx, `
+			update signing_key set revoked_at = clock_timestamp()
+			where tenant_id = $1 and signing_key_id = $2 and revoked_at is null`, scope.tenant, id)
+		if err != nil {
+			return fmt.Errorf("couldn't revoke a signing key: %w", err)
+		}
+		if done.RowsAffected() == 0 {
+			return ErrNotFound
+		}
+		return audit(ctx, tx, scope, "signing_key.revoked", id, "", nil)
+	})
+	if err != nil {
+		return err
+	}
+	s.cache.apply(func(v *snapshot) { v.remove(id) })
+	return nil
+}

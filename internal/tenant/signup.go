@@ -1,0 +1,203 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/mail"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// FieldError says which field of a form is wrong and what to do about it.
+type FieldError struct {
+	Field   string // name, email, password, licence, time_zone, channel, role, client_id, ttl, max_duration, metadata
+	Problem string // a sentence for the person who filled it in
+}
+
+// Error returns "field: problem".
+func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
+
+// NewTenant is what a sign-up asks for.
+type NewTenant struct {
+	Name     string // the organization's
+	Email    string // the owner's
+	Password string // the owner's; "": no log-in until SetPassword
+	Licence  int    // connections at once; 0: 300
+	TimeZone string // IANA name; "": Asia/Tokyo
+}
+
+// Created is a new tenant with its first secrets, which are shown only here.
+type Created struct {
+	Tenant       ID     `json:"tenant_id"`
+	MemberID     string `json:"-"`
+	APIKey       string `json:"api_key"`
+	SigningKeyID string `json:"signing_key_id"`
+	SigningKey   string `json:"signing_key"`
+	Email        string `json:"email"`
+}
+
+const (
+	maxEmailBytes   = 254 // RFC 5321 §4.5.3.1.3, without the angle brackets
+	defaultLicence  = 300
+	maxLicence      = 1_000_000
+	defaultTimeZone = "Asia/Tokyo"
+)
+
+// CreateTenant makes a tenant with its licence, its owner, an API key and a
+// signing key, all or nothing. It fails with a *FieldError for a bad field and
+// with ErrEmailTaken if the address has an account.
+func (s *Store) CreateTenant(ctx context.Context, n NewTenant) (Created, error) {
+	n, err := n.normal()
+	if err != nil {
+		return Created{}, err
+	}
+	var hash string
+	if n.Password != "" {
+		if hash, err = s.passwords.hash(ctx, n.Password); err != nil {
+			return Created{}, err
+		}
+	}
+	made := Created{Tenant: ID("ten_" + NewID()), MemberID: "mem_" + NewID(), Email: n.Email}
+	scope := Scope{tenant: made.Tenant, actor: "member:" + made.MemberID}
+	var key *verifyKey
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		if err := insertTenant(ctx, tx, made, n, hash); err != nil {
+			return err
+		}
+		var err error
+		if made.APIKey, _, err = insertAPIKey(ctx, tx, scope, "first"); err != nil {
+			return err
+		}
+		var described SigningKey
+		if made.SigningKey, described, key, err = s.insertSigningKey(ctx, tx, scope, "first"); err != nil {
+			return err
+		}
+		made.SigningKeyID = described.ID
+		return audit(ctx, tx, scope, "tenant.created", string(made.Tenant), "", map[string]any{"name": n.Name})
+	})
+	if taken(err, "member_email") {
+		return Created{}, ErrEmailTaken
+	}
+	if err != nil {
+		return Created{}, err
+	}
+	s.cache.apply(func(v *snapshot) { v.add(key) })
+	return made, nil
+}
+
+func insertTenant(ctx context.Context, tx pgx.Tx, made Created, n NewTenant, hash string) error {
+	_, err := tx.Exec(ctx, `insert into tenant (tenant_id, name, time_zone) values ($1, $2, $3)`, made.Tenant, n.Name, n.TimeZone)
+	if err != nil {
+		return fmt.Errorf("couldn't create the tenant: %w", err)
+	}
+	_, err = tx.Exec(ctx, `insert into tenant_live (tenant_id, max_connections) values ($1, $2)`, made.Tenant, n.Licence)
+	if err != nil {
+		return fmt.Errorf("couldn't create the tenant's licence: %w", err)
+	}
+	_, err = tx.Exec(ctx, `
+		insert into member (member_id, tenant_id, email, password_hash, role) values ($1, $2, $3, $4, $5)`,
+		made.MemberID, made.Tenant, n.Email, hash, Owner)
+	if err != nil {
+		return fmt.Errorf("couldn't create the owner: %w", err)
+	}
+	return nil
+}
+
+// normal trims, fills in what is absent and checks the rest.
+func (n NewTenant) normal() (NewTenant, error) {
+	n.Name = strings.TrimSpace(n.Name)
+	switch {
+	case n.Name == "":
+		return n, &FieldError{"name", "Say what your organization is called."}
+	case len(n.Name) > MaxNameBytes || badText(n.Name):
+		return n, &FieldError{"name", fmt.Sprintf("Use at most %d bytes of ordinary text.", MaxNameBytes)}
+	}
+	var err error
+	if n.Email, err = checkEmail(n.Email); err != nil {
+		return n, err
+	}
+	if n.Password != "" {
+		if err := checkPassword(n.Password); err != nil {
+			return n, err
+		}
+	}
+	if n.Licence == 0 {
+		n.Licence = defaultLicence
+	}
+	if n.Licence < 0 || n.Licence > maxLicence {
+		return n, &FieldError{"licence", fmt.Sprintf("Ask for 1 to %d connections.", maxLicence)}
+	}
+	if n.TimeZone == "" {
+		n.TimeZone = defaultTimeZone
+	}
+	if _, err := time.LoadLocation(n.TimeZone); err != nil || n.TimeZone == "Local" {
+		return n, &FieldError{"time_zone", "Use the name of a time zone, such as Asia/Tokyo."}
+	}
+	return n, nil
+}
+
+// checkEmail returns the address without surrounding space.
+func checkEmail(email string) (string, error) {
+	email = strings.TrimSpace(email)
+	parsed, err := mail.ParseAddress(email)
+	if err != nil || parsed.Address != email || len(email) > maxEmailBytes || badText(email) || strings.ContainsAny(email, " \"") {
+		return "", &FieldError{"email", "Enter an address such as name@example.com."}
+	}
+	return email, nil
+}
+
+// badText reports text that a line of a page or a text column cannot hold:
+// broken UTF-8 or control characters, NUL among them.
+func badText(s string) bool {
+	return !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// storable makes what a client says about itself fit for a text column.
+func storable(s string, most int) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "")
+	}
+	return s
+}
+
+// taken reports whether err is the violation of this unique index.
+func taken(err error, index string) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "23505" && pg.ConstraintName == index
+}
+
+// CreateOperator makes a log-in for somebody who runs the platform.
+func (s *Store) CreateOperator(ctx context.Context, email, password string) error {
+	email, err := checkEmail(email)
+	if err != nil {
+		return err
+	}
+	if err := checkPassword(password); err != nil {
+		return err
+	}
+	hash, err := s.passwords.hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	_, err = s.pool.Exec(ctx, `insert into operator (operator_id, email, password_hash) values ($1, $2, $3)`,
+		"opr_"+NewID(), email, hash)
+	if taken(err, "operator_email") {
+		return ErrEmailTaken
+	}
+	if err != nil {
+		return fmt.Errorf("couldn't create the operator: %w", err)
+	}
+	return nil
+}
