@@ -1,0 +1,155 @@
+package webhooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// The states of a delivery.
+const (
+	Waiting   = "waiting"   // an earlier one of its connection comes first
+	Pending   = "pending"   // due at Due
+	Delivered = "delivered" // answered 2xx
+	Dead      = "dead"      // every try failed
+)
+
+// DeliveryQuery selects deliveries, newest first.
+type DeliveryQuery struct {
+	Endpoint string // "": of every endpoint
+	State    string // "": in every state
+	Before   string // a delivery's id: only older ones; "": from the newest
+	Limit    int    // 0: 50; at most 500
+}
+
+// Delivery is one event on its way to one endpoint.
+type Delivery struct {
+	ID           string           `json:"id"`
+	EndpointID   string           `json:"endpoint_id"`
+	EventID      string           `json:"event_id"`
+	EventType    tenant.EventType `json:"event_type"`
+	EventSeq     int64            `json:"event_seq"`
+	Channel      string           `json:"channel_id,omitempty"`
+	ConnectionID string           `json:"connection_id,omitempty"`
+	State        string           `json:"state"`
+	Due          time.Time        `json:"due"` // of the next attempt, when pending
+	Attempts     int              `json:"attempts"`
+	CreatedAt    time.Time        `json:"created_at"`
+	FinishedAt   *time.Time       `json:"finished_at"`           // nil: not delivered and not dead yet
+	Replay       int              `json:"replay"`                // 0: the first delivery; n: the n-th replay by hand
+	LastStatus   int              `json:"last_status,omitempty"` // HTTP status of the latest attempt; 0: no answer
+	LastError    string           `json:"last_error,omitempty"`  // what was wrong with the latest attempt, in words
+}
+
+// Attempt is one request made for a delivery.
+type Attempt struct {
+	Number       int       `json:"attempt"` // from 1
+	At           time.Time `json:"at"`
+	DurationMS   int64     `json:"duration_ms"`
+	Status       int       `json:"status,omitempty"`        // HTTP status; 0: no answer
+	Error        string    `json:"error,omitempty"`         // "": delivered
+	ResponseHead string    `json:"response_head,omitempty"` // the first 4 KiB of the answer's body
+}
+
+// Deliveries lists deliveries of the tenant.
+func (w *Webhooks) Deliveries(ctx context.Context, s tenant.Scope, q DeliveryQuery) ([]Delivery, error) {
+	t, err := tenantOf(s)
+	if err != nil {
+		return nil, err
+	}
+	if q.Limit <= 0 {
+		q.Limit = 50
+	}
+	rows, err := w.pool.Query(ctx, `
+		select d.delivery_id, d.endpoint_id, d.event_id, event.type, d.event_seq, coalesce(event.channel_id, ''),
+			coalesce(event.connection_id, ''), d.state, d.due, d.attempts, d.created_at, d.finished_at, d.replay,
+			coalesce(last.status, 0), coalesce(last.error, '')
+		from delivery d join event using (event_id)
+		left join delivery_attempt last on last.delivery_id = d.delivery_id and last.attempt = d.attempts
+		where d.tenant_id = $1 and ($2 = '' or d.endpoint_id = $2) and ($3 = '' or d.state = $3)
+			and ($4 = '' or (d.created_at, d.delivery_id) < (
+				select b.created_at, b.delivery_id from delivery b where b.tenant_id = $1 and b.delivery_id = $4))
+		order by d.created_at desc, d.delivery_id desc limit $5`,
+		t, q.Endpoint, q.State, q.Before, min(q.Limit, 500))
+	if err != nil {
+		return nil, fmt.Errorf("couldn't list deliveries: %w", err)
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (d Delivery, err error) {
+		return d, row.Scan(&d.ID, &d.EndpointID, &d.EventID, &d.EventType, &d.EventSeq, &d.Channel,
+			&d.ConnectionID, &d.State, &d.Due, &d.Attempts, &d.CreatedAt, &d.FinishedAt, &d.Replay,
+			&d.LastStatus, &d.LastError)
+	})
+}
+
+// Attempts lists the attempts made for a delivery, first to last. ErrNotFound.
+func (w *Webhooks) Attempts(ctx context.Context, s tenant.Scope, deliveryID string) ([]Attempt, error) {
+	t, err := tenantOf(s)
+	if err != nil {
+		return nil, err
+	}
+	var exists bool
+	if err := w.pool.QueryRow(ctx, `select exists (select from delivery where tenant_id = $1 and delivery_id = $2)`,
+		t, deliveryID).Scan(&exists); err != nil {
+		return nil, fmt.Errorf("couldn't read a delivery: %w", err)
+	}
+	if !exists {
+		return nil, ErrNotFound
+	}
+	rows, err := w.pool.Query(ctx, `select attempt, at, duration_ms, coalesce(status, 0), error, response_head
+		from delivery_attempt where delivery_id = $1 order by attempt`, deliveryID)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't list attempts: %w", err)
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (a Attempt, err error) {
+		var head []byte
+		err = row.Scan(&a.Number, &a.At, &a.DurationMS, &a.Status, &a.Error, &head)
+		a.ResponseHead = strings.ToValidUTF8(string(head), "\uFFFD")
+		return a, err
+	})
+}
+
+// Replay delivers the event of a delivery once more, outside the order of its
+// connection, and returns the id of the new delivery. The webhook-id stays the
+// event's, so a receiver that has it can tell. ErrNotFound, ErrDisabled.
+func (w *Webhooks) Replay(ctx context.Context, s tenant.Scope, deliveryID string) (newID string, err error) {
+	t, err := tenantOf(s)
+	if err != nil {
+		return "", err
+	}
+	newID = "dlv_" + tenant.NewID()
+	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error { return replay(ctx, tx, t, deliveryID, newID) })
+	if err != nil {
+		return "", fmt.Errorf("couldn't replay a delivery: %w", err)
+	}
+	w.toClaim.ringFor(t)
+	return newID, nil
+}
+
+func replay(ctx context.Context, tx pgx.Tx, t tenant.ID, deliveryID, newID string) error {
+	// The first delivery of the event to the endpoint is locked, so that two
+	// replays at once get two numbers.
+	var endpoint, event string
+	err := tx.QueryRow(ctx, `select first.endpoint_id, first.event_id
+		from delivery d join delivery first on first.endpoint_id = d.endpoint_id and first.event_id = d.event_id and first.replay = 0
+		where d.tenant_id = $1 and d.delivery_id = $2 for update of first`, t, deliveryID).Scan(&endpoint, &event)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	if err := mustBeEnabled(ctx, tx, t, endpoint); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `insert into delivery (delivery_id, tenant_id, endpoint_id, event_id, event_seq, ordering_key, state, replay)
+		select $1, $2, endpoint_id, event_id, max(event_seq), 'replay/' || $1, 'pending', max(replay) + 1
+		from delivery where endpoint_id = $3 and event_id = $4 group by endpoint_id, event_id`,
+		newID, t, endpoint, event)
+	return err
+}

@@ -1,0 +1,290 @@
+package webhooks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// MaxEndpoints is how many endpoints a tenant may have.
+const MaxEndpoints = 50
+
+// Errors of the endpoint methods.
+var (
+	ErrTooMany  = fmt.Errorf("a tenant may have %d webhook endpoints: delete one first", MaxEndpoints)
+	ErrDisabled = errors.New("the webhook endpoint is disabled: enable it first")
+)
+
+// Types are the event types that an endpoint may choose.
+var Types = []string{
+	string(tenant.ConnectionConnecting), string(tenant.ConnectionCreated), string(tenant.ConnectionUpdated),
+	string(tenant.ConnectionDestroyed), string(tenant.ConnectionRejected),
+	string(tenant.ChannelStarted), string(tenant.ChannelEnded),
+	"recording.started", "recording.ready", "recording.failed",
+	string(tenant.LicenceThreshold), "usage.threshold", "node.draining", string(tenant.Ping),
+}
+
+// Endpoint is a URL that a tenant's events are posted to.
+type Endpoint struct {
+	ID            string     `json:"id"`
+	URL           string     `json:"url"`
+	Types         []string   `json:"types"`  // empty: every type but connection.updated
+	Status        string     `json:"status"` // enabled or disabled
+	CreatedAt     time.Time  `json:"created_at"`
+	LastSuccessAt *time.Time `json:"last_success_at"` // to the minute; nil: never
+	FailingSince  *time.Time `json:"failing_since"`   // nil: the last attempt succeeded, or none was made
+}
+
+const endpointColumns = `endpoint_id, url, types, status, created_at, last_success_at, failing_since`
+
+func scanEndpoint(row pgx.CollectableRow) (e Endpoint, err error) {
+	return e, row.Scan(&e.ID, &e.URL, &e.Types, &e.Status, &e.CreatedAt, &e.LastSuccessAt, &e.FailingSince)
+}
+
+// CheckURL reports as a *tenant.FieldError what is wrong with a URL that a
+// tenant wants us to call, by the rules of this configuration.
+func (w *Webhooks) CheckURL(url string) error { return w.egress.CheckURL(url) }
+
+// CreateEndpoint adds an endpoint for the events after now, of the given types
+// (none: every type but connection.updated). The secret is returned here and
+// never again. A *tenant.FieldError names url or types; ErrTooMany.
+func (w *Webhooks) CreateEndpoint(ctx context.Context, s tenant.Scope, url string, types []string) (secret string, e Endpoint, err error) {
+	t, err := tenantOf(s)
+	if err != nil {
+		return "", Endpoint{}, err
+	}
+	url = strings.TrimSpace(url)
+	if err := w.egress.CheckURL(url); err != nil {
+		return "", Endpoint{}, err
+	}
+	if types, err = checkTypes(types); err != nil {
+		return "", Endpoint{}, err
+	}
+	secret, sealed, err := w.sealedSecret()
+	if err != nil {
+		return "", Endpoint{}, err
+	}
+	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+		e, err = insertEndpoint(ctx, tx, t, url, types, sealed)
+		return err
+	})
+	if err != nil {
+		return "", Endpoint{}, fmt.Errorf("couldn't create a webhook endpoint: %w", err)
+	}
+	return secret, e, nil
+}
+
+// insertEndpoint holds the tenant's cursor meanwhile, so that fan-out passes no
+// event between the endpoint's from_seq and its being seen.
+func insertEndpoint(ctx context.Context, tx pgx.Tx, t tenant.ID, url string, types []string, sealed []byte) (Endpoint, error) {
+	if err := holdCursor(ctx, tx, t); err != nil {
+		return Endpoint{}, err
+	}
+	var count int
+	if err := tx.QueryRow(ctx, `select count(*) from webhook_endpoint where tenant_id = $1`, t).Scan(&count); err != nil {
+		return Endpoint{}, err
+	}
+	if count >= MaxEndpoints {
+		return Endpoint{}, ErrTooMany
+	}
+	rows, err := tx.Query(ctx, `insert into webhook_endpoint (endpoint_id, tenant_id, url, types, secret_sealed, from_seq)
+		select $2, $1, $3, $4, $5, event_seq from tenant_live where tenant_id = $1 returning `+endpointColumns,
+		t, "ep_"+tenant.NewID(), url, types, sealed)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	return found(pgx.CollectExactlyOneRow(rows, scanEndpoint))
+}
+
+// holdCursor locks the tenant's cursor, and makes it if this is the first use.
+func holdCursor(ctx context.Context, tx pgx.Tx, t tenant.ID) error {
+	tag, err := tx.Exec(ctx, `insert into webhook_cursor (tenant_id, seq)
+		select tenant_id, event_seq from tenant_live where tenant_id = $1 on conflict do nothing`, t)
+	if err != nil || tag.RowsAffected() == 1 {
+		return err
+	}
+	_, err = tx.Exec(ctx, `select from webhook_cursor where tenant_id = $1 for update`, t)
+	return err
+}
+
+// checkTypes sorts the types an endpoint chose and drops repetitions.
+func checkTypes(types []string) ([]string, error) {
+	chosen := []string{}
+	for _, name := range types {
+		if !slices.Contains(Types, name) {
+			return nil, &tenant.FieldError{Field: "types", Problem: fmt.Sprintf("There is no event type %q.", name)}
+		}
+		chosen = append(chosen, name)
+	}
+	slices.Sort(chosen)
+	return slices.Compact(chosen), nil
+}
+
+func (w *Webhooks) sealedSecret() (secret string, sealed []byte, err error) {
+	secret = newSecret()
+	if sealed, err = w.sealer.Seal([]byte(secret)); err != nil {
+		return "", nil, fmt.Errorf("couldn't seal a webhook secret: %w", err)
+	}
+	return secret, sealed, nil
+}
+
+// found turns pgx's word for nothing into ours.
+func found[T any](value T, err error) (T, error) {
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = ErrNotFound
+	}
+	return value, err
+}
+
+// Endpoints lists the tenant's endpoints, oldest first.
+func (w *Webhooks) Endpoints(ctx context.Context, s tenant.Scope) ([]Endpoint, error) {
+	t, err := tenantOf(s)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := w.pool.Query(ctx, `select `+endpointColumns+` from webhook_endpoint
+		where tenant_id = $1 order by created_at, endpoint_id`, t)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't list webhook endpoints: %w", err)
+	}
+	return pgx.CollectRows(rows, scanEndpoint)
+}
+
+// Endpoint returns one endpoint of the tenant, or ErrNotFound.
+func (w *Webhooks) Endpoint(ctx context.Context, s tenant.Scope, id string) (Endpoint, error) {
+	t, err := tenantOf(s)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	rows, err := w.pool.Query(ctx, `select `+endpointColumns+` from webhook_endpoint
+		where tenant_id = $1 and endpoint_id = $2`, t, id)
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("couldn't read a webhook endpoint: %w", err)
+	}
+	return found(pgx.CollectExactlyOneRow(rows, scanEndpoint))
+}
+
+// DeleteEndpoint removes an endpoint with its deliveries. An attempt in flight
+// may still arrive. ErrNotFound.
+func (w *Webhooks) DeleteEndpoint(ctx context.Context, s tenant.Scope, id string) error {
+	return w.changeEndpoint(ctx, s, `delete from webhook_endpoint where tenant_id = $1 and endpoint_id = $2`, id)
+}
+
+// EnableEndpoint lets a disabled endpoint go on: first with what it had not
+// been sent when it was disabled, then with the events after now; those between
+// are not delivered. Enabling an enabled endpoint changes nothing. ErrNotFound.
+func (w *Webhooks) EnableEndpoint(ctx context.Context, s tenant.Scope, id string) error {
+	t, err := tenantOf(s)
+	if err != nil {
+		return err
+	}
+	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+		if err := holdCursor(ctx, tx, t); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `update webhook_endpoint e set status = 'enabled', failing_since = null,
+				from_seq = case when e.status = 'enabled' then e.from_seq else l.event_seq end
+			from tenant_live l where l.tenant_id = $1 and e.tenant_id = $1 and e.endpoint_id = $2`, t, id)
+		if err == nil && tag.RowsAffected() == 0 {
+			err = ErrNotFound
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("couldn't enable a webhook endpoint: %w", err)
+	}
+	w.toClaim.ringFor(t)
+	return nil
+}
+
+// DisableEndpoint stops deliveries to an endpoint until it is enabled again.
+// ErrNotFound.
+func (w *Webhooks) DisableEndpoint(ctx context.Context, s tenant.Scope, id string) error {
+	return w.changeEndpoint(ctx, s, `update webhook_endpoint set status = 'disabled' where tenant_id = $1 and endpoint_id = $2`, id)
+}
+
+// RotateSecret replaces an endpoint's secret; attempts from now on are signed
+// with the new one. It is returned here and never again. ErrNotFound.
+func (w *Webhooks) RotateSecret(ctx context.Context, s tenant.Scope, id string) (secret string, err error) {
+	secret, sealed, err := w.sealedSecret()
+	if err != nil {
+		return "", err
+	}
+	if err := w.changeEndpoint(ctx, s, `update webhook_endpoint set secret_sealed = $3
+		where tenant_id = $1 and endpoint_id = $2`, id, sealed); err != nil {
+		return "", err
+	}
+	return secret, nil
+}
+
+// changeEndpoint runs a statement about one endpoint: $1 is the tenant, $2 the id.
+func (w *Webhooks) changeEndpoint(ctx context.Context, s tenant.Scope, statement, id string, more ...any) error {
+	t, err := tenantOf(s)
+	if err != nil {
+		return err
+	}
+	tag, err := w.pool.Exec(ctx, statement, append([]any{t, id}, more...)...)
+	if err != nil {
+		return fmt.Errorf("couldn't change a webhook endpoint: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return ErrNotFound
+	}
+	return nil
+}
+
+// SendTest makes a ping event and delivers it to this endpoint only. It returns
+// the id of the delivery, whose attempts tell how it went. ErrNotFound,
+// ErrDisabled.
+func (w *Webhooks) SendTest(ctx context.Context, s tenant.Scope, id string) (deliveryID string, err error) {
+	t, err := tenantOf(s)
+	if err != nil {
+		return "", err
+	}
+	data, err := json.Marshal(map[string]string{"endpoint_id": id, "message": "This is a test."})
+	if err != nil {
+		return "", fmt.Errorf("couldn't write a test event: %w", err)
+	}
+	deliveryID = "dlv_" + tenant.NewID()
+	ping := tenant.Event{ID: "evt_" + tenant.NewID(), Type: tenant.Ping, Tenant: t, Data: data}
+	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+		if err := mustBeEnabled(ctx, tx, t, id); err != nil {
+			return err
+		}
+		if err := w.Append(ctx, tx, ping); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `insert into delivery (delivery_id, tenant_id, endpoint_id, event_id, event_seq, ordering_key, state)
+			select $1, tenant_id, $2, event_id, seq, $3, 'pending' from event where event_id = $4`,
+			deliveryID, id, orderingKey(ping), ping.ID)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("couldn't send a test event: %w", err)
+	}
+	w.Wake(t)
+	w.toClaim.ringFor(t)
+	return deliveryID, nil
+}
+
+// mustBeEnabled returns ErrNotFound or ErrDisabled if nothing could be
+// delivered to the endpoint.
+func mustBeEnabled(ctx context.Context, tx pgx.Tx, t tenant.ID, id string) error {
+	var status string
+	err := tx.QueryRow(ctx, `select status from webhook_endpoint where tenant_id = $1 and endpoint_id = $2`, t, id).Scan(&status)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrNotFound
+	}
+	if err == nil && status != "enabled" {
+		return ErrDisabled
+	}
+	return err
+}

@@ -1,0 +1,117 @@
+package webhooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// finish records an attempt and decides what becomes of the delivery, in one
+// transaction. While the database is away it tries again, for a result that is
+// lost here is a duplicate for the receiver; it gives up when ctx ends or the
+// lease is nearly over.
+func (w *Webhooks) finish(ctx context.Context, j job, o outcome) {
+	giveUp := time.After(leaseTime - 2*attemptTimeout)
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		err := w.tryFinish(ctx, j, o)
+		if err == nil || errors.Is(err, errNotOurs) {
+			return
+		}
+		select {
+		case <-time.After(wait):
+			continue
+		case <-giveUp:
+		case <-ctx.Done():
+		}
+		w.log.Error("webhook attempt not recorded: it will be repeated", "delivery", j.id, "error", err)
+		return
+	}
+}
+
+// tryFinish is one try of finish; it is made also when ctx has ended.
+func (w *Webhooks) tryFinish(ctx context.Context, j job, o outcome) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error { return w.record(ctx, tx, j, o) })
+}
+
+// errNotOurs says that the delivery was deleted, or its lease passed on.
+var errNotOurs = errors.New("the delivery is no longer ours")
+
+// record writes the attempt, moves the delivery to its next state, lets the
+// next of its line go if it is finished, and keeps the endpoint's health.
+func (w *Webhooks) record(ctx context.Context, tx pgx.Tx, j job, o outcome) error {
+	wait, again := w.schedule.Next(j.attempt, o.retryAfter)
+	var state string
+	switch {
+	case o.delivered():
+		state = "delivered"
+	case again:
+		state = "pending"
+	default:
+		state = "dead"
+	}
+	var key string
+	var attempt int
+	// A delivery made counts also when the lease was lost meanwhile.
+	err := tx.QueryRow(ctx, `update delivery set state = $2, attempts = attempts + 1, lease_until = null,
+			due = case when $2 = 'pending' then clock_timestamp() + $3::interval else due end,
+			finished_at = case when $2 = 'pending' then null else clock_timestamp() end
+		where delivery_id = $1 and state = 'pending' and (lease_until = $4 or $2 = 'delivered')
+		returning ordering_key, attempts`, j.id, state, wait, j.lease).Scan(&key, &attempt)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errNotOurs
+	}
+	if err != nil {
+		return fmt.Errorf("couldn't finish delivery %s: %w", j.id, err)
+	}
+	if _, err := tx.Exec(ctx, `insert into delivery_attempt (delivery_id, attempt, at, duration_ms, status, error, response_head)
+		values ($1, $2, clock_timestamp() - $3 * interval '1 millisecond', $3, nullif($4, 0), $5, $6)`,
+		j.id, attempt, o.took.Milliseconds(), o.status, cleanText(o.problem), o.answer); err != nil {
+		return fmt.Errorf("couldn't record an attempt of %s: %w", j.id, err)
+	}
+	if state != "pending" {
+		// Its own statement: it must see what fan-out committed while we waited
+		// for the row above.
+		if _, err := tx.Exec(ctx, `update delivery set state = 'pending', due = clock_timestamp() where delivery_id = (
+			select delivery_id from delivery where endpoint_id = $1 and ordering_key = $2 and state = 'waiting'
+			order by event_seq limit 1)`, j.endpoint, key); err != nil {
+			return fmt.Errorf("couldn't release what waits for %s: %w", j.id, err)
+		}
+	}
+	return recordHealth(ctx, tx, j.endpoint, o)
+}
+
+// recordHealth keeps what the console shows about an endpoint. It writes only
+// when something changes, or once a minute: the row is shared by its attempts.
+func recordHealth(ctx context.Context, tx pgx.Tx, endpoint string, o outcome) error {
+	statement := `update webhook_endpoint set failing_since = clock_timestamp()
+		where endpoint_id = $1 and failing_since is null`
+	switch {
+	case o.delivered():
+		statement = `update webhook_endpoint set last_success_at = clock_timestamp(), failing_since = null
+			where endpoint_id = $1 and (failing_since is not null or last_success_at is null
+				or last_success_at < clock_timestamp() - interval '1 minute')`
+	case o.gone():
+		statement = `update webhook_endpoint set status = 'disabled', failing_since = coalesce(failing_since, clock_timestamp())
+			where endpoint_id = $1`
+	}
+	if _, err := tx.Exec(ctx, statement, endpoint); err != nil {
+		return fmt.Errorf("couldn't keep the health of %s: %w", endpoint, err)
+	}
+	return nil
+}
+
+// giveBack returns a delivery that we did not finish, so that the next process
+// need not wait for its lease to end.
+func (w *Webhooks) giveBack(ctx context.Context, j job) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	if _, err := w.pool.Exec(ctx, `update delivery set lease_until = null
+		where delivery_id = $1 and lease_until = $2`, j.id, j.lease); err != nil {
+		w.log.Warn("webhook delivery not given back: it waits for its lease", "delivery", j.id, "error", err)
+	}
+}

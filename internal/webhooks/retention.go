@@ -1,0 +1,96 @@
+package webhooks
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// How long what happened is kept.
+const (
+	attemptsKept = 14 * 24 * time.Hour
+	eventsKept   = 30 * 24 * time.Hour // and their deliveries
+	sweepEvery   = time.Hour
+	sweepBatch   = 1000 // rows in one statement, so that none holds locks for long
+)
+
+// runRetention deletes what is too old: after a minute, then every hour.
+func (w *Webhooks) runRetention(ctx context.Context) {
+	next := time.NewTimer(time.Minute)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		}
+		if err := w.Sweep(ctx); err != nil && ctx.Err() == nil {
+			w.log.Warn("webhook retention waits", "error", err)
+		}
+		next.Reset(sweepEvery)
+	}
+}
+
+// Sweep deletes attempts older than 14 days, and events with their deliveries
+// older than 30 days. Run does it every hour. Several nodes may do it at once.
+func (w *Webhooks) Sweep(ctx context.Context) error {
+	if err := w.sweep(ctx, `delete from delivery_attempt where (delivery_id, attempt) in (
+		select a.delivery_id, a.attempt from delivery_attempt a
+		where a.at < statement_timestamp() - $1::interval limit $2)`, attemptsKept, sweepBatch); err != nil {
+		return fmt.Errorf("couldn't delete old attempts: %w", err)
+	}
+	if err := w.sweep(ctx, `delete from delivery where delivery_id in (
+		select delivery_id from delivery where created_at < statement_timestamp() - $1::interval
+			and (finished_at < statement_timestamp() - $1::interval
+				or created_at < statement_timestamp() - 2 * $1::interval)
+		limit $2)`, eventsKept, sweepBatch); err != nil {
+		return fmt.Errorf("couldn't delete old deliveries: %w", err)
+	}
+	// Where the head of a line was deleted unfinished, the next takes its place.
+	if _, err := w.pool.Exec(ctx, `update delivery d set state = 'pending', due = clock_timestamp()
+		where d.state = 'waiting' and not exists (select from delivery earlier
+			where earlier.endpoint_id = d.endpoint_id and earlier.ordering_key = d.ordering_key
+				and earlier.state in ('waiting', 'pending') and earlier.event_seq < d.event_seq)`); err != nil {
+		return fmt.Errorf("couldn't release stranded deliveries: %w", err)
+	}
+	return w.sweepEvents(ctx)
+}
+
+// sweepEvents deletes old events tenant by tenant, from the oldest on and only
+// from there, so that what remains has no gaps.
+func (w *Webhooks) sweepEvents(ctx context.Context) error {
+	rows, err := w.pool.Query(ctx, `select tenant_id from tenant_live`)
+	if err != nil {
+		return fmt.Errorf("couldn't list tenants: %w", err)
+	}
+	tenants, err := pgx.CollectRows(rows, pgx.RowTo[tenant.ID])
+	if err != nil {
+		return fmt.Errorf("couldn't list tenants: %w", err)
+	}
+	for _, t := range tenants {
+		if err := w.sweep(ctx, `
+			with oldest as (select seq, event_id, recorded_at from event where tenant_id = $3 order by seq limit $2),
+			keep as (select min(seq) as seq from oldest where recorded_at >= statement_timestamp() - $1::interval
+				or exists (select from delivery d where d.event_id = oldest.event_id))
+			delete from event using keep where event.tenant_id = $3
+				and event.seq <= (select max(seq) from oldest) and (keep.seq is null or event.seq < keep.seq)`,
+			eventsKept, sweepBatch, t); err != nil {
+			return fmt.Errorf("couldn't delete old events of %s: %w", t, err)
+		}
+	}
+	return nil
+}
+
+// sweep repeats a deletion of at most sweepBatch rows until there is no more.
+func (w *Webhooks) sweep(ctx context.Context, statement string, args ...any) error {
+	for {
+		tag, err := w.pool.Exec(ctx, statement, args...)
+		if err != nil || tag.RowsAffected() < sweepBatch {
+			return err
+		}
+	}
+}

@@ -1,0 +1,137 @@
+// Package webhooks tells a tenant what happened.
+//
+// An event is born as a row in the transaction that changes the state it is
+// about ([Webhooks.Append]), with the tenant's next seq. From there:
+//
+//	event row ── fan-out: one delivery per endpoint that wants it (fanout.go)
+//	    │            └─ lanes: claim what is due, fair between endpoints (lanes.go)
+//	    │                  └─ attempt: signed POST through the guarded client (attempt.go)
+//	    │                        └─ finish: delivered, later, or dead (finish.go)
+//	    └── feeds and streams read the same rows (feed.go, stream.go)
+//
+// Promises to the tenant: a committed event is delivered at least once or ends
+// as a dead letter that can be replayed; for one endpoint the events of one
+// connection arrive in order; the webhook-id is the event's id on every attempt
+// and replay; a slow endpoint delays only itself.
+//
+// Goroutines: Run owns runFanOut, runLanes, runFeeds and runRetention; runLanes
+// owns the runAttempts and waits for them; Stream owns one reader per socket.
+package webhooks
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// pollEvery is how long a change made by another process, or a retry that has
+// become due, waits to be noticed.
+const pollEvery = time.Second
+
+// ErrNotFound is the answer about something that does not exist or is another
+// tenant's. It is also a tenant.ErrNotFound.
+var ErrNotFound = fmt.Errorf("webhooks: %w", tenant.ErrNotFound)
+
+// Sealer keeps endpoint secrets unreadable at rest.
+type Sealer interface {
+	// Seal encrypts plain so that only Open of the same platform reads it.
+	Seal(plain []byte) ([]byte, error)
+	// Open returns what was sealed, or an error if it was changed.
+	Open(sealed []byte) ([]byte, error)
+}
+
+// Config says where deliveries may go and how patient we are.
+type Config struct {
+	Production   bool           // only https, only ports 80 and 443
+	EgressAllow  []netip.Prefix // reachable besides public addresses
+	AllowPrivate bool           // in production EgressAllow counts only with this
+	Resolver     *net.Resolver  // of endpoint host names; nil: the system's
+	Schedule     Schedule       // waits before each try; nil: the published ones
+	Patience     time.Duration  // how long a stream's reader may stall; 0: 10 s
+	Log          *slog.Logger   // nil: slog.Default()
+}
+
+// Webhooks writes events and tells them to endpoints and streams. Its methods
+// may be called from any goroutine.
+type Webhooks struct {
+	// Static.
+	pool     *pgxpool.Pool
+	sealer   Sealer
+	egress   Egress
+	client   *http.Client
+	schedule Schedule
+	patience time.Duration
+	log      *slog.Logger
+	closed   chan struct{} // closed when Run is told to stop: feeds end
+	close    func()
+
+	toFanOut *bell //  tenants that have new events
+	toClaim  *bell // tenants that have new deliveries
+	feeds    feeds // who listens to what
+}
+
+// New returns the webhooks on pool. Events can be appended and read at once;
+// deliveries happen while Run runs.
+func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
+	w := &Webhooks{
+		pool:     pool,
+		sealer:   sealer,
+		schedule: c.Schedule,
+		patience: c.Patience,
+		log:      c.Log,
+		closed:   make(chan struct{}),
+		toFanOut: newBell(),
+		toClaim:  newBell(),
+		feeds:    feeds{listening: map[tenant.ID]map[*Feed]struct{}{}},
+	}
+	w.close = sync.OnceFunc(func() { close(w.closed) })
+	if w.log == nil {
+		w.log = slog.Default()
+	}
+	if w.schedule == nil {
+		w.schedule = Published
+	}
+	if w.patience == 0 {
+		w.patience = streamPatience
+	}
+	w.egress = c.guarded(w.log)
+	w.client = NewGuardedClient(w.egress)
+	return w
+}
+
+// Run delivers until ctx ends, then lets the attempts in flight finish for a
+// few seconds, gives the others back, and returns. Feeds and streams end with
+// it. Call it once.
+func (w *Webhooks) Run(ctx context.Context) {
+	defer context.AfterFunc(ctx, w.close)()
+	var loops sync.WaitGroup
+	for _, run := range []func(context.Context){w.runFanOut, w.runLanes, w.runFeeds, w.runRetention} {
+		loops.Go(func() { run(ctx) })
+	}
+	loops.Wait()
+	w.client.CloseIdleConnections()
+}
+
+// Wake says that a transaction with events of t has committed, so that they go
+// out at once instead of with the next poll. It never blocks.
+func (w *Webhooks) Wake(t tenant.ID) {
+	w.toFanOut.ringFor(t)
+	w.feeds.wake(t)
+}
+
+// tenantOf returns whose rows a scope opens.
+func tenantOf(s tenant.Scope) (tenant.ID, error) {
+	if s.Tenant() == "" {
+		return "", tenant.ErrScope
+	}
+	return s.Tenant(), nil
+}
