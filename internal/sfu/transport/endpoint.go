@@ -1,84 +1,147 @@
 package transport
 
-import "net/netip"
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hibari/hibari/internal/sfu/wire"
+)
 
 // Endpoint is one UDP port that carries any number of peers.
-type Endpoint struct{}
+type Endpoint struct {
+	// Static after Listen.
+	socket      *wire.Socket
+	log         *slog.Logger
+	certificate tls.Certificate
+	fingerprint string
+	candidates  []string
+	setup       time.Duration
+	consent     time.Duration
+	started     time.Time // origin of Peer.seen
 
-// Listen opens the port.
-func Listen(c Config) (*Endpoint, error) { return nil, ErrClosed }
+	stats  counters
+	routes routes
 
-// Close closes the port and waits for the endpoint's goroutines. Peers that are
-// still open go silent; no handler is called after Close has returned.
-func (e *Endpoint) Close() error { return nil }
+	// Channels closed by Close, by the two loops and by the last peer goroutine.
+	stop, readerDone, sweeperDone, idle chan struct{}
 
-// LocalAddr is the address the port is bound to.
-func (e *Endpoint) LocalAddr() netip.AddrPort { return netip.AddrPort{} }
-
-// Candidates are the values of the SDP "candidate" attributes to offer, without
-// "a=candidate:".
-func (e *Endpoint) Candidates() []string { return nil }
-
-// Fingerprint is the value of the SDP "fingerprint" attribute, "sha-256 AB:…".
-func (e *Endpoint) Fingerprint() string { return "" }
-
-// Stats is a snapshot of the endpoint's counters.
-func (e *Endpoint) Stats() Stats { return Stats{} }
-
-// Stats counts datagrams since the start of an endpoint.
-type Stats struct {
-	PacketsIn, BytesIn   int64
-	PacketsOut, BytesOut int64 // media sent through batches
-	Drops                map[DropReason]int64
+	mu sync.Mutex
+	// Guarded by mu.
+	closing bool // no new peers and handshakes
+	sealed  bool // no new goroutines at all
+	active  int  // goroutines of peers
 }
 
-// DropReason names why a datagram was dropped.
-type DropReason string
+// Listen opens the port and starts the reader and the sweeper.
+func Listen(c Config) (*Endpoint, error) {
+	certificate, err := newCertificate()
+	if err != nil {
+		return nil, err
+	}
+	socket, err := wire.Listen(c.Addr)
+	if err != nil {
+		return nil, err
+	}
+	e := &Endpoint{
+		socket:      socket,
+		log:         c.Log,
+		certificate: certificate,
+		fingerprint: fingerprintOf(certificate.Certificate[0]),
+		candidates:  candidates(socket, c.IPs),
+		setup:       c.SetupTimeout,
+		consent:     c.ConsentTimeout,
+		started:     time.Now(),
+		stop:        make(chan struct{}),
+		readerDone:  make(chan struct{}),
+		sweeperDone: make(chan struct{}),
+		idle:        make(chan struct{}),
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	if e.setup <= 0 {
+		e.setup = DefaultSetupTimeout
+	}
+	if e.consent <= 0 {
+		e.consent = DefaultConsentTimeout
+	}
+	if len(e.candidates) == 0 {
+		_ = socket.Close()
+		return nil, fmt.Errorf("couldn't open the media port: no usable address to offer among %v", c.IPs)
+	}
+	e.routes.init()
+	e.start()
+	return e, nil
+}
 
-// NewPeer makes a peer with fresh ICE credentials.
-func (e *Endpoint) NewPeer(h Handler) *Peer { return nil }
+func (e *Endpoint) start() {
+	go e.runReader()
+	go e.runSweeper()
+}
 
-// NewBatch makes an outgoing batch for one worker goroutine. It needs no Close.
-func (e *Endpoint) NewBatch() *Batch { return nil }
+// Close closes every peer, telling the clients, then the port, and waits for the
+// endpoint's goroutines. No handler is called after it has returned.
+func (e *Endpoint) Close() error {
+	e.mu.Lock()
+	if e.closing {
+		e.mu.Unlock()
+		<-e.readerDone
+		return nil
+	}
+	e.closing = true
+	e.mu.Unlock()
 
-// Batch collects sealed packets of one worker until Flush. It belongs to the
-// goroutine that uses it.
-type Batch struct{}
+	for _, p := range e.routes.all(nil) {
+		p.Close()
+	}
+	e.mu.Lock()
+	e.sealed = true
+	wait := e.active > 0
+	e.mu.Unlock()
+	if wait {
+		<-e.idle
+	}
+	close(e.stop)
+	err := e.socket.Close()
+	<-e.readerDone
+	<-e.sweeperDone
+	return err
+}
 
-// Flush sends what has been sealed since the last Flush and says how much was
-// sent since then, including what a full batch sent by itself. It never waits.
-func (b *Batch) Flush() BatchStats { return BatchStats{} }
+// begin counts a goroutine of a peer; false means the endpoint is closing and it
+// must not start. last lets the goodbyes through that Close itself causes.
+func (e *Endpoint) begin(last bool) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.sealed || e.closing && !last {
+		return false
+	}
+	e.active++
+	return true
+}
 
-// Peer is one client.
-type Peer struct{}
+// end counts down what begin counted.
+func (e *Endpoint) end() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.active--; e.active == 0 && e.sealed {
+		close(e.idle)
+	}
+}
 
-// Ufrag is the local ICE user name fragment.
-func (p *Peer) Ufrag() string { return "" }
+// LocalAddr is the address the port is bound to.
+func (e *Endpoint) LocalAddr() netip.AddrPort { return e.socket.LocalAddr() }
 
-// Pwd is the local ICE password.
-func (p *Peer) Pwd() string { return "" }
+// Candidates are the values of the SDP "candidate" attributes to offer, without
+// "candidate:", most preferred first.
+func (e *Endpoint) Candidates() []string { return append([]string(nil), e.candidates...) }
 
-// SetRemote sets what the client's answer said: its ICE credentials and the
-// fingerprint of its certificate. The handshake starts with the first valid
-// check after it. Calling it again with the same values does nothing; other
-// values are ErrRemoteChanged.
-func (p *Peer) SetRemote(ufrag, pwd, fingerprint string) error { return nil }
+// Fingerprint is the value of the SDP "fingerprint" attribute, "sha-256 AB:…".
+func (e *Endpoint) Fingerprint() string { return e.fingerprint }
 
-// Close tells the client that the connection is over and frees everything. No
-// call of the handler begins after it. It may be called more than once.
-func (p *Peer) Close() {}
-
-// Unprotect checks and decrypts d in place. The packet lies within d.Data and
-// lives as long as d. Only the peer's owner may call it.
-func (p *Peer) Unprotect(d *Datagram) (packet []byte, rtcp bool, err error) { return nil, false, ErrNotUp }
-
-// SealRTP encrypts one RTP packet into b: header (12 bytes, CSRCs and
-// extensions, taken as they are) and payload, followed inside the encrypted part
-// by padding bytes of RTP padding (0: none, at most 255; sets the P bit).
-// Sequence numbers of one SSRC must go forward except for repeats. Only the
-// peer's owner may call it; header and payload are not kept.
-func (p *Peer) SealRTP(b *Batch, header, payload []byte, padding int) error { return ErrNotUp }
-
-// SealRTCP encrypts one compound RTCP packet into b. Only the peer's owner may
-// call it; packet is not kept.
-func (p *Peer) SealRTCP(b *Batch, packet []byte) error { return ErrNotUp }
+// since is t on the endpoint's clock, in nanoseconds from its start.
+func (e *Endpoint) since(t time.Time) int64 { return int64(t.Sub(e.started)) }

@@ -9,21 +9,31 @@ import (
 	"github.com/hibari/hibari/internal/sfu/wire"
 )
 
-// Errors of this package. Down hands one of the first four, wrapped.
+// Why a peer went down; Handler.Down hands one of these, wrapped.
 var (
-	ErrConsentLost      = errors.New("no sign of life from the client")
-	ErrSetupTimeout     = errors.New("media transport was not set up in time")
-	ErrHandshake        = errors.New("DTLS handshake failed")
-	ErrClosedByClient   = errors.New("client closed the DTLS connection")
-	ErrFingerprint      = errors.New("certificate does not match the fingerprint in the answer")
-	ErrRemoteChanged    = errors.New("answer changes the transport of a running connection")
-	ErrNotUp            = errors.New("media transport is not up")
-	ErrClosed           = errors.New("transport is closed")
-	ErrMalformed        = errors.New("malformed packet")
-	ErrUnsupportedHash  = errors.New("fingerprint uses an unsupported hash")
-	ErrPacketTooLarge   = errors.New("packet is too large for the network")
-	ErrPaddingTooLarge  = errors.New("padding exceeds 255 bytes")
-	ErrNoUsableProtocol = errors.New("client offers no SRTP protection profile that is known here")
+	ErrSetupTimeout   = errors.New("media transport was not set up in time")
+	ErrConsentLost    = errors.New("no sign of life from the client")
+	ErrHandshake      = errors.New("DTLS handshake failed")
+	ErrFingerprint    = errors.New("certificate does not match the fingerprint in the answer")
+	ErrNoSRTP         = errors.New("client offers no SRTP protection profile that is known here")
+	ErrClosedByClient = errors.New("client closed the DTLS connection")
+)
+
+// What the methods of a peer answer.
+var (
+	ErrBadFingerprint = errors.New("fingerprint is malformed or of an unsupported hash")
+	ErrBadCredentials = errors.New("ICE credentials are malformed")
+	ErrRemoteChanged  = errors.New("answer changes the transport of a running connection")
+	ErrNotUp          = errors.New("media transport is not up")
+	ErrMalformed      = errors.New("malformed packet")
+	ErrTooLarge       = errors.New("packet is too large for the network")
+	ErrTooManySources = errors.New("client sends too many SSRCs")
+)
+
+// The defaults of Config.
+const (
+	DefaultSetupTimeout   = 10 * time.Second
+	DefaultConsentTimeout = 15 * time.Second
 )
 
 // Config says where an Endpoint listens and what it offers.
@@ -33,14 +43,16 @@ type Config struct {
 	Log  *slog.Logger // nil: nothing is logged
 
 	// SetupTimeout is how long a client may take from its answer to the end of
-	// the DTLS handshake; 0 is 10 s.
+	// the DTLS handshake; 0 is DefaultSetupTimeout.
 	SetupTimeout time.Duration
-	// ConsentTimeout is how long a client may be silent; 0 is 15 s.
+	// ConsentTimeout is how long a client may be silent; 0 is
+	// DefaultConsentTimeout.
 	ConsentTimeout time.Duration
 }
 
 // Handler is told what happens to a peer. Its methods are called from the
-// endpoint's goroutines and must not block; they may call Peer.Close.
+// endpoint's goroutines, without a lock held, and must not block; they may call
+// Peer.Close.
 type Handler interface {
 	// Datagrams hands over SRTP and SRTCP packets, still protected, in the order
 	// of their arrival. The callee owns each Datagram and must Free it; the
@@ -72,3 +84,27 @@ func (d *Datagram) Free() {
 
 // BatchStats says what one or several flushes sent.
 type BatchStats = wire.Stats
+
+// Batch collects the sealed packets of one worker until Flush. It belongs to the
+// goroutine that uses it and needs no Close; idle, it holds no memory.
+type Batch struct {
+	endpoint *Endpoint
+	arena    *wire.Arena
+}
+
+// NewBatch makes an outgoing batch for one worker goroutine.
+func (e *Endpoint) NewBatch() *Batch {
+	return &Batch{endpoint: e, arena: e.socket.NewArena()}
+}
+
+// Flush sends what has been sealed since the last Flush and says how much was
+// sent since then, including what a full batch sent by itself. Packets to one
+// peer that stand side by side and are of equal size leave as one train. It
+// never waits: what the socket does not take is dropped and counted.
+func (b *Batch) Flush() BatchStats {
+	s := b.arena.Flush()
+	if s.Calls > 0 {
+		b.endpoint.stats.sent(s)
+	}
+	return s
+}

@@ -1,7 +1,7 @@
 // Package wire moves UDP datagrams between one socket and the program in
 // batches. It knows nothing of what is inside them.
 //
-// Inwards, one goroutine calls [Socket.Receive], which fills up to 32 pooled
+// Inwards, one goroutine calls [Inbound.Receive], which fills up to 32 pooled
 // [Buffer]s with one recvmmsg. Outwards, a worker writes packets straight into
 // the memory of its [Arena] and flushes it; neighbouring packets of the same
 // [Route] and size leave as one UDP_SEGMENT (GSO) train, and up to 64 trains

@@ -1,0 +1,245 @@
+package transport
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/pion/dtls/v3"
+)
+
+// flightInterval is when an unanswered DTLS flight is first repeated.
+const flightInterval = 400 * time.Millisecond
+
+// The DTLS connection serves three moments: the handshake, the client's goodbye
+// and ours. Between them pion would keep four goroutines and 40 kB per client
+// waiting for nothing, so once the client has proved by its media that it
+// finished the handshake, the connection's state is put away (resting) and taken
+// up again for the next DTLS datagram or for the goodbye. The connection that is
+// put away is muted first and never writes again, and the state is used once:
+// that is what pion's ResumeWithOptions asks for, lest a record number and with
+// it a GCM nonce be used twice.
+
+// startHandshake starts the handshake once there are an answer and a valid check.
+func (p *Peer) startHandshake() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.phase != waiting || p.remote.Load() == nil || p.route.Load() == nil || !p.endpoint.begin(false) {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p.phase, p.cancel = shaking, cancel
+	go p.runHandshake(ctx)
+}
+
+// startAttending wakes a resting peer.
+func (p *Peer) startAttending() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.phase != resting || !p.endpoint.begin(false) {
+		return
+	}
+	saved := p.saved
+	p.phase, p.saved, p.since = attended, nil, time.Now()
+	go p.runResumed(saved)
+}
+
+// startFarewell says goodbye for a resting peer that is over.
+func (p *Peer) startFarewell(saved *dtls.State) {
+	if p.endpoint.begin(true) {
+		go p.runFarewell(saved)
+	}
+}
+
+// runHandshake is the goroutine of a peer from its handshake to its rest or end.
+func (p *Peer) runHandshake(ctx context.Context) {
+	defer p.endpoint.end()
+	c := newPipe(p)
+	conn, err := p.handshake(ctx, c)
+	if err != nil {
+		_ = c.Close()
+		p.lose(err)
+		return
+	}
+	m, err := newMedia(conn)
+	if err != nil {
+		p.lose(err)
+		_ = conn.Close()
+		return
+	}
+	if !p.raise(conn, m) {
+		_ = conn.Close()
+		return
+	}
+	p.endpoint.stats.handshakes.Add(1)
+	p.handler.Up(p)
+	p.attend(conn, c)
+}
+
+// runResumed is the goroutine of a peer from its waking to its rest or end.
+func (p *Peer) runResumed(saved *dtls.State) {
+	defer p.endpoint.end()
+	c := newPipe(p)
+	conn, err := p.resume(saved, c)
+	if err != nil {
+		_ = c.Close()
+		p.lose(err)
+		return
+	}
+	p.mu.Lock()
+	alive := p.phase == attended
+	if alive {
+		p.conn = conn
+	}
+	p.mu.Unlock()
+	if !alive {
+		_ = conn.Close()
+		return
+	}
+	p.attend(conn, c)
+}
+
+// runFarewell sends the close_notify of a resting peer.
+func (p *Peer) runFarewell(saved *dtls.State) {
+	defer p.endpoint.end()
+	c := newPipe(p)
+	conn, err := p.resume(saved, c)
+	if err != nil {
+		_ = c.Close()
+		return
+	}
+	_ = conn.Close()
+}
+
+// handshake is the server's side of DTLS 1.2 with SRTP (RFC 5764).
+func (p *Peer) handshake(ctx context.Context, c *pipe) (*dtls.Conn, error) {
+	refused := false
+	want := p.remote.Load().fingerprint
+	conn, err := dtls.ServerWithOptions(c, c.LocalAddr(), append(p.options(),
+		dtls.WithClientAuth(dtls.RequireAnyClientCert),
+		// The ICE check has proved the address already; no need for a cookie.
+		dtls.WithInsecureSkipVerifyHello(true),
+		dtls.WithInsecureSkipVerify(true), // no authority signed it; the fingerprint decides
+		dtls.WithVerifyPeerCertificate(func(raw [][]byte, _ [][]*x509.Certificate) error {
+			if len(raw) == 0 || !want.matches(raw[0]) {
+				refused = true
+				return ErrFingerprint
+			}
+			return nil
+		}),
+	)...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
+	}
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		if refused {
+			return nil, fmt.Errorf("%w: %w", ErrHandshake, ErrFingerprint)
+		}
+		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
+	}
+	return conn, nil
+}
+
+// resume takes up a connection that was put away.
+func (p *Peer) resume(saved *dtls.State, c *pipe) (*dtls.Conn, error) {
+	var options []dtls.Option
+	for _, o := range p.options() {
+		options = append(options, o.(dtls.Option))
+	}
+	conn, err := dtls.ResumeWithOptions(saved, c, c.LocalAddr(), options...)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't resume DTLS: %w", err)
+	}
+	if err := conn.Handshake(); err != nil {
+		return nil, fmt.Errorf("couldn't resume DTLS: %w", err)
+	}
+	return conn, nil
+}
+
+// options are those of a handshake and a resumption alike.
+func (p *Peer) options() []dtls.ServerOption {
+	return []dtls.ServerOption{
+		dtls.WithCertificates(p.endpoint.certificate),
+		dtls.WithExtendedMasterSecret(dtls.RequestExtendedMasterSecret),
+		// The server's order decides: AES-GCM costs a sixth of AES-CM here.
+		dtls.WithSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80),
+		dtls.WithFlightInterval(flightInterval),
+	}
+}
+
+// raise makes the peer up; false if it is over already.
+func (p *Peer) raise(conn *dtls.Conn, m *media) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.phase != shaking {
+		return false
+	}
+	now := time.Now()
+	p.cancel() // only frees the context: the handshake is over
+	p.phase, p.cancel, p.conn, p.since = attended, nil, conn, now
+	p.seen.Store(p.endpoint.since(now))
+	p.media.Store(m)
+	return true
+}
+
+// attend reads the DTLS connection until the peer rests or is over. Application
+// data and warnings are ignored: no data channel was offered, and anybody can
+// send rubbish.
+func (p *Peer) attend(conn *dtls.Conn, c *pipe) {
+	buf := make([]byte, 64)
+	for {
+		_, err := conn.Read(buf)
+		var late net.Error
+		switch {
+		case errors.Is(err, io.EOF): // close_notify or a fatal alert
+			_ = conn.Close()
+			p.lose(ErrClosedByClient)
+			return
+		case errors.As(err, &late) && late.Timeout():
+			p.rest(conn, c)
+			return
+		}
+	}
+}
+
+// interrupt ends the reading of a connection: its peer is over or shall rest.
+func interrupt(conn *dtls.Conn) {
+	if conn != nil {
+		_ = conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// rest puts the connection away, or closes it if the peer is over.
+func (p *Peer) rest(conn *dtls.Conn, c *pipe) {
+	p.mu.Lock()
+	ended := p.phase == over
+	p.mu.Unlock()
+	if ended {
+		_ = conn.Close()
+		return
+	}
+	c.muted.Store(true)
+	saved, ok := conn.ConnectionState()
+	_ = conn.Close()
+	if !ok {
+		p.lose(ErrClosedByClient)
+		return
+	}
+	p.mu.Lock()
+	ended = p.phase == over
+	if !ended {
+		p.phase, p.conn, p.saved = resting, nil, &saved
+	}
+	p.mu.Unlock()
+	switch {
+	case ended:
+		p.startFarewell(&saved)
+	case len(p.records) > 0:
+		p.startAttending()
+	}
+}

@@ -1,0 +1,259 @@
+package transport
+
+import (
+	"context"
+	"crypto/rand"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	"github.com/pion/stun/v3"
+
+	"github.com/hibari/hibari/internal/sfu/wire"
+)
+
+const (
+	// maxAddrs is how many proved addresses a peer keeps: enough for every pair
+	// of a client with several networks.
+	maxAddrs = 8
+	// quiet is how long a peer must be silent before another may have its address.
+	quiet = 5 * time.Second
+	// maxRecords is how many DTLS datagrams wait for the handshake at most.
+	maxRecords = 16
+	// restAfter is how long the DTLS connection is kept open after the handshake
+	// or a waking.
+	restAfter = 2 * time.Second
+	// iceAlphabet is RFC 8839's ice-char; 64 of them make 6 bits each.
+	iceAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+)
+
+// phase is where a peer is in its life.
+type phase int
+
+const (
+	waiting  phase = iota // for the answer and a valid check
+	shaking               // DTLS handshake under way
+	attended              // up; its goroutine reads the DTLS connection
+	resting               // up; the DTLS state is put away, there is no goroutine
+	over                  // down or closed
+)
+
+// Peer is one client. Unprotect, SealRTP and SealRTCP belong to the goroutine
+// that owns it, everything else may be called from any.
+type Peer struct {
+	// Static.
+	endpoint   *Endpoint
+	handler    Handler
+	ufrag, pwd string
+	integrity  stun.MessageIntegrity
+	records    chan record // DTLS datagrams from the reader
+
+	// Atomic.
+	remote atomic.Pointer[remote]     // nil before the answer
+	route  atomic.Pointer[wire.Route] // the pair in use; set by the reader
+	media  atomic.Pointer[media]      // set when up; what it points to is the owner's
+	seen   atomic.Int64               // last authenticated sign of life, Endpoint.since
+	heard  atomic.Bool                // a packet decrypted: the client finished its handshake too
+
+	// Guarded by routes.mu.
+	addrs []netip.AddrPort
+
+	mu sync.Mutex
+	// Guarded by mu.
+	phase  phase
+	due    time.Time          // end of the time for set-up; zero before the answer
+	cancel context.CancelFunc // ends the handshake; set while shaking
+	conn   *dtls.Conn         // while attended
+	since  time.Time          // start of being attended
+	saved  *dtls.State        // while resting
+}
+
+// remote is what the client's answer said.
+type remote struct {
+	ufrag, pwd  string
+	fingerprint fingerprint
+}
+
+// NewPeer makes a peer with fresh ICE credentials. On a closed endpoint it is
+// never heard of.
+func (e *Endpoint) NewPeer(h Handler) *Peer {
+	for {
+		p := &Peer{
+			endpoint: e,
+			handler:  h,
+			ufrag:    iceString(8),
+			pwd:      iceString(24),
+			records:  make(chan record, maxRecords),
+		}
+		p.integrity = stun.NewShortTermIntegrity(p.pwd)
+		e.mu.Lock()
+		closing := e.closing
+		added := !closing && e.routes.add(p)
+		e.mu.Unlock()
+		if closing {
+			p.phase = over
+		}
+		if closing || added {
+			return p
+		}
+	}
+}
+
+// iceString is n random characters of 6 bits each.
+func iceString(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	for i := range b {
+		b[i] = iceAlphabet[b[i]&63]
+	}
+	return string(b)
+}
+
+// Ufrag is the local ICE user name fragment.
+func (p *Peer) Ufrag() string { return p.ufrag }
+
+// Pwd is the local ICE password.
+func (p *Peer) Pwd() string { return p.pwd }
+
+// Remote is the address media goes to; the zero AddrPort before the first valid
+// check.
+func (p *Peer) Remote() netip.AddrPort {
+	if r := p.route.Load(); r != nil {
+		return r.Remote()
+	}
+	return netip.AddrPort{}
+}
+
+// SetRemote sets what the client's answer said: its ICE credentials and the
+// fingerprint of its certificate ("sha-256 AB:…"; SHA-384 and SHA-512 too). The
+// handshake starts with the first valid check, and the time for set-up runs from
+// here. Calling it again with the same values does nothing; other values are
+// ErrRemoteChanged.
+func (p *Peer) SetRemote(ufrag, pwd, fingerprint string) error {
+	// RFC 8839 §5.4: 4 to 256 and 22 to 256 characters.
+	if len(ufrag) < 4 || len(ufrag) > 256 || len(pwd) < 22 || len(pwd) > 256 {
+		return ErrBadCredentials
+	}
+	f, err := parseFingerprint(fingerprint)
+	if err != nil {
+		return err
+	}
+	r := &remote{ufrag: ufrag, pwd: pwd, fingerprint: f}
+	p.mu.Lock()
+	if old := p.remote.Load(); old != nil {
+		p.mu.Unlock()
+		if *old != *r {
+			return ErrRemoteChanged
+		}
+		return nil
+	}
+	p.remote.Store(r)
+	p.due = time.Now().Add(p.endpoint.setup)
+	p.mu.Unlock()
+	p.startHandshake()
+	return nil
+}
+
+// expects says whether a check's user name may end in ufrag. Before the answer
+// any may: the first checks overtake it.
+func (p *Peer) expects(ufrag []byte) bool {
+	r := p.remote.Load()
+	return r == nil || r.ufrag == string(ufrag)
+}
+
+// checked takes in a valid check. The first one sets the pair to use, a
+// nominating one changes it: that is how a client changes networks. It reports
+// false if the address is another peer's.
+func (p *Peer) checked(from netip.AddrPort, to netip.Addr, nominated bool, now time.Time) bool {
+	e := p.endpoint
+	if !e.routes.bind(p, from, e.since(now.Add(-quiet))) {
+		return false
+	}
+	r := p.route.Load()
+	if r == nil || nominated && (r.Remote() != from || r.Local() != to) {
+		p.route.Store(e.socket.Route(from, to))
+	}
+	p.seen.Store(e.since(now))
+	p.startHandshake()
+	return true
+}
+
+// record queues a DTLS datagram and takes it over; a resting peer wakes up.
+func (p *Peer) record(r record) {
+	select {
+	case p.records <- r:
+	default:
+		r.buf.Free()
+		p.endpoint.stats.drop(dtlsFull)
+	}
+	p.startAttending()
+}
+
+// Close tells the client that the connection is over and frees everything. No
+// call of the handler begins after it, though one may be under way in another
+// goroutine. It does not block and may be called more than once.
+func (p *Peer) Close() {
+	p.finish()
+}
+
+// lose ends the peer from this side and tells its owner why, unless it is over
+// already.
+func (p *Peer) lose(reason error) {
+	if p.finish() {
+		p.endpoint.log.Debug("media transport is down", "peer", p.ufrag, "reason", reason)
+		p.handler.Down(p, reason)
+	}
+}
+
+// finish takes the peer out of the endpoint and ends its goroutine; it reports
+// whether it was the first to do so.
+func (p *Peer) finish() bool {
+	p.mu.Lock()
+	before := p.phase
+	cancel, conn, saved := p.cancel, p.conn, p.saved
+	p.phase, p.cancel, p.conn, p.saved = over, nil, nil, nil
+	p.mu.Unlock()
+	if before == over {
+		return false
+	}
+	p.endpoint.routes.remove(p)
+	p.media.Store(nil)
+	switch before {
+	case shaking:
+		cancel()
+	case attended:
+		interrupt(conn)
+	case resting:
+		p.startFarewell(saved)
+	}
+	return true
+}
+
+// sweep is the sweeper's look at the peer.
+func (p *Peer) sweep(now time.Time) {
+	p.mu.Lock()
+	var reason error
+	var rest *dtls.Conn
+	switch p.phase {
+	case waiting, shaking:
+		if !p.due.IsZero() && now.After(p.due) {
+			reason = ErrSetupTimeout
+		}
+	case attended, resting:
+		switch silent := p.endpoint.since(now) - p.seen.Load(); {
+		case silent > int64(p.endpoint.consent):
+			reason = ErrConsentLost
+		case p.phase == attended && p.heard.Load() && now.Sub(p.since) > restAfter:
+			rest = p.conn
+		}
+	}
+	p.mu.Unlock()
+	if reason != nil {
+		p.lose(reason)
+	}
+	if rest != nil {
+		interrupt(rest)
+	}
+}

@@ -1,0 +1,87 @@
+package transport
+
+import (
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/transport/v5/deadline"
+
+	"github.com/hibari/hibari/internal/sfu/wire"
+)
+
+// record is one queued DTLS datagram.
+type record struct {
+	buf *wire.Buffer
+	n   int
+}
+
+// pipe is the net.PacketConn one dtls.Conn reads and writes: the peer's queue
+// inwards, the shared port outwards, always to where the peer is now.
+type pipe struct {
+	// Static.
+	peer   *Peer
+	read   *deadline.Deadline
+	closed chan struct{}
+
+	once  sync.Once
+	muted atomic.Bool // nothing goes out any more
+}
+
+func newPipe(p *Peer) *pipe {
+	return &pipe{peer: p, read: deadline.New(), closed: make(chan struct{})}
+}
+
+// ReadFrom waits for the next datagram.
+func (c *pipe) ReadFrom(b []byte) (int, net.Addr, error) {
+	select {
+	case <-c.closed:
+		return 0, nil, net.ErrClosed
+	case <-c.read.Done():
+		return 0, nil, os.ErrDeadlineExceeded
+	case r := <-c.peer.records:
+		n := copy(b, r.buf.Bytes()[:r.n])
+		r.buf.Free()
+		return n, c.LocalAddr(), nil
+	}
+}
+
+// WriteTo sends one datagram; the address is ignored.
+func (c *pipe) WriteTo(b []byte, _ net.Addr) (int, error) {
+	if c.muted.Load() {
+		return len(b), nil
+	}
+	r := c.peer.route.Load()
+	if r == nil {
+		return 0, net.ErrClosed
+	}
+	// A full socket is a lost packet to DTLS, which repeats it.
+	if err := c.peer.endpoint.socket.Send(b, r); err != nil {
+		c.peer.endpoint.stats.drop(sendFull)
+	}
+	return len(b), nil
+}
+
+// Close ends a waiting ReadFrom.
+func (c *pipe) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return nil
+}
+
+// LocalAddr is nominal: DTLS compares addresses only with connection ids, which
+// are not in use.
+func (c *pipe) LocalAddr() net.Addr { return &net.UDPAddr{} }
+
+// SetDeadline sets the deadline of reads; writes never wait.
+func (c *pipe) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+
+// SetReadDeadline makes a waiting ReadFrom return at t; zero is never.
+func (c *pipe) SetReadDeadline(t time.Time) error {
+	c.read.Set(t)
+	return nil
+}
+
+// SetWriteDeadline does nothing: writes never wait.
+func (c *pipe) SetWriteDeadline(time.Time) error { return nil }

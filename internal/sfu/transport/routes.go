@@ -1,0 +1,113 @@
+package transport
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+)
+
+// routes finds a peer by what a datagram carries. The lock is held for one map
+// operation at a time, so the reader never waits long for a join; it asks once
+// per run of datagrams from one address.
+type routes struct {
+	mu sync.RWMutex
+	// Guarded by mu.
+	byUfrag map[string]*Peer         // every open peer
+	byAddr  map[netip.AddrPort]*Peer // proved by an authenticated check
+}
+
+func (r *routes) init() {
+	r.byUfrag = map[string]*Peer{}
+	r.byAddr = map[netip.AddrPort]*Peer{}
+}
+
+func (r *routes) count() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.byUfrag)
+}
+
+// add enters p unless its ufrag is taken.
+func (r *routes) add(p *Peer) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byUfrag[p.ufrag] != nil {
+		return false
+	}
+	r.byUfrag[p.ufrag] = p
+	return true
+}
+
+// remove takes p out with all its addresses.
+func (r *routes) remove(p *Peer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byUfrag[p.ufrag] != p {
+		return
+	}
+	delete(r.byUfrag, p.ufrag)
+	for _, a := range p.addrs {
+		if r.byAddr[a] == p {
+			delete(r.byAddr, a)
+		}
+	}
+	p.addrs = nil
+}
+
+// bind gives the address to p and reports whether p has it now. It takes an
+// address from another peer only after that one has been silent since the given
+// time: otherwise a client that can forge addresses could take somebody's away.
+// Of too many addresses p loses the oldest that is not in use.
+func (r *routes) bind(p *Peer, a netip.AddrPort, since int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	holder := r.byAddr[a]
+	switch {
+	case holder == p:
+		return true
+	case r.byUfrag[p.ufrag] != p: // removed
+		return false
+	case holder != nil && holder.seen.Load() > since:
+		return false
+	}
+	r.byAddr[a] = p
+	if slices.Contains(p.addrs, a) {
+		return true
+	}
+	if len(p.addrs) == maxAddrs {
+		i := 0
+		if p.addrs[0] == p.Remote() {
+			i = 1
+		}
+		if r.byAddr[p.addrs[i]] == p {
+			delete(r.byAddr, p.addrs[i])
+		}
+		p.addrs = slices.Delete(p.addrs, i, i+1)
+	}
+	p.addrs = append(p.addrs, a)
+	return true
+}
+
+// user finds a peer by the local half of a check's user name.
+func (r *routes) user(ufrag []byte) *Peer {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.byUfrag[string(ufrag)]
+}
+
+// at finds the peer that proved to be at a.
+func (r *routes) at(a netip.AddrPort) *Peer {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.byAddr[a]
+}
+
+// all appends every open peer to list.
+func (r *routes) all(list []*Peer) []*Peer {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, p := range r.byUfrag {
+		list = append(list, p)
+	}
+	return list
+}

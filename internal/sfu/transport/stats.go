@@ -1,0 +1,101 @@
+package transport
+
+import (
+	"sync/atomic"
+
+	"github.com/hibari/hibari/internal/sfu/wire"
+)
+
+// DropReason names why a datagram was dropped. It doubles as a metric label.
+type DropReason string
+
+// The drop reasons.
+const (
+	DropTruncated   DropReason = "truncated"     // longer than a receive buffer
+	DropUnknownKind DropReason = "unknown_kind"  // neither STUN, DTLS nor SRTP by its first byte
+	DropNoPeer      DropReason = "no_peer"       // media or DTLS from an address no peer has proved
+	DropBadSTUN     DropReason = "bad_stun"      // not a well-formed binding request
+	DropUnknownUser DropReason = "unknown_ufrag" // check for a peer that is not here
+	DropBadPassword DropReason = "bad_password"  // check with a wrong MESSAGE-INTEGRITY
+	DropAddrTaken   DropReason = "address_taken" // check from the address of another peer
+	DropDTLSFull    DropReason = "dtls_full"     // handshake queue of a peer was full
+	DropUnverified  DropReason = "unverified"    // SRTP that does not decrypt, or a replay
+	DropSendFull    DropReason = "send_full"     // socket had no room
+	DropSendRefused DropReason = "send_refused"  // kernel refused to send
+)
+
+// reasons lists them all; the index is the counter's.
+var reasons = [...]DropReason{
+	DropTruncated, DropUnknownKind, DropNoPeer, DropBadSTUN, DropUnknownUser,
+	DropBadPassword, DropAddrTaken, DropDTLSFull, DropUnverified, DropSendFull, DropSendRefused,
+}
+
+const (
+	truncated = iota
+	unknownKind
+	noPeer
+	badSTUN
+	unknownUser
+	badPassword
+	addressTaken
+	dtlsFull
+	unverified
+	sendFull
+	sendRefused
+)
+
+// Stats counts datagrams since the start of an endpoint.
+type Stats struct {
+	PacketsIn, BytesIn   int64 // everything received
+	PacketsOut, BytesOut int64 // media sent through batches
+	Messages, Calls      int64 // kernel messages (trains and single packets) and system calls it took
+	Checks               int64 // valid ICE checks answered
+	Handshakes           int64 // DTLS handshakes that succeeded
+	Peers                int64 // peers open now
+	Attending            int64 // goroutines of peers: handshakes and DTLS connections not put away
+	Drops                map[DropReason]int64
+}
+
+// counters are updated by the reader and by every worker's flush.
+type counters struct {
+	packetsIn, bytesIn   atomic.Int64
+	packetsOut, bytesOut atomic.Int64
+	messages, calls      atomic.Int64
+	checks, handshakes   atomic.Int64
+	drops                [len(reasons)]atomic.Int64
+}
+
+func (c *counters) drop(reason int) { c.drops[reason].Add(1) }
+
+func (c *counters) sent(s wire.Stats) {
+	c.packetsOut.Add(int64(s.Packets))
+	c.bytesOut.Add(int64(s.Bytes))
+	c.messages.Add(int64(s.Messages))
+	c.calls.Add(int64(s.Calls))
+	if s.Full > 0 {
+		c.drops[sendFull].Add(int64(s.Full))
+	}
+	if s.Refused > 0 {
+		c.drops[sendRefused].Add(int64(s.Refused))
+	}
+}
+
+// Stats is a snapshot of the endpoint's counters.
+func (e *Endpoint) Stats() Stats {
+	c := &e.stats
+	e.mu.Lock()
+	active := e.active
+	e.mu.Unlock()
+	s := Stats{
+		PacketsIn: c.packetsIn.Load(), BytesIn: c.bytesIn.Load(),
+		PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(),
+		Messages: c.messages.Load(), Calls: c.calls.Load(),
+		Checks: c.checks.Load(), Handshakes: c.handshakes.Load(),
+		Peers: int64(e.routes.count()), Attending: int64(active),
+		Drops: make(map[DropReason]int64, len(reasons)),
+	}
+	for i, r := range reasons {
+		s.Drops[r] = c.drops[i].Load()
+	}
+	return s
+}

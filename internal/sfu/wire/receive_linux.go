@@ -1,0 +1,137 @@
+//go:build linux && (amd64 || arm64) && !portable
+
+package wire
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// inboundPackets is how many datagrams one Receive takes at most.
+const inboundPackets = 32
+
+// controlSize has room for one in6_pktinfo or in_pktinfo control message.
+const controlSize = 64
+
+// Inbound is the memory of one reader. It belongs to the goroutine that calls
+// Receive.
+type Inbound struct {
+	socket  *Socket
+	buffers [inboundPackets]*Buffer
+	msgs    [inboundPackets]mmsghdr
+	iovs    [inboundPackets]unix.Iovec
+	names   [inboundPackets][unix.SizeofSockaddrInet6]byte
+	control [inboundPackets][controlSize]byte
+	n       int
+	errno   unix.Errno
+	read    func(fd uintptr) bool // recvmmsg, bound once
+}
+
+// NewInbound makes the memory of a reader; Free it in the end.
+func (s *Socket) NewInbound() *Inbound {
+	in := &Inbound{socket: s}
+	for i := range in.msgs {
+		h := &in.msgs[i].hdr
+		h.Name = &in.names[i][0]
+		h.Iov = &in.iovs[i]
+		h.SetIovlen(1)
+		in.iovs[i].SetLen(BufferSize)
+	}
+	in.read = in.recvmmsg
+	return in
+}
+
+// Free gives the buffers back that nobody took.
+func (in *Inbound) Free() {
+	for i, b := range in.buffers {
+		if b != nil {
+			b.Free()
+			in.buffers[i] = nil
+		}
+	}
+}
+
+// Receive waits for datagrams and returns how many came, at most 32. They are
+// valid until the next Receive unless taken.
+func (in *Inbound) Receive() (int, error) {
+	for i := range in.msgs {
+		if in.buffers[i] == nil {
+			in.buffers[i] = NewBuffer()
+			in.iovs[i].Base = &in.buffers[i].data[0]
+		}
+		h := &in.msgs[i].hdr
+		h.Namelen = unix.SizeofSockaddrInet6
+		if in.socket.any {
+			h.Control = &in.control[i][0]
+			h.SetControllen(controlSize)
+		}
+	}
+	in.n = 0
+	if err := in.socket.raw.Read(in.read); err != nil {
+		return 0, err
+	}
+	if in.errno != 0 {
+		return 0, in.errno
+	}
+	return in.n, nil
+}
+
+// recvmmsg reports false to be called again once the socket is readable.
+func (in *Inbound) recvmmsg(fd uintptr) bool {
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&in.msgs[0])), inboundPackets, unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return false
+		}
+		in.errno = errno
+		if errno == 0 {
+			in.n = int(n)
+		}
+		return true
+	}
+}
+
+// Data is datagram i, nil if it was longer than a buffer.
+func (in *Inbound) Data(i int) []byte {
+	m := &in.msgs[i]
+	if m.hdr.Flags&unix.MSG_TRUNC != 0 {
+		return nil
+	}
+	return in.buffers[i].data[:m.n]
+}
+
+// From is where datagram i came from, IPv4 not mapped.
+func (in *Inbound) From(i int) netip.AddrPort { return name(&in.names[i]) }
+
+// To is the own address datagram i came to; the zero Addr if the port is bound
+// to one address or the kernel did not say.
+func (in *Inbound) To(i int) netip.Addr {
+	h := &in.msgs[i].hdr
+	if !in.socket.any || h.Controllen < uint64(unix.CmsgLen(unix.SizeofInet4Pktinfo)) {
+		return netip.Addr{}
+	}
+	c := in.control[i][:]
+	level := binary.NativeEndian.Uint32(c[8:])
+	kind := binary.NativeEndian.Uint32(c[12:])
+	data := c[unix.CmsgLen(0):]
+	switch {
+	case level == unix.IPPROTO_IPV6 && kind == unix.IPV6_PKTINFO:
+		return netip.AddrFrom16([16]byte(data[:16])).Unmap()
+	case level == unix.IPPROTO_IP && kind == unix.IP_PKTINFO:
+		return netip.AddrFrom4([4]byte(data[4:8]))
+	}
+	return netip.Addr{}
+}
+
+// Take moves the buffer of datagram i to the caller, who frees it.
+func (in *Inbound) Take(i int) *Buffer {
+	b := in.buffers[i]
+	in.buffers[i] = nil
+	return b
+}

@@ -1,0 +1,104 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// socketMemory is the kernel buffer asked for in each direction, in bytes; the
+// kernel may grant less.
+const socketMemory = 8 << 20
+
+// ErrFull reports that the socket had no room; the datagram is dropped.
+var ErrFull = errors.New("socket is full")
+
+// Socket is one UDP port. Receive belongs to one goroutine; everything else may
+// be called from any.
+type Socket struct {
+	// Static after Listen.
+	conn   *net.UDPConn
+	raw    syscall.RawConn
+	local  netip.AddrPort
+	v6     bool // speaks IPv6, and IPv4 as mapped addresses
+	any    bool // bound to the unspecified address, so that replies must name their source
+	trains bool // the kernel knows UDP_SEGMENT
+	arenas sync.Pool
+
+	// Atomic.
+	closed atomic.Bool
+}
+
+// Listen opens the UDP port addr, "host:port". An empty host is every address of
+// the machine, IPv6 and IPv4 where there is IPv6.
+func Listen(addr string) (*Socket, error) {
+	c, err := new(net.ListenConfig).ListenPacket(context.Background(), "udp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't open the media port: %w", err)
+	}
+	conn := c.(*net.UDPConn)
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("couldn't open the media port: %w", err)
+	}
+	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	s := &Socket{conn: conn, raw: raw, local: local, v6: local.Addr().Is6(), any: local.Addr().IsUnspecified()}
+	s.local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
+	s.arenas.New = func() any { return newStorage(s) }
+	if err := s.tune(); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("couldn't set up the media port: %w", err)
+	}
+	return s, nil
+}
+
+// Close closes the port; Receive returns net.ErrClosed and flushes send nothing
+// from then on.
+func (s *Socket) Close() error {
+	s.closed.Store(true)
+	return s.conn.Close()
+}
+
+// LocalAddr is the address the port is bound to.
+func (s *Socket) LocalAddr() netip.AddrPort { return s.local }
+
+// IPv6 says whether the port can reach IPv6 addresses.
+func (s *Socket) IPv6() bool { return s.v6 }
+
+// SyscallConn gives access to the socket's options.
+func (s *Socket) SyscallConn() (syscall.RawConn, error) { return s.raw, nil }
+
+// Route is where datagrams go: the far address, the own address they must come
+// from, and what the path is known to refuse. An address that changes needs a
+// new route. Packets of one train share one *Route.
+type Route struct {
+	remote netip.AddrPort
+	local  netip.Addr
+	single atomic.Bool // the kernel refused a train to here
+	path
+}
+
+// Route makes the way to remote. local is the own address its datagrams came to,
+// so that answers leave from there; the zero Addr lets the kernel choose.
+func (s *Socket) Route(remote netip.AddrPort, local netip.Addr) *Route {
+	r := &Route{remote: netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()), local: local.Unmap()}
+	s.setPath(r)
+	return r
+}
+
+// Remote is the far address, IPv4 not mapped.
+func (r *Route) Remote() netip.AddrPort { return r.remote }
+
+// Local is the own address datagrams come from; the zero Addr if the kernel
+// chooses.
+func (r *Route) Local() netip.Addr { return r.local }
+
+// Single says that the kernel refused a train on this route, so that packets go
+// out one by one.
+func (r *Route) Single() bool { return r.single.Load() }
