@@ -22,6 +22,7 @@ const (
 
 // DeliveryQuery selects deliveries, newest first.
 type DeliveryQuery struct {
+	ID       string // "": any; else this one alone
 	Endpoint string // "": of every endpoint
 	State    string // "": in every state
 	Before   string // a delivery's id: only older ones; "": from the newest
@@ -73,10 +74,11 @@ func (w *Webhooks) Deliveries(ctx context.Context, s tenant.Scope, q DeliveryQue
 		from delivery d join event using (event_id)
 		left join delivery_attempt last on last.delivery_id = d.delivery_id and last.attempt = d.attempts
 		where d.tenant_id = $1 and ($2 = '' or d.endpoint_id = $2) and ($3 = '' or d.state = $3)
+			and ($6 = '' or d.delivery_id = $6)
 			and ($4 = '' or (d.created_at, d.delivery_id) < (
 				select b.created_at, b.delivery_id from delivery b where b.tenant_id = $1 and b.delivery_id = $4))
 		order by d.created_at desc, d.delivery_id desc limit $5`,
-		t, q.Endpoint, q.State, q.Before, min(q.Limit, 500))
+		t, q.Endpoint, q.State, q.Before, min(q.Limit, 500), q.ID)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't list deliveries: %w", err)
 	}
