@@ -132,11 +132,11 @@ type event struct {
 
 type data struct {
 	billing.DestroyedData
-	Code       tenant.Code `json:"code"`
-	Detail     string      `json:"detail"`
-	Current    int         `json:"current"`
-	Max        int         `json:"max"`
-	SessionID  string      `json:"session_id"`
+	Code      tenant.Code `json:"code"`
+	Detail    string      `json:"detail"`
+	Current   int         `json:"current"`
+	Max       int         `json:"max"`
+	SessionID string      `json:"session_id"`
 }
 
 // events returns the tenant's events in the order of seq.
