@@ -61,11 +61,11 @@ func create(t testing.TB, migrated bool) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	server, err := serverURL()
+	on, err := theServer()
 	if err != nil {
 		t.Fatalf("couldn't get a Postgres for the test: %v", err)
 	}
-	admin, err := pgx.Connect(ctx, server)
+	admin, err := pgx.Connect(ctx, on.url)
 	if err != nil {
 		t.Fatalf("couldn't reach the test Postgres: %v", err)
 	}
@@ -75,15 +75,15 @@ func create(t testing.TB, migrated bool) string {
 		t.Fatal(err)
 	}
 	if migrated {
-		err = copyTemplate(ctx, admin, server, name)
+		err = copyTemplate(ctx, admin, on.url, name)
 	} else {
 		_, err = admin.Exec(ctx, "create database "+name)
 	}
 	if err != nil {
 		t.Fatalf("couldn't create a test database: %v", err)
 	}
-	t.Cleanup(func() { drop(t, server, name) })
-	return onDatabase(server, name)
+	t.Cleanup(func() { drop(t, on.url, name) })
+	return onDatabase(on.url, name)
 }
 
 func drop(t testing.TB, server, name string) {

@@ -28,10 +28,19 @@ const keeperEnv = "HIBARI_DBTEST_KEEPER"
 // linger is how long the server waits for the next test process.
 const linger = 15 * time.Second
 
-// serverURL returns the server for this process's tests.
-var serverURL = sync.OnceValues(func() (string, error) {
+// server is where this process's tests make their databases.
+type server struct {
+	url string
+	// input is the keeper's and never written to. The kernel closes it with the
+	// process; here it is only kept from the garbage collector, which would do
+	// so earlier.
+	input io.WriteCloser
+}
+
+// theServer returns the server for this process's tests.
+var theServer = sync.OnceValues(func() (server, error) {
 	if url := os.Getenv("HIBARI_TEST_DATABASE_URL"); url != "" {
-		return url, nil
+		return server{url: url}, nil
 	}
 	return startKeeper()
 })
@@ -43,44 +52,41 @@ func init() {
 	}
 }
 
-// keeperInput is never written to. The kernel closes it with the process; here
-// it is kept from the garbage collector, which would do so earlier.
-var keeperInput io.WriteCloser
-
 // startKeeper returns when the cluster takes connections.
-func startKeeper() (url string, err error) {
+func startKeeper() (server, error) {
 	dir := filepath.Join(os.TempDir(), "hibari-test-"+strconv.Itoa(os.Geteuid()))
 	if err := claim(dir); err != nil {
-		return "", err
+		return server{}, err
 	}
 	program, err := os.Executable()
 	if err != nil {
-		return "", err
+		return server{}, err
 	}
 	cmd := exec.Command(program)
 	cmd.Env = append(os.Environ(), keeperEnv+"="+dir)
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C ends the tests, and so the keeper
-	if keeperInput, err = cmd.StdinPipe(); err != nil {
-		return "", err
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		return server{}, err
 	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		return "", err
+		return server{}, err
 	}
 	if err := cmd.Start(); err != nil {
-		return "", fmt.Errorf("couldn't start the keeper of the test Postgres: %w", err)
+		return server{}, fmt.Errorf("couldn't start the keeper of the test Postgres: %w", err)
 	}
 	defer stdout.Close()
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		return "", fmt.Errorf("couldn't hear from the keeper of the test Postgres: %w", err)
+		return server{}, fmt.Errorf("couldn't hear from the keeper of the test Postgres: %w", err)
 	}
 	line = strings.TrimSpace(line)
 	if !strings.HasPrefix(line, "postgres://") {
-		return "", fmt.Errorf("%s (test cluster: %s)", line, dir)
+		return server{}, fmt.Errorf("%s (test cluster: %s)", line, dir)
 	}
-	return onDatabase(line, "postgres"), nil
+	return server{onDatabase(line, "postgres"), input}, nil
 }
 
 // claim makes dir, or finds it to be ours: the temporary folder is everybody's.
