@@ -3,6 +3,8 @@ package sfu
 import (
 	"context"
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/hibari/hibari/internal/sfu/transport"
 	"github.com/hibari/hibari/internal/tenant"
@@ -12,42 +14,191 @@ import (
 type Config struct {
 	Transport *transport.Endpoint // the media port; stays the caller's to close, after the SFU
 	Log       *slog.Logger        // nil: nothing is logged
+
+	SetupTimeout  time.Duration // from the offer to the media transport being up; 0: 15 s
+	AnswerTimeout time.Duration // from a later offer to its answer; 0: 10 s
+	StallLimit    time.Duration // how long a channel's worker may be busy with one round; 0: 5 s
 }
 
 // SFU forwards media between the connections of channels.
-type SFU struct{}
+type SFU struct {
+	// Static
+	cfg      Config
+	log      *slog.Logger
+	counters *counters
+	stop     chan struct{}  // closed by Close: the watchdog ends
+	watching sync.WaitGroup // the watchdog
 
-// New starts an SFU.
-func New(c Config) *SFU { return &SFU{} }
+	// Guarded by mu
+	mu       sync.Mutex
+	channels map[channelKey]*channel
+	conns    map[string]*Connection // by connection id, of all channels
+	closed   bool
+}
+
+// channelKey names a channel: names are the tenant's own.
+type channelKey struct {
+	tenant tenant.ID
+	name   string
+}
+
+// New starts an SFU. Close ends it.
+func New(c Config) *SFU {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	c.SetupTimeout = orDefault(c.SetupTimeout, 15*time.Second)
+	c.AnswerTimeout = orDefault(c.AnswerTimeout, 10*time.Second)
+	c.StallLimit = orDefault(c.StallLimit, 5*time.Second)
+	s := &SFU{
+		cfg:      c,
+		log:      c.Log,
+		counters: &counters{},
+		stop:     make(chan struct{}),
+		channels: map[channelKey]*channel{},
+		conns:    map[string]*Connection{},
+	}
+	s.startWatchdog()
+	return s
+}
+
+func orDefault(d, fallback time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return fallback
+}
 
 // Join takes an admitted client into its channel, which it makes on demand. It
 // fails with ErrClosed, ErrDuplicate or the context's error.
-func (s *SFU) Join(ctx context.Context, r JoinRequest) (*Connection, error) { return nil, ErrClosed }
+func (s *SFU) Join(ctx context.Context, r JoinRequest) (*Connection, error) {
+	if r.BundleID == "" {
+		r.BundleID = r.ConnectionID
+	}
+	c := newConnection(s, r)
+	if err := s.register(c); err != nil {
+		return nil, err
+	}
+	for {
+		ch, err := s.channel(channelKey{r.Tenant, r.Channel})
+		if err != nil {
+			c.finish(tenant.EndShutdown)
+			return nil, err
+		}
+		joined, err := ch.join(ctx, c)
+		if err != nil {
+			c.finish(tenant.EndClient)
+			return nil, err
+		}
+		if joined {
+			return c, nil
+		}
+		// The channel emptied and closed between the look-up and the join: take
+		// the next one.
+	}
+}
+
+// register reserves the connection's id.
+func (s *SFU) register(c *Connection) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	if _, ok := s.conns[c.ID()]; ok {
+		return ErrDuplicate
+	}
+	s.conns[c.ID()] = c
+	return nil
+}
+
+// forget releases the connection's id.
+func (s *SFU) forget(c *Connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conns[c.ID()] == c {
+		delete(s.conns, c.ID())
+	}
+}
+
+// channel is the open channel of that name, made and started when there is none.
+func (s *SFU) channel(key channelKey) (*channel, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	if ch := s.channels[key]; ch != nil && !ch.isClosed() {
+		return ch, nil
+	}
+	ch := newChannel(s, key)
+	s.channels[key] = ch
+	ch.startWorker()
+	return ch, nil
+}
+
+// dropChannel removes a channel that has closed, unless a new one took its name.
+func (s *SFU) dropChannel(ch *channel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.channels[ch.key] == ch {
+		delete(s.channels, ch.key)
+	}
+}
 
 // Disconnect ends a connection of a tenant and reports whether there was one.
-func (s *SFU) Disconnect(t tenant.ID, connectionID, reason string) bool { return false }
+func (s *SFU) Disconnect(t tenant.ID, connectionID, reason string) bool {
+	s.mu.Lock()
+	c := s.conns[connectionID]
+	s.mu.Unlock()
+	if c == nil || c.request.Tenant != t {
+		return false
+	}
+	c.Disconnect(reason)
+	return true
+}
 
 // Connections is a snapshot of all connections of all tenants. It never waits
 // for a channel. Only the process itself (meter, metrics) may call it.
-func (s *SFU) Connections() []ConnectionInfo { return nil }
-
-// Close ends every connection and returns when all channels have ended.
-func (s *SFU) Close(reason string) {}
-
-// Stats is a snapshot of the counters.
-func (s *SFU) Stats() Stats { return Stats{} }
-
-// Stats counts what an SFU has done since its start.
-type Stats struct {
-	Channels    int                  // now
-	Connections int                  // now
-	PacketsIn   int64                // RTP packets taken from publishers
-	Forwarded   int64                // RTP packets sent to viewers, resends included
-	Resent      int64                // of these, answers to NACKs
-	KeyRequests int64                // key frames asked of publishers
-	Trains      int64                // messages handed to the kernel; Forwarded/Trains is the mean train length
-	Drops       map[DropReason]int64 // packets dropped, by reason
+func (s *SFU) Connections() []ConnectionInfo {
+	s.mu.Lock()
+	conns := make([]*Connection, 0, len(s.conns))
+	for _, c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+	infos := make([]ConnectionInfo, len(conns))
+	for i, c := range conns {
+		infos[i] = c.Info()
+	}
+	return infos
 }
 
-// DropReason names why a packet was dropped.
-type DropReason string
+// Close ends every connection and returns when all channels have ended. A
+// channel that hangs is given up by the watchdog and does not hold it up longer.
+func (s *SFU) Close(reason string) {
+	s.mu.Lock()
+	first := !s.closed
+	s.closed = true
+	channels := s.openChannels()
+	s.mu.Unlock()
+	for _, ch := range channels {
+		ch.post(func(w *worker) { w.removeAll(reason) })
+	}
+	for _, ch := range channels {
+		<-ch.done
+	}
+	if first {
+		close(s.stop)
+	}
+	s.watching.Wait()
+}
+
+// openChannels lists the channels; the caller holds mu.
+func (s *SFU) openChannels() []*channel {
+	channels := make([]*channel, 0, len(s.channels))
+	for _, ch := range s.channels {
+		channels = append(channels, ch)
+	}
+	return channels
+}

@@ -1,0 +1,71 @@
+package sfu
+
+import (
+	"time"
+
+	"github.com/pion/rtcp"
+)
+
+const (
+	// keyPause is the least time between two requests for a key frame to one
+	// publisher: each costs it, and every viewer, several times an ordinary
+	// picture.
+	keyPause = 500 * time.Millisecond
+	// keyTries is how many requests go out at that rate while viewers wait;
+	// after them a publisher that does not answer is asked less often.
+	keyTries     = 10
+	keyLongPause = 2 * time.Second
+)
+
+// keyRequests thins the requests for key frames of one track.
+type keyRequests struct {
+	wanted  bool // a viewer has asked since the last key frame began
+	askedAt time.Time
+	tries   int // since the last key frame
+}
+
+// came notes that a key frame has begun: it serves all who asked before.
+func (k *keyRequests) came() { k.wanted, k.tries = false, 0 }
+
+// due reports whether a request must go out now, and notes that it does.
+func (k *keyRequests) due(now time.Time) bool {
+	pause := keyPause
+	if k.tries >= keyTries {
+		pause = keyLongPause
+	}
+	if !k.wanted || !k.askedAt.IsZero() && now.Sub(k.askedAt) < pause {
+		return false
+	}
+	k.askedAt = now
+	k.tries++
+	return true
+}
+
+// askKeyFrame wants a key frame of a track. The request goes out at once, or
+// when the last one is long enough ago (checkKeyFrame).
+func (w *worker) askKeyFrame(t *upTrack) {
+	if t.kind != video {
+		return
+	}
+	t.keys.wanted = true
+	w.checkKeyFrame(t)
+}
+
+// checkKeyFrame sends the request for a key frame if one is due: because a
+// viewer asked, or still waits for its first picture.
+func (w *worker) checkKeyFrame(t *upTrack) {
+	if t.kind != video || !t.live || !t.owner.up {
+		return
+	}
+	for _, d := range t.viewers {
+		if d.waiting && d.formats[t.format].pt != 0 {
+			t.keys.wanted = true
+			break
+		}
+	}
+	if !t.keys.due(w.now) {
+		return
+	}
+	w.round.keyRequests++
+	w.sendFeedback(t.owner, &rtcp.PictureLossIndication{SenderSSRC: w.ssrc, MediaSSRC: t.ssrc})
+}

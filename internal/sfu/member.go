@@ -1,0 +1,122 @@
+package sfu
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/pion/interceptor/pkg/twcc"
+
+	"github.com/hibari/hibari/internal/sfu/transport"
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// member is a connection as its channel's worker knows it. It is also the
+// handler of the connection's transport; those methods only post.
+type member struct {
+	// Static
+	conn *Connection
+
+	// Owned by run
+	up       bool // the media transport is up
+	offerAt  time.Time
+	sections []*section
+	ups      [kinds]*upTrack // what it publishes; nil: no section for that
+
+	// Negotiation
+	sdpID    uint64
+	version  int
+	offering bool // an offer waits for its answer
+	answered bool // the first offer has been answered
+	stale    bool // the sections no longer show what they should
+
+	// Feedback
+	feedback     *twcc.Recorder
+	transportExt uint8 // id of the transport-wide sequence number; 0: not negotiated
+	feedbackAt   time.Time
+	nextReport   time.Time
+	clockOffset  time.Duration // ours minus its, from sender reports
+	clockKnown   bool
+	minute       time.Time // when the next minute since its connecting is full
+
+	bytesIn, bytesOut     int64
+	packetsIn, packetsOut int64
+}
+
+// open prepares the member's state; from then on it is a member.
+func (m *member) open(w *worker) {
+	m.sdpID = rand.Uint64() >> 2 // positive in 63 bits, as browsers want it
+	m.offerAt = w.now
+	m.feedback = twcc.NewRecorder(w.ssrc)
+}
+
+// request is what the client asked for.
+func (m *member) request() *JoinRequest { return &m.conn.request }
+
+// peer is the connection's transport.
+func (m *member) peer() *transport.Peer { return m.conn.peer }
+
+// sameBundle reports whether two connections must not be shown to each other.
+func (m *member) sameBundle(o *member) bool {
+	return m.request().BundleID == o.request().BundleID
+}
+
+// wants reports whether the member is to be shown a kind of media.
+func (m *member) wants(k kind) bool {
+	return m.request().Role.Receives() && m.wish(k).Enabled
+}
+
+func (m *member) wish(k kind) MediaWish {
+	if k == audio {
+		return m.request().Audio
+	}
+	return m.request().Video
+}
+
+// nextMID names the section that comes next.
+func (m *member) nextMID() string { return strconv.Itoa(len(m.sections)) }
+
+// publish makes the counters visible to others.
+func (m *member) publish() {
+	m.conn.bytesIn.Store(m.bytesIn)
+	m.conn.bytesOut.Store(m.bytesOut)
+	m.conn.packetsIn.Store(m.packetsIn)
+	m.conn.packetsOut.Store(m.packetsOut)
+}
+
+// Datagrams takes protected packets from the transport.
+func (m *member) Datagrams(_ *transport.Peer, batch []transport.Datagram) {
+	if ch := m.conn.home(); ch != nil {
+		ch.deliver(m, batch)
+		return
+	}
+	for i := range batch {
+		batch[i].Free()
+	}
+}
+
+// Up is told when the DTLS handshake is over.
+func (m *member) Up(*transport.Peer) {
+	if ch := m.conn.home(); ch != nil {
+		ch.post(func(w *worker) { w.goneUp(m) })
+	}
+}
+
+// Down is told when the client is lost.
+func (m *member) Down(_ *transport.Peer, reason error) {
+	if ch := m.conn.home(); ch != nil {
+		ch.post(func(w *worker) { w.goneDown(m, reason) })
+	}
+}
+
+// endOf is how a loss of the transport is called in events.
+func endOf(m *member, reason error) string {
+	switch {
+	case errors.Is(reason, transport.ErrClosedByClient):
+		return tenant.EndClient
+	case m.up, errors.Is(reason, transport.ErrConsentLost):
+		return tenant.EndTimeout
+	}
+	return tenant.EndSetupTimeout
+}

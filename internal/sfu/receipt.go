@@ -1,0 +1,83 @@
+package sfu
+
+import (
+	"time"
+
+	"github.com/pion/rtcp"
+)
+
+// receipt is the receiver's side of one source: what reception reports to its
+// publisher say (RFC 3550 §6.4.1, appendix A.3 and A.8).
+type receipt struct {
+	base, highest uint64 // unwrapped numbers; 0: nothing yet
+	received      uint64
+	expectedThen  uint64 // at the last report
+	receivedThen  uint64
+	jitter        uint32 // in ticks, times 16
+	transit       int64
+
+	report   senderReport
+	reported bool // a sender report has come
+}
+
+// senderReport is what a publisher said about its clocks.
+type senderReport struct {
+	ntp  uint64
+	rtp  uint32
+	came time.Time
+}
+
+// saw notes the first arrival of a packet.
+func (r *receipt) saw(seq uint64, ts uint32, at time.Time, clock uint32) {
+	transit := int64(ticks(at.Sub(began), clock) - ts)
+	if r.received == 0 {
+		r.base, r.highest = seq, seq
+	} else if d := int64(int32(transit - r.transit)); seq > r.highest {
+		if d < 0 {
+			d = -d
+		}
+		r.jitter += uint32(d) - (r.jitter+8)>>4
+	}
+	r.transit = transit
+	r.highest = max(r.highest, seq)
+	r.base = min(r.base, seq)
+	r.received++
+}
+
+// block is the reception report for now. It begins a new interval.
+func (r *receipt) block(ssrc uint32, now time.Time) rtcp.ReceptionReport {
+	expected := r.highest - r.base + 1
+	lost := max(int64(expected)-int64(r.received), 0)
+	inExpected, inReceived := expected-r.expectedThen, r.received-r.receivedThen
+	r.expectedThen, r.receivedThen = expected, r.received
+	fraction := uint8(0)
+	if inExpected > inReceived && inExpected > 0 {
+		fraction = uint8(min((inExpected-inReceived)<<8/inExpected, 255))
+	}
+	b := rtcp.ReceptionReport{
+		SSRC:               ssrc,
+		FractionLost:       fraction,
+		TotalLost:          uint32(min(lost, 0x7fffff)),
+		LastSequenceNumber: uint32(r.highest - 1<<16), // the unwrapping begins one cycle up
+		Jitter:             r.jitter >> 4,
+	}
+	if r.reported {
+		b.LastSenderReport = uint32(r.report.ntp >> 16)
+		b.Delay = uint32(now.Sub(r.report.came) * 65536 / time.Second)
+	}
+	return b
+}
+
+// ntpEpoch is the beginning of NTP's first era, in Unix seconds.
+const ntpEpoch = -2_208_988_800
+
+// toNTP is a time as a 64-bit NTP timestamp (RFC 5905 §6).
+func toNTP(t time.Time) uint64 {
+	seconds := uint64(t.Unix() - ntpEpoch)
+	return seconds<<32 | uint64(t.Nanosecond())<<32/1_000_000_000
+}
+
+// fromNTP is the inverse of toNTP.
+func fromNTP(n uint64) time.Time {
+	return time.Unix(int64(n>>32)+ntpEpoch, int64((n&0xffffffff)*1_000_000_000>>32))
+}

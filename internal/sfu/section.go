@@ -1,0 +1,33 @@
+package sfu
+
+// section is one m-section of a connection's SDP. Sections are only ever added,
+// at the end; one that is no longer needed becomes inactive and is reused. Owned
+// by the channel's worker.
+type section struct {
+	mid     string
+	kind    kind
+	upload  bool
+	formats []formatID
+	wish    MediaWish // upload: bit rate and parameters to ask for
+
+	// down is what a download section shows; nil: nothing, the section is
+	// inactive. Upload sections have none.
+	down *downTrack
+	// vacant: the client has agreed to the section being inactive, so that it
+	// may show something else next.
+	vacant bool
+	// rejected: the client refused the section for good (port 0).
+	rejected bool
+}
+
+// The header extensions offered, with the same ids in every section (RFC 8285
+// wants ids of a bundle to agree).
+const (
+	extLevel     = 1 // RFC 6464
+	extTransport = 3 // transport-wide congestion control
+	extMID       = 4 // RFC 9143
+
+	uriLevel     = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+	uriTransport = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+	uriMID       = "urn:ietf:params:rtp-hdrext:sdes:mid"
+)

@@ -1,0 +1,115 @@
+package sfu
+
+import "sync/atomic"
+
+// Stats counts what an SFU has done since its start.
+type Stats struct {
+	Channels    int                  // now
+	Connections int                  // now
+	PacketsIn   int64                // RTP packets taken from publishers
+	Forwarded   int64                // RTP packets sealed for viewers, resends included
+	Resent      int64                // of these, answers to NACKs
+	KeyRequests int64                // key frames asked of publishers
+	Trains      int64                // messages handed to the kernel; Forwarded/Trains is the mean train length
+	Panics      int64                // channels ended by a panic
+	Stalls      int64                // channels ended by the watchdog
+	Drops       map[DropReason]int64 // packets dropped, by reason; every reason is there
+}
+
+// DropReason names why a packet was dropped.
+type DropReason string
+
+// drop is a DropReason as an index.
+type drop uint8
+
+const (
+	dropInboxFull drop = iota
+	dropUnprotect
+	dropMalformed
+	dropNotAnswered
+	dropPadding
+	dropDuplicate
+	dropAwaitingKeyFrame
+	dropCodecRefused
+	dropBeforeStart
+	dropSeal
+	dropSocketFull
+	dropRefused
+	dropExpired
+	dropCount
+)
+
+var dropNames = [dropCount]DropReason{
+	dropInboxFull:        "inbox_full",         // the channel's worker did not keep up
+	dropUnprotect:        "unprotect_failed",   // forged, repeated, or before the keys
+	dropMalformed:        "malformed",          // no RTP or RTCP
+	dropNotAnswered:      "not_answered",       // the publisher's answer does not send this
+	dropPadding:          "padding",            // a bandwidth probe without media
+	dropDuplicate:        "duplicate",          // here already, or too old
+	dropAwaitingKeyFrame: "awaiting_key_frame", // a viewer cannot start in mid-picture
+	dropCodecRefused:     "codec_refused",      // the viewer's answer does not list the codec
+	dropBeforeStart:      "before_start",       // late, from before the viewer's first packet
+	dropSeal:             "seal_failed",        // too large, or the transport closed
+	dropSocketFull:       "socket_full",        // the kernel's send buffer was full
+	dropRefused:          "refused",            // the kernel refused to send it
+	dropExpired:          "expired",            // asked for again, but no longer kept
+}
+
+// counters are the SFU's; workers add to them once a round.
+type counters struct {
+	packetsIn, forwarded, resent atomic.Int64
+	keyRequests, trains          atomic.Int64
+	panics, stalls               atomic.Int64
+	drops                        [dropCount]atomic.Int64
+}
+
+func (c *counters) drop(reason drop, n int64) { c.drops[reason].Add(n) }
+
+// tally is one worker's counts since they were last added to the counters.
+type tally struct {
+	packetsIn, forwarded, resent int64
+	keyRequests, trains          int64
+	drops                        [dropCount]int64
+}
+
+// flush adds the tally to c and clears it.
+func (t *tally) flush(c *counters) {
+	add := func(to *atomic.Int64, n int64) {
+		if n != 0 {
+			to.Add(n)
+		}
+	}
+	add(&c.packetsIn, t.packetsIn)
+	add(&c.forwarded, t.forwarded)
+	add(&c.resent, t.resent)
+	add(&c.keyRequests, t.keyRequests)
+	add(&c.trains, t.trains)
+	for i := range t.drops {
+		add(&c.drops[i], t.drops[i])
+	}
+	*t = tally{}
+}
+
+// Stats is a snapshot of the counters.
+func (s *SFU) Stats() Stats {
+	s.mu.Lock()
+	channels, connections := len(s.channels), len(s.conns)
+	s.mu.Unlock()
+	c := s.counters
+	stats := Stats{
+		Channels:    channels,
+		Connections: connections,
+		PacketsIn:   c.packetsIn.Load(),
+		Forwarded:   c.forwarded.Load(),
+		Resent:      c.resent.Load(),
+		KeyRequests: c.keyRequests.Load(),
+		Trains:      c.trains.Load(),
+		Panics:      c.panics.Load(),
+		Stalls:      c.stalls.Load(),
+		Drops:       make(map[DropReason]int64, dropCount),
+	}
+	for i, name := range dropNames {
+		stats.Drops[name] = c.drops[i].Load()
+	}
+	return stats
+}

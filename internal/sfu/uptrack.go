@@ -1,0 +1,179 @@
+package sfu
+
+import (
+	"time"
+
+	"github.com/hibari/hibari/internal/sfu/codec"
+	"github.com/hibari/hibari/internal/sfu/packet"
+)
+
+// How many packets a track keeps for resends: some 1.5 s of a 5 Mbit/s video,
+// 2.5 s of audio.
+const (
+	videoHistory = 1024
+	audioHistory = 128
+)
+
+// announcePatience is how long a publisher's first track waits for its second,
+// so that viewers learn of both with one offer.
+const announcePatience = 300 * time.Millisecond
+
+// upTrack is what a connection publishes of one kind: at most one source at a
+// time. Owned by the channel's worker.
+type upTrack struct {
+	owner *member
+	kind  kind
+
+	sending   bool  // the client's answer said that it sends
+	announced bool  // viewers are being told
+	levelExt  uint8 // id of the audio level extension; 0: not negotiated
+
+	// The source: an SSRC and what has come of it
+	ssrc    uint32
+	live    bool // RTP has come
+	liveAt  time.Time
+	format  formatID
+	unwrap  packet.Unwrap
+	history *packet.History
+	gaps    packet.Gaps
+	receipt receipt
+	pending []held // came in this round, not yet fanned out
+
+	viewers []*downTrack // those that packets go to
+	keys    keyRequests
+}
+
+// held is a packet between its arrival and its fan-out.
+type held struct {
+	*packet.Packet
+	key bool // a viewer may start with it
+}
+
+func newUpTrack(m *member, k kind) *upTrack {
+	size := videoHistory
+	if k == audio {
+		size = audioHistory
+	}
+	return &upTrack{owner: m, kind: k, history: packet.NewHistory(size)}
+}
+
+// begin starts a source: the track's first, or another one, because the client
+// changed its SSRC. Viewers go on with continuous numbers.
+func (t *upTrack) begin(ssrc uint32) {
+	t.ssrc = ssrc
+	t.unwrap = packet.Unwrap{}
+	t.history.Clear()
+	t.gaps.Reset()
+	t.receipt = receipt{}
+	t.pending = t.pending[:0]
+	t.wait()
+}
+
+// wait makes every viewer start anew, with a key frame if it is video.
+func (t *upTrack) wait() {
+	for _, d := range t.viewers {
+		d.waiting = true
+	}
+}
+
+// arrived takes one datagram of the inbox.
+func (w *worker) arrived(a *arrival) {
+	m, d := a.from, &a.datagram
+	defer d.Free()
+	data, rtcp, err := m.peer().Unprotect(d)
+	switch {
+	case err != nil:
+		w.round.drops[dropUnprotect]++
+	case rtcp:
+		w.feedbackArrived(m, data, d.At)
+	default:
+		w.mediaArrived(m, data, d.At)
+	}
+}
+
+// mediaArrived takes one RTP packet of a publisher.
+func (w *worker) mediaArrived(m *member, data []byte, at time.Time) {
+	var h packet.Header
+	if err := h.Parse(data); err != nil {
+		w.round.drops[dropMalformed]++
+		return
+	}
+	m.bytesIn += int64(len(data))
+	m.packetsIn++
+	w.round.packetsIn++
+	if ext := h.Extension(m.transportExt); len(ext) == 2 {
+		m.feedback.Record(h.SSRC, uint16(ext[0])<<8|uint16(ext[1]), at.Sub(began).Microseconds())
+	}
+	meaning := payloadTypes[h.PayloadType]
+	if !meaning.known {
+		w.round.drops[dropNotAnswered]++
+		return
+	}
+	t := m.ups[formats[meaning.format].kind]
+	switch {
+	case t == nil || !t.sending:
+		w.round.drops[dropNotAnswered]++
+		return
+	case meaning.rtx:
+		if len(h.Payload) < 2 || !t.live {
+			w.round.drops[dropPadding]++
+			return
+		}
+		h.Seq = uint16(h.Payload[0])<<8 | uint16(h.Payload[1])
+		h.Payload = h.Payload[2:]
+	case !t.live || h.SSRC != t.ssrc:
+		t.begin(h.SSRC)
+	}
+	w.packetArrived(t, meaning.format, &h, meaning.rtx, at)
+}
+
+// packetArrived takes one media packet into its track.
+func (w *worker) packetArrived(t *upTrack, id formatID, h *packet.Header, resent bool, at time.Time) {
+	if !t.live {
+		t.live, t.liveAt = true, w.now
+	}
+	if id != t.format {
+		t.format = id
+		t.wait()
+		if t.kind == video {
+			t.owner.conn.videoCodec.Store(&formats[id].codec)
+		}
+	}
+	p := packet.Packet{
+		Seq:       t.unwrap.Next(h.Seq),
+		Timestamp: h.Timestamp,
+		Marker:    h.Marker,
+		Payload:   h.Payload,
+	}
+	if level := h.Extension(t.levelExt); len(level) == 1 {
+		p.Level, p.HasLevel = level[0], true
+	}
+	kept := t.history.Add(&p)
+	if kept == nil {
+		w.round.drops[dropDuplicate]++
+		return
+	}
+	t.gaps.Saw(p.Seq, w.now)
+	if !resent {
+		t.receipt.saw(p.Seq, p.Timestamp, at, t.kind.clock())
+	}
+	key := t.kind == audio || codec.KeyFrame(formats[id].codec, p.Payload)
+	if key && t.kind == video {
+		t.keys.came()
+	}
+	w.hold(t, held{kept, key})
+}
+
+// hold keeps a packet until the end of the round, so that every viewer gets the
+// round's packets, often a whole frame, as one train. Holding beyond the round,
+// to the frame's marker or 2 ms, would need a timer here and nothing elsewhere.
+func (w *worker) hold(t *upTrack, p held) {
+	if len(t.pending) == 0 {
+		w.loaded = append(w.loaded, t)
+	}
+	t.pending = append(t.pending, p)
+	w.held++
+	if w.held >= trainRoom {
+		w.fanOut()
+	}
+}

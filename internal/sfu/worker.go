@@ -1,0 +1,226 @@
+package sfu
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/hibari/hibari/internal/sfu/transport"
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// worker is a channel from the inside: the state of everything in it, touched
+// by one goroutine only. Its methods never wait for anybody.
+type worker struct {
+	// Static
+	channel *channel
+	sfu     *SFU
+	log     *slog.Logger
+	batch   *transport.Batch // sealed packets on their way out
+	ssrc    uint32           // the sender of our feedback
+
+	// Owned by run
+	members []*member // in the order of their joining
+	doomed  []doom    // to be removed at the end of the round
+	loaded  []*upTrack
+	held    int // packets that loaded tracks hold
+	sealed  int // packets in batch since its last flush
+	now     time.Time
+	opened  bool   // a first call has been worked on
+	closing string // why nobody may join any more; "": they may
+	round   tally
+	header  [64]byte // scratch for an outgoing header
+	rtx     []byte   // scratch for a retransmission
+	seqs    []uint16 // scratch for lists of missing packets
+}
+
+type doom struct {
+	member *member
+	reason string
+}
+
+func (ch *channel) startWorker() {
+	w := &worker{
+		channel: ch,
+		sfu:     ch.sfu,
+		log:     ch.sfu.log.With("tenant", ch.key.tenant, "channel", ch.key.name),
+		batch:   ch.sfu.cfg.Transport.NewBatch(),
+		ssrc:    rand.Uint32(),
+	}
+	go w.run()
+}
+
+// run is the channel's goroutine. It ends when the last connection has left,
+// when a panic ended the channel, or when the watchdog did.
+func (w *worker) run() {
+	defer func() {
+		if broken := recover(); broken != nil {
+			w.log.Error("channel failed; ending its connections", "panic", broken, "stack", string(debug.Stack()))
+			w.sfu.counters.panics.Add(1)
+			w.channel.abandon()
+		}
+	}()
+	timer := time.NewTimer(0) // the first round takes the first join
+	defer timer.Stop()
+	var calls []func(*worker)
+	var inbox []arrival
+	for {
+		select {
+		case <-w.channel.wake:
+		case <-timer.C:
+		}
+		w.now = time.Now()
+		w.channel.busySince.Store(max(1, int64(w.now.Sub(began))))
+		var open bool
+		if calls, inbox, open = w.channel.take(calls, inbox); !open {
+			return
+		}
+		w.work(calls, inbox)
+		w.opened = w.opened || len(calls) > 0
+		if len(w.members) == 0 && w.opened && w.channel.closeIdle() {
+			return
+		}
+		w.channel.busySince.Store(0)
+		timer.Reset(w.pause())
+	}
+}
+
+// work is one round: what others asked for, then what arrived, then what time
+// has made due.
+func (w *worker) work(calls []func(*worker), inbox []arrival) {
+	for i, call := range calls {
+		call(w)
+		calls[i] = nil
+	}
+	for i := range inbox {
+		w.arrived(&inbox[i])
+		inbox[i] = arrival{}
+	}
+	w.fanOut()
+	w.tick()
+	w.flush()
+	w.bury()
+	w.round.flush(w.sfu.counters)
+}
+
+// flush sends what has been sealed.
+func (w *worker) flush() {
+	sent := w.batch.Flush()
+	w.sealed = 0
+	w.round.trains += int64(sent.Messages)
+	w.round.drops[dropSocketFull] += int64(sent.Full)
+	w.round.drops[dropRefused] += int64(sent.Refused)
+}
+
+// join takes a connection in and writes its first offer.
+func (w *worker) join(ctx context.Context, c *Connection) error {
+	if err := ctx.Err(); err != nil {
+		return err // its client gave up while the call waited
+	}
+	if w.closing != "" || !w.channel.admit(c) {
+		return ErrClosed
+	}
+	m := c.member
+	m.open(w)
+	w.members = append(w.members, m)
+	w.firstOffer(m)
+	return nil
+}
+
+// remove ends a connection; the first reason counts.
+func (w *worker) remove(m *member, reason string) {
+	i := slices.Index(w.members, m)
+	if i < 0 {
+		return
+	}
+	w.members = slices.Delete(w.members, i, i+1)
+	w.detach(m)
+	m.publish()
+	m.conn.finish(reason)
+	if m.up {
+		w.notifyOthers(m, "connection.destroyed")
+	}
+}
+
+// detach takes a connection out of the flow of media, both ways.
+func (w *worker) detach(m *member) {
+	for _, s := range m.sections {
+		if s.down != nil {
+			s.down.unbind()
+		}
+	}
+	for _, t := range m.ups {
+		if t == nil {
+			continue
+		}
+		t.pending = t.pending[:0]
+		for len(t.viewers) > 0 {
+			t.viewers[0].unbind()
+		}
+		if t.announced {
+			w.withdraw(t)
+		}
+	}
+}
+
+// condemn removes a connection at the end of the round: for those who find out
+// while they walk through the members.
+func (w *worker) condemn(m *member, reason string) {
+	w.doomed = append(w.doomed, doom{m, reason})
+}
+
+// bury removes the condemned, which may condemn others.
+func (w *worker) bury() {
+	for len(w.doomed) > 0 {
+		d := w.doomed[0]
+		w.doomed = w.doomed[1:]
+		w.remove(d.member, d.reason)
+	}
+	w.doomed = nil
+}
+
+// removeAll ends all connections, without telling them of each other's end, and
+// lets nobody in any more.
+func (w *worker) removeAll(reason string) {
+	w.closing = reason
+	members := w.members
+	w.members = nil
+	for _, m := range members {
+		m.publish()
+		m.conn.finish(reason)
+	}
+	w.loaded, w.held = nil, 0
+}
+
+// goneUp: a connection's media transport is up.
+func (w *worker) goneUp(m *member) {
+	if m.up || !slices.Contains(w.members, m) {
+		return
+	}
+	m.up = true
+	at := w.now
+	m.conn.connectedAt.Store(&at)
+	m.minute = at.Add(time.Minute)
+	m.nextReport = at
+	w.signal(m, Signal{Kind: SignalConnected})
+	w.notifyCreated(m)
+	w.bindReady(m)
+	w.negotiate(m)
+}
+
+// goneDown: a connection's media transport is lost.
+func (w *worker) goneDown(m *member, reason error) {
+	w.log.Info("media transport lost", "connection", m.conn.ID(), "why", reason)
+	w.remove(m, endOf(m, reason))
+}
+
+// signal tells a connection's door something; a door that does not listen loses
+// its connection.
+func (w *worker) signal(m *member, s Signal) {
+	if !m.conn.signal(s) {
+		w.condemn(m, tenant.EndProtocol)
+	}
+}
