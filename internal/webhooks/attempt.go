@@ -147,10 +147,12 @@ func explain(err error) string {
 		return "TLS certificate is not for this host name"
 	case errors.As(err, &verify):
 		return "TLS certificate not trusted: " + verify.Err.Error()
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return "the server does not speak TLS on this port"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the connection was closed without an answer"
+	case strings.Contains(err.Error(), "response headers exceeded"): // net/http has no sentinel for it
+		return "the header of the answer is longer than 64 KiB"
 	case errors.As(err, &inner):
 		return inner.Err.Error()
 	}

@@ -141,7 +141,7 @@ func (w *Webhooks) dueLanes(ctx context.Context, tenants []tenant.ID) ([]lane, e
 				limit greatest(0, $2 - (
 					select count(*) from delivery leased
 					where leased.endpoint_id = e.endpoint_id and leased.state = 'pending'
-						and leased.lease_until > statement_timestamp()))) some) due
+						and leased.lease_until > statement_timestamp()))) as ready) due
 		where e.status = 'enabled' and due.n > 0 and ($1::text[] is null or e.tenant_id = any($1))`,
 		tenants, maxPerEndpoint)
 	if err != nil {
