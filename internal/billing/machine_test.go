@@ -1,0 +1,263 @@
+package billing_test
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// modelConnection is what the model knows about one connection.
+type modelConnection struct {
+	opening   tenant.Opening
+	node      string
+	connected bool
+	metered   time.Duration // least it will be billed for
+	ended     bool
+	reason    string
+}
+
+// modelTenant is what the model knows about one tenant.
+type modelTenant struct {
+	scope           tenant.Scope
+	max, perChannel int
+}
+
+// machine is the ledger beside a model of it that is too simple to be wrong:
+// places are counted, never kept.
+type machine struct {
+	b           *bench
+	nodes       []string // up
+	dead        []string
+	tenants     []*modelTenant
+	connections map[string]*modelConnection
+	ids         []string // of connections, in the order of their opening
+}
+
+// live counts the model's live connections of a tenant, in all and in a channel.
+func (m *machine) live(id tenant.ID, channel string) (all, inChannel int) {
+	for _, c := range m.connections {
+		if c.opening.Tenant == id && !c.ended {
+			all++
+			if c.opening.Channel == channel {
+				inChannel++
+			}
+		}
+	}
+	return all, inChannel
+}
+
+func (m *machine) some(t *rapid.T) (string, *modelConnection) {
+	if len(m.ids) == 0 {
+		t.Skip("nothing has been opened")
+	}
+	id := rapid.SampledFrom(m.ids).Draw(t, "connection")
+	return id, m.connections[id]
+}
+
+func (m *machine) open(t *rapid.T) {
+	id := rapid.SampledFrom(m.tenants).Draw(t, "tenant")
+	node := rapid.SampledFrom(m.nodes).Draw(t, "node")
+	o := opening(id.scope, rapid.SampledFrom([]string{"a", "b"}).Draw(t, "channel"),
+		rapid.SampledFrom([]tenant.Role{tenant.SendOnly, tenant.RecvOnly, tenant.SendRecv}).Draw(t, "role"))
+	all, inChannel := m.live(o.Tenant, o.Channel)
+	opened, err := m.b.Open(m.b.t.Context(), node, o)
+	var r *tenant.Refusal
+	switch {
+	case all >= id.max:
+		if !errors.As(err, &r) || r.Code != tenant.TenantFull || r.Current != all || r.Max != id.max {
+			t.Fatalf("%v, want tenant_full with %d of %d", err, all, id.max)
+		}
+	case inChannel >= id.perChannel:
+		if !errors.As(err, &r) || r.Code != tenant.ChannelFull || r.Current != inChannel || r.Max != id.perChannel {
+			t.Fatalf("%v, want channel_full with %d of %d", err, inChannel, id.perChannel)
+		}
+	case err != nil || opened.Counts.Connections != inChannel+1:
+		t.Fatal(opened, err)
+	default:
+		m.connections[o.ConnectionID] = &modelConnection{opening: o, node: node}
+		m.ids = append(m.ids, o.ConnectionID)
+	}
+}
+
+func (m *machine) openAgain(t *rapid.T) {
+	_, c := m.some(t)
+	opened, err := m.b.Open(m.b.t.Context(), c.node, c.opening)
+	var r *tenant.Refusal
+	switch {
+	case c.ended: // the id is used up, or there is no place to find that out
+		if !errors.Is(err, billing.ErrConnectionUsed) && !errors.As(err, &r) {
+			t.Fatal(err)
+		}
+	case err != nil:
+		t.Fatal(err)
+	default:
+		if _, n := m.live(c.opening.Tenant, c.opening.Channel); opened.Counts.Connections != n {
+			t.Fatalf("%+v, want %d connections", opened, n)
+		}
+	}
+}
+
+func (m *machine) connected(t *rapid.T) {
+	id, c := m.some(t)
+	ago := near(0, time.Minute).Draw(t, "ago")
+	if err := m.b.Connected(m.b.t.Context(), id, ago); err != nil {
+		t.Fatal(err)
+	}
+	if !c.ended && !c.connected {
+		c.connected, c.metered = true, ago
+	}
+}
+
+func (m *machine) close(t *rapid.T) {
+	id, c := m.some(t)
+	duration := near(0, 3*time.Minute).Draw(t, "duration")
+	if err := m.b.Close(m.b.t.Context(), id, tenant.Ending{Reason: tenant.EndClient, Duration: duration}); err != nil {
+		t.Fatal(err)
+	}
+	if !c.ended {
+		c.ended, c.reason = true, tenant.EndClient
+		c.connected = c.connected || duration > 0
+		c.metered = max(c.metered, duration)
+	}
+}
+
+func (m *machine) beat(t *rapid.T) {
+	node := rapid.SampledFrom(m.nodes).Draw(t, "node")
+	var marks []billing.Mark
+	for _, id := range m.ids {
+		if !rapid.Bool().Draw(t, "marked") {
+			continue
+		}
+		c := m.connections[id]
+		mark := billing.Mark{ConnectionID: id, Connected: near(0, 3*time.Minute).Draw(t, "connected")}
+		marks = append(marks, mark)
+		if c.node == node && c.connected && !c.ended {
+			c.metered = max(c.metered, mark.Connected)
+		}
+	}
+	if err := m.b.Beat(m.b.t.Context(), node, marks); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (m *machine) endNode(t *rapid.T) {
+	node := rapid.SampledFrom(m.nodes).Draw(t, "node")
+	m.b.exec(`update node set state = 'lost' where node_id = $1`, node)
+	n, err := m.b.EndNode(m.b.t.Context(), node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := 0
+	for _, c := range m.connections {
+		if c.node == node && !c.ended {
+			c.ended, c.reason = true, tenant.EndNodeLost
+			want++
+		}
+	}
+	if n != want {
+		t.Fatalf("%d connections ended with the node, want %d", n, want)
+	}
+	m.nodes = slices.DeleteFunc(m.nodes, func(id string) bool { return id == node })
+	m.nodes = append(m.nodes, m.b.newNode())
+	m.dead = append(m.dead, node)
+}
+
+// deadNode lets a node that was ended go on as if it had not noticed.
+func (m *machine) deadNode(t *rapid.T) {
+	if len(m.dead) == 0 {
+		t.Skip("no node is dead")
+	}
+	node := rapid.SampledFrom(m.dead).Draw(t, "dead")
+	o := opening(rapid.SampledFrom(m.tenants).Draw(t, "tenant").scope, "a", tenant.SendRecv)
+	var r *tenant.Refusal
+	if _, err := m.b.Open(m.b.t.Context(), node, o); !errors.Is(err, billing.ErrNodeEnded) && !errors.As(err, &r) {
+		t.Fatal(err)
+	}
+	var marks []billing.Mark
+	for _, id := range m.ids {
+		marks = append(marks, billing.Mark{ConnectionID: id, Connected: time.Hour})
+	}
+	if err := m.b.Beat(m.b.t.Context(), node, marks); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := m.b.EndNode(m.b.t.Context(), node); n != 0 || err != nil {
+		t.Fatal(n, err)
+	}
+}
+
+func (m *machine) setLicence(t *rapid.T) {
+	id := rapid.SampledFrom(m.tenants).Draw(t, "tenant")
+	id.max, id.perChannel = rapid.IntRange(0, 6).Draw(t, "max"), rapid.IntRange(0, 4).Draw(t, "perChannel")
+	if err := m.b.SetLicence(m.b.t.Context(), id.scope, id.max, id.perChannel); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (m *machine) reject(t *rapid.T) {
+	id := rapid.SampledFrom(m.tenants).Draw(t, "tenant")
+	if err := m.b.Reject(m.b.t.Context(), opening(id.scope, "a", tenant.RecvOnly), tenant.Refuse(tenant.Banned, "banned")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// check compares the ledger with the model, and with itself.
+func (m *machine) check(t *rapid.T) {
+	for _, id := range m.tenants {
+		if err := m.b.checkInvariants(id.scope); err != nil {
+			t.Fatal(err)
+		}
+		licence, err := m.b.Licence(m.b.t.Context(), id.scope)
+		if all, _ := m.live(id.scope.Tenant(), ""); err != nil || licence != (billing.Licence{Connections: all, MaxConnections: id.max, MaxPerChannel: id.perChannel}) {
+			t.Fatal(licence, all, err)
+		}
+	}
+	if len(m.ids) == 0 {
+		return
+	}
+	id, c := m.some(t)
+	h, err := m.b.Connection(m.b.t.Context(), tenant.OperatorScope(c.opening.Tenant), id)
+	if err != nil || h.EndReason != c.reason || h.EndedAt.IsZero() == c.ended || h.ConnectedAt.IsZero() == c.connected {
+		t.Fatal(h, c, err)
+	}
+	if !c.connected {
+		return
+	}
+	if got, want := h.MeteredThrough.Sub(h.ConnectedAt), c.metered.Truncate(time.Microsecond); got != want {
+		t.Fatalf("metered %v, want %v", got, want)
+	}
+	told := m.b.told(tenant.OperatorScope(c.opening.Tenant), id)
+	for i, minute := range told {
+		if minute != int64(i)+1 || minute > int64(c.metered/time.Minute) {
+			t.Fatalf("told %v after %v", told, c.metered)
+		}
+	}
+}
+
+// TestLedgerIsItsModel runs random steps on the ledger and on the model.
+func TestLedgerIsItsModel(t *testing.T) {
+	b := newBench(t)
+	steps := map[string]func(*machine, *rapid.T){
+		"open": (*machine).open, "open more": (*machine).open, "open again": (*machine).openAgain,
+		"connected": (*machine).connected, "close": (*machine).close, "beat": (*machine).beat,
+		"end node": (*machine).endNode, "dead node": (*machine).deadNode, "set licence": (*machine).setLicence, "reject": (*machine).reject,
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		m := &machine{b: b, nodes: []string{b.newNode(), b.newNode()}, connections: map[string]*modelConnection{}}
+		for range 2 {
+			m.tenants = append(m.tenants, &modelTenant{b.newTenant(4, 2), 4, 2})
+		}
+		actions := map[string]func(*rapid.T){"": m.check}
+		for _, name := range slices.Sorted(maps.Keys(steps)) {
+			step := steps[name]
+			actions[name] = func(t *rapid.T) { step(m, t) }
+		}
+		t.Repeat(actions)
+	})
+}
