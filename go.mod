@@ -79,3 +79,9 @@ tool (
 	github.com/a-h/templ/cmd/templ
 	honnef.co/go/tools/cmd/staticcheck
 )
+
+ignore (
+	./bin
+	./data
+	node_modules
+)

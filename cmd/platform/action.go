@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// The Action API: what a tenant's server asks of its live channels, as
+// POST / with the action's name in x-sora-target. The 2015 targets speak of a
+// clientId, which is our connection_id.
+
+// The largest body an action may have.
+const actionLimit = 64 << 10
+
+// How many connections are read from the ledger at once when a list has no
+// page size of its own.
+const listPage = 1000
+
+// actionRequest holds the parameters of all actions, in both eras' words.
+type actionRequest struct {
+	ChannelID2015 string `json:"channelId"`
+	ClientID2015  string `json:"clientId"`
+	ChannelID     string `json:"channel_id"`
+	ConnectionID  string `json:"connection_id"`
+	ClientID      string `json:"client_id"`
+}
+
+func (a actionRequest) channel() string {
+	if a.ChannelID != "" {
+		return a.ChannelID
+	}
+	return a.ChannelID2015
+}
+
+func (a actionRequest) connection() string {
+	if a.ConnectionID != "" {
+		return a.ConnectionID
+	}
+	return a.ClientID2015
+}
+
+// actions maps a target to what it does.
+func (p *platform) actions() map[string]func(context.Context, tenant.Scope, actionRequest) (any, error) {
+	return map[string]func(context.Context, tenant.Scope, actionRequest) (any, error){
+		"Sora_20151104.ListConnections":        p.listConnections,
+		"Sora_20151104.Disconnect":             p.disconnect,
+		"Sora_20151104.DisconnectConnection":   p.disconnect,
+		"Sora_20151104.DisconnectClient":       p.disconnectClient,
+		"Sora_20151104.DisconnectChannel":      p.disconnectChannel,
+		"Sora_20201013.ListConnections":        p.listConnections,
+		"Sora_20201013.ListChannelConnections": p.listConnections,
+	}
+}
+
+// action serves POST /.
+func (p *platform) action(w http.ResponseWriter, r *http.Request, scope tenant.Scope) {
+	do := p.actions()[r.Header.Get("x-sora-target")]
+	if do == nil {
+		p.fail(w, r, tenant.Refuse(tenant.BadMessage,
+			"the x-sora-target header names no action; try Sora_20151104.ListConnections, .Disconnect or .DisconnectChannel"))
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, actionLimit))
+	if err != nil {
+		p.fail(w, r, tenant.Refuse(tenant.TooLarge, "an action's body has at most %d bytes", actionLimit))
+		return
+	}
+	var request actionRequest
+	if len(body) > 0 {
+		if err := json.Unmarshal(body, &request); err != nil {
+			p.fail(w, r, tenant.Refuse(tenant.BadMessage, "the body must be a JSON object of strings"))
+			return
+		}
+	}
+	answer, err := do(r.Context(), scope, request)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	reply(w, answer)
+}
+
+// listedConnection is one row of ListConnections, in both eras' words.
+type listedConnection struct {
+	ChannelID2015 string      `json:"channelId"`
+	ClientID2015  string      `json:"clientId"`
+	ChannelID     string      `json:"channel_id"`
+	ConnectionID  string      `json:"connection_id"`
+	ClientID      string      `json:"client_id"`
+	SessionID     string      `json:"session_id"`
+	Role          tenant.Role `json:"role"`
+	CreatedTime   int64       `json:"created_time"` // unix seconds; when its media connected, or else when it knocked
+	Connected     bool        `json:"connected"`    // media is up
+	Seconds       int64       `json:"seconds"`      // since its media connected
+}
+
+// listConnections lists the tenant's live connections, or one channel's.
+func (p *platform) listConnections(ctx context.Context, scope tenant.Scope, a actionRequest) (any, error) {
+	list := []listedConnection{}
+	err := p.eachLive(ctx, scope, a.channel(), func(c billing.Live) error {
+		created, connected := c.OpenedAt, !c.ConnectedAt.IsZero()
+		if connected {
+			created = c.ConnectedAt
+		}
+		list = append(list, listedConnection{
+			ChannelID2015: c.Channel, ClientID2015: c.ConnectionID,
+			ChannelID: c.Channel, ConnectionID: c.ConnectionID, ClientID: c.ClientID, SessionID: c.SessionID,
+			Role: c.Role, CreatedTime: created.Unix(), Connected: connected, Seconds: c.Seconds,
+		})
+		return nil
+	})
+	return list, err
+}
+
+// eachLive calls f with every live connection of the tenant, or of one of its
+// channels.
+func (p *platform) eachLive(ctx context.Context, scope tenant.Scope, channel string, f func(billing.Live) error) error {
+	for after := ""; ; {
+		page, next, err := p.ledger.Live(ctx, scope, billing.LiveQuery{Channel: channel, After: after, Limit: listPage})
+		if err != nil {
+			return err
+		}
+		for _, c := range page {
+			if err := f(c); err != nil {
+				return err
+			}
+		}
+		if next == "" {
+			return nil
+		}
+		after = next
+	}
+}
+
+// disconnect ends one connection. As in Sora, its token stays good.
+func (p *platform) disconnect(ctx context.Context, scope tenant.Scope, a actionRequest) (any, error) {
+	id := a.connection()
+	if id == "" {
+		return nil, tenant.Refuse(tenant.BadMessage, "give the connection to end as connection_id (2015: clientId)")
+	}
+	found, err := p.ledger.Connection(ctx, scope, id)
+	if err != nil {
+		return nil, err
+	}
+	if want := a.channel(); want != "" && want != found.Channel || !found.EndedAt.IsZero() {
+		return nil, billing.ErrNotFound
+	}
+	if err := p.node.Disconnect(ctx, scope, id, tenant.EndAPI); err != nil {
+		return nil, err
+	}
+	p.audit(ctx, scope, "connection.disconnect", id)
+	return map[string]string{"channelId": found.Channel, "clientId": id, "channel_id": found.Channel, "connection_id": id}, nil
+}
+
+// disconnectClient ends every connection that a client id has in a channel.
+func (p *platform) disconnectClient(ctx context.Context, scope tenant.Scope, a actionRequest) (any, error) {
+	if a.ClientID == "" || a.channel() == "" {
+		return nil, tenant.Refuse(tenant.BadMessage, "give channel_id and client_id")
+	}
+	var ended int
+	err := p.eachLive(ctx, scope, a.channel(), func(c billing.Live) error {
+		if c.ClientID != a.ClientID {
+			return nil
+		}
+		err := p.node.Disconnect(ctx, scope, c.ConnectionID, tenant.EndAPI)
+		if errors.Is(err, tenant.ErrNotFound) {
+			return nil // it left meanwhile
+		}
+		ended++
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if ended == 0 {
+		return nil, billing.ErrNotFound
+	}
+	p.audit(ctx, scope, "client.disconnect", a.ClientID)
+	return map[string]string{"channel_id": a.channel(), "client_id": a.ClientID}, nil
+}
+
+// disconnectChannel ends every connection of a channel.
+func (p *platform) disconnectChannel(ctx context.Context, scope tenant.Scope, a actionRequest) (any, error) {
+	channel := a.channel()
+	if channel == "" {
+		return nil, tenant.Refuse(tenant.BadMessage, "give the channel as channel_id (2015: channelId)")
+	}
+	ended, err := p.node.DisconnectChannel(ctx, scope, channel, tenant.EndAPI)
+	if err != nil {
+		return nil, err
+	}
+	if ended == 0 {
+		return nil, billing.ErrNotFound
+	}
+	p.audit(ctx, scope, "channel.disconnect", channel)
+	return map[string]any{"channelId": channel, "channel_id": channel, "connections": ended}, nil
+}
+
+// audit writes who did what. The deed is done already, so a failure is logged
+// and the caller is not told otherwise.
+func (p *platform) audit(ctx context.Context, scope tenant.Scope, action, target string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := p.tenants.Audit(ctx, p.db.Pool, scope, action, target, nil); err != nil {
+		p.log.Error("couldn't write the audit log", "action", action, "target", target, "err", err)
+	}
+}

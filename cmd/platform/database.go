@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/hibari/hibari/migrations"
+	"github.com/hibari/hibari/migrations/privatepg"
+)
+
+// database is the pool and, without HIBARI_DATABASE_URL, the private Postgres
+// behind it.
+type database struct {
+	*pgxpool.Pool
+	private *privatepg.Cluster // nil: somebody else's Postgres
+}
+
+// openDatabase connects to the configured Postgres, or to the private one
+// under the data directory, which it starts when nobody has, and migrates it.
+// The caller owns the result and must Close it.
+func openDatabase(ctx context.Context, c *config, log *slog.Logger) (*database, error) {
+	db := &database{}
+	url := c.databaseURL
+	if url == "" {
+		cluster, err := privatepg.Open(ctx, filepath.Join(c.dataDir, "postgres"), log)
+		if err != nil {
+			return nil, err
+		}
+		db.private = cluster
+		url = cluster.URL()
+	}
+	pool, err := connect(ctx, url)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	db.Pool = pool
+	n, err := migrations.Apply(ctx, pool)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if n > 0 {
+		log.Info("migrated the database", "migrations", n)
+	}
+	return db, nil
+}
+
+// connect opens a pool and waits a little for a Postgres that is just
+// starting, as beside us in a compose file.
+func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, errors.New("HIBARI_DATABASE_URL is no valid Postgres URL") // err may quote the password
+	}
+	config.ConnConfig.RuntimeParams["application_name"] = "hibari"
+	config.MaxConns = max(config.MaxConns, 16)
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't open the database: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	for {
+		if err = pool.Ping(ctx); err == nil {
+			return pool, nil
+		}
+		select {
+		case <-ctx.Done():
+			pool.Close()
+			return nil, fmt.Errorf("couldn't reach Postgres at %s:%d within 15 s: %w",
+				config.ConnConfig.Host, config.ConnConfig.Port, err)
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+}
+
+// Close closes the pool and lets go of the private Postgres, which stops when
+// nobody else uses it.
+func (db *database) Close() error {
+	if db.Pool != nil {
+		db.Pool.Close()
+	}
+	if db.private != nil {
+		return db.private.Close()
+	}
+	return nil
+}

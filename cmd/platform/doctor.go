@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// finding is one thing the doctor looked at.
+type finding struct {
+	Check  string `json:"check"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"` // what was seen and, when not OK, what to do
+}
+
+// doctor checks what the platform needs and says what to do about the rest.
+// It fails when any check does.
+func doctor(ctx context.Context, args []string, io stdio) error {
+	fs := flag.NewFlagSet("doctor", flag.ContinueOnError)
+	asJSON := fs.Bool("json", false, "print one JSON document")
+	var findings []finding
+	add := func(check string, err error, detail string) {
+		if err != nil {
+			detail = err.Error()
+		}
+		findings = append(findings, finding{check, err == nil, detail})
+	}
+	err := withTools(ctx, fs, args, io, func(t *tools) error {
+		add("settings", nil, "all readable; public URL "+t.config.publicURL.String())
+		add("database", nil, databaseVersion(ctx, t.db.Pool))
+		skew, err := clockSkew(ctx, t.db.Pool)
+		add("clock", err, "within "+skew.Abs().Round(time.Millisecond).String()+" of the database's")
+		detail, err := checkHTTP(ctx, t.config)
+		add("http", err, detail)
+		detail, err = checkMedia(t.config)
+		add("media", err, detail)
+		return nil
+	})
+	if errors.Is(err, errUsage) || errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	if err != nil {
+		add("start", err, "")
+	}
+	bad := 0
+	for _, f := range findings {
+		if !f.OK {
+			bad++
+		}
+	}
+	if *asJSON {
+		err = printJSON(io.out, map[string]any{"ok": bad == 0, "checks": findings})
+	} else {
+		for _, f := range findings {
+			mark := "ok  "
+			if !f.OK {
+				mark = "FAIL"
+			}
+			fmt.Fprintf(io.out, "%s  %-9s %s\n", mark, f.Check, f.Detail)
+		}
+	}
+	if bad > 0 {
+		return errors.Join(err, fmt.Errorf("%d of %d checks failed", bad, len(findings)))
+	}
+	return err
+}
+
+// databaseVersion says which Postgres it is; that it answers was proven by
+// the migrations.
+func databaseVersion(ctx context.Context, pool *pgxpool.Pool) string {
+	var version string
+	if err := pool.QueryRow(ctx, "show server_version").Scan(&version); err != nil {
+		return err.Error()
+	}
+	return "Postgres " + version + ", migrated"
+}
+
+// The widest gap between our clock and the database's that tokens' times bear.
+const clockLimit = 5 * time.Second
+
+func clockSkew(ctx context.Context, pool *pgxpool.Pool) (time.Duration, error) {
+	var theirs time.Time
+	before := time.Now()
+	if err := pool.QueryRow(ctx, "select clock_timestamp()").Scan(&theirs); err != nil {
+		return 0, err
+	}
+	skew := theirs.Sub(before.Add(time.Since(before) / 2))
+	if skew.Abs() > clockLimit {
+		return skew, fmt.Errorf("%s away from the database's; run NTP on both machines", skew.Round(time.Second))
+	}
+	return skew, nil
+}
+
+// checkHTTP asks a running server whether it is ready, or finds out whether
+// its address is free.
+func checkHTTP(ctx context.Context, c *config) (string, error) {
+	listener, err := net.Listen("tcp", c.httpAddr)
+	if err == nil {
+		return c.httpAddr + " is free; nothing serves there now", listener.Close()
+	}
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return "", fmt.Errorf("HIBARI_HTTP_ADDR: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(c.publicURL.String(), "/")+"/readyz", nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", fmt.Errorf("%s is taken, and no platform answers at %s: %w", c.httpAddr, c.publicURL, err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s/readyz answers %s; see the server's log", c.publicURL, response.Status)
+	}
+	return "a platform is ready at " + c.publicURL.String(), nil
+}
+
+// checkMedia finds out whether the media port can be had or is in use by a
+// server, and which addresses clients would be offered.
+func checkMedia(c *config) (string, error) {
+	offered := make([]string, 0, 4)
+	for _, ip := range offeredIPs(c) {
+		offered = append(offered, ip.String())
+	}
+	detail := fmt.Sprintf("UDP %s, offered at %s", c.mediaAddr, strings.Join(offered, ", "))
+	conn, err := net.ListenPacket("udp", c.mediaAddr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return detail + " (in use, by a running platform if http is ok)", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("HIBARI_MEDIA_ADDR: %w", err)
+	}
+	return detail, conn.Close()
+}

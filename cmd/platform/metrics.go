@@ -1,0 +1,87 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics serves the process's figures for Prometheus. They are sums over all
+// tenants: no label names a tenant, a channel or a connection.
+func (p *platform) metrics() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		figures{p},
+	)
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+}
+
+// figures collects from the parts when it is asked, so that the parts need
+// not know Prometheus.
+type figures struct{ *platform }
+
+// The figures, by part.
+var (
+	figConnections = prometheus.NewDesc("hibari_connections", "Connections on this node.", nil, nil)
+	figChannels    = prometheus.NewDesc("hibari_channels", "Channels on this node.", nil, nil)
+	figPacketsIn   = prometheus.NewDesc("hibari_rtp_packets_received_total", "RTP packets taken from publishers.", nil, nil)
+	figForwarded   = prometheus.NewDesc("hibari_rtp_packets_sent_total", "RTP packets sent to viewers, resends included.", nil, nil)
+	figResent      = prometheus.NewDesc("hibari_rtp_packets_resent_total", "RTP packets sent again because a viewer asked.", nil, nil)
+	figTrains      = prometheus.NewDesc("hibari_rtp_trains_total", "Messages handed to the kernel; packets sent over trains is the mean train.", nil, nil)
+	figKeys        = prometheus.NewDesc("hibari_key_frame_requests_total", "Key frames asked of publishers.", nil, nil)
+	figDrops       = prometheus.NewDesc("hibari_rtp_packets_dropped_total", "RTP packets not forwarded, by reason.", []string{"reason"}, nil)
+	figTransport   = prometheus.NewDesc("hibari_datagrams_dropped_total", "Datagrams dropped at the media port, by reason.", []string{"reason"}, nil)
+	figSockets     = prometheus.NewDesc("hibari_signaling_sockets", "Open signalling WebSockets.", nil, nil)
+	figUnsettled   = prometheus.NewDesc("hibari_ledger_unsettled", "Connections whose end the ledger has not taken yet, the living included.", nil, nil)
+	figRefused     = prometheus.NewDesc("hibari_refused_total", "Clients refused, by code.", []string{"code"}, nil)
+	figLive        = prometheus.NewDesc("hibari_node_live", "1 while the node's lease holds and it may admit.", nil, nil)
+)
+
+// Describe sends every description.
+func (f figures) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		figConnections, figChannels, figPacketsIn, figForwarded, figResent, figTrains, figKeys, figDrops,
+		figTransport, figSockets, figUnsettled, figRefused, figLive,
+	} {
+		out <- d
+	}
+}
+
+// Collect sends every figure.
+func (f figures) Collect(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
+	}
+	counter := func(d *prometheus.Desc, v int64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	media := f.media.Stats()
+	gauge(figConnections, float64(media.Connections))
+	gauge(figChannels, float64(media.Channels))
+	counter(figPacketsIn, media.PacketsIn)
+	counter(figForwarded, media.Forwarded)
+	counter(figResent, media.Resent)
+	counter(figTrains, media.Trains)
+	counter(figKeys, media.KeyRequests)
+	for reason, n := range media.Drops {
+		counter(figDrops, n, string(reason))
+	}
+	for reason, n := range f.port.Stats().Drops {
+		counter(figTransport, int64(n), string(reason))
+	}
+	door := f.door.Stats()
+	gauge(figSockets, float64(door.OpenSockets))
+	gauge(figUnsettled, float64(door.Unsettled))
+	for code, n := range door.Refused {
+		counter(figRefused, n, string(code))
+	}
+	live := 0.0
+	if f.node.Live() {
+		live = 1
+	}
+	gauge(figLive, live)
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// routes is every URL but the console's own, which ui lists in its one table.
+func (p *platform) routes() http.Handler {
+	r := chi.NewRouter()
+	r.Use(p.recoverPanics)
+
+	// Clients: a token in the first message says who they are.
+	r.Get("/signaling", p.door.Signaling)
+
+	// A tenant's server: API key.
+	r.Get("/stream", p.withAPIKey(p.hooks.Stream))
+	r.Post("/", p.withAPIKey(p.action))
+
+	// Operators.
+	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
+	r.Get("/readyz", p.ready)
+	r.Method(http.MethodGet, "/metrics", p.metrics())
+
+	// People.
+	p.console.Routes(r)
+	return r
+}
+
+// withAPIKey lets a request in whose Authorization header has a live API key
+// and hands on the scope it proves.
+func (p *platform) withAPIKey(next func(http.ResponseWriter, *http.Request, tenant.Scope)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			key = ""
+		}
+		scope, err := p.tenants.AuthenticateAPIKey(r.Context(), strings.TrimSpace(key))
+		if err != nil {
+			p.fail(w, r, err)
+			return
+		}
+		next(w, r, scope)
+	}
+}
+
+// ready answers whether this node may take new channels; livez is about the
+// process only, so that a database outage does not get calls killed.
+func (p *platform) ready(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if !p.node.Live() {
+		p.fail(w, r, tenant.Refuse(tenant.Unavailable, "the node's lease is not renewed; is Postgres reachable?"))
+		return
+	}
+	if err := p.db.Ping(ctx); err != nil {
+		p.fail(w, r, tenant.Refuse(tenant.Unavailable, "Postgres does not answer"))
+		return
+	}
+	w.Write([]byte("ready\n"))
+}
+
+// recoverPanics turns a panic in one request into its 500.
+func (p *platform) recoverPanics(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			switch v := recover(); v {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(v)
+			default:
+				p.log.Error("a request panicked", "method", r.Method, "path", r.URL.Path, "panic", v)
+				http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,314 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/cluster"
+	"github.com/hibari/hibari/internal/sfu"
+	"github.com/hibari/hibari/internal/sfu/transport"
+	"github.com/hibari/hibari/internal/signaling"
+	"github.com/hibari/hibari/internal/tenant"
+	"github.com/hibari/hibari/internal/webhooks"
+	"github.com/hibari/hibari/ui"
+)
+
+// How often the node proves to the ledger what its connections used.
+const meterInterval = 10 * time.Second
+
+// How long an orderly stop may take, and how much of it the HTTP server has.
+const (
+	stopLimit     = 20 * time.Second
+	httpStopLimit = 3 * time.Second
+)
+
+// platform is the running whole: the parts in the order data flows.
+type platform struct {
+	config  *config
+	log     *slog.Logger
+	dir     *dataDir
+	db      *database
+	tenants *tenant.Store
+	hooks   *webhooks.Webhooks
+	ledger  *billing.Ledger
+	node    *cluster.Node
+	port    *transport.Endpoint
+	media   *sfu.SFU
+	door    *signaling.Door
+	console *ui.Console
+	server  *http.Server
+	running sync.WaitGroup // the background loops
+	halt    context.CancelFunc
+}
+
+// serve runs the platform until ctx ends.
+func serve(ctx context.Context, args []string, io stdio) error {
+	c, err := readConfig(flag.NewFlagSet("serve", flag.ContinueOnError), args, environment, io)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: c.logLevel}))
+	p := &platform{config: c, log: log}
+	if err := p.start(ctx); err != nil {
+		p.stop()
+		if ctx.Err() != nil {
+			return nil // interrupted while starting
+		}
+		return err
+	}
+	fmt.Fprintf(io.out, "Hibari is ready: %s\n", c.publicURL)
+	<-ctx.Done()
+	log.Info("stopping")
+	return p.stop()
+}
+
+// start builds the parts in the order data flows and lets each know only what
+// it needs. On error the caller still calls stop.
+func (p *platform) start(ctx context.Context) error {
+	if err := p.openStores(ctx); err != nil {
+		return err
+	}
+	if err := p.openMedia(ctx); err != nil {
+		return err
+	}
+	p.door = signaling.New(signaling.Config{
+		Verifier: p.tenants,
+		Ledger:   nodeLedger{p.ledger, p.node},
+		Media:    p.media,
+		Log:      p.log,
+	})
+	p.console = ui.New(ui.Config{
+		Tenants:    p.tenants,
+		Ledger:     p.ledger,
+		Hooks:      p.hooks,
+		Node:       p.node,
+		PublicURL:  p.config.publicURL.String(),
+		SignupOpen: p.config.signupOpen,
+		Secure:     p.config.publicURL.Scheme == "https",
+		Log:        p.log,
+	})
+	p.runLoops()
+	return p.listen()
+}
+
+// openStores opens what is kept: the data directory, the database and the
+// three stores on it.
+func (p *platform) openStores(ctx context.Context) (err error) {
+	if p.dir, err = openDataDir(p.config.dataDir); err != nil {
+		return err
+	}
+	if err := p.dir.claim(); err != nil {
+		return err
+	}
+	key := p.config.masterKey
+	if key == nil {
+		if key, err = p.dir.masterKey(); err != nil {
+			return err
+		}
+	}
+	if p.db, err = openDatabase(ctx, p.config, p.log); err != nil {
+		return err
+	}
+	if p.tenants, err = tenant.NewStore(p.db.Pool, key, p.log); err != nil {
+		return err
+	}
+	p.hooks = webhooks.New(p.db.Pool, p.tenants, webhooks.Config{
+		EgressAllow: p.config.egressAllow,
+		Production:  !p.config.local(),
+		Log:         p.log,
+	})
+	p.ledger = billing.NewLedger(p.db.Pool, p.hooks.Append, p.log)
+	p.ledger.OnChange(p.hooks.Wake)
+	return nil
+}
+
+// openMedia opens the media port and registers this run as a node.
+func (p *platform) openMedia(ctx context.Context) error {
+	instance, err := p.dir.instance()
+	if err != nil {
+		return err
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		name = "localhost"
+	}
+	p.port, err = transport.Listen(transport.Config{
+		Addr: p.config.mediaAddr,
+		IPs:  offeredIPs(p.config),
+		Log:  p.log,
+	})
+	if err != nil {
+		return fmt.Errorf("HIBARI_MEDIA_ADDR: %w", err)
+	}
+	p.media = sfu.New(sfu.Config{Transport: p.port, Log: p.log})
+	p.node, err = cluster.Start(ctx, p.db.Pool, cluster.Config{
+		Name: name, Instance: instance, Reaper: p.ledger, Log: p.log,
+	})
+	if err != nil {
+		return err
+	}
+	p.node.HandleDisconnect(p.media.Disconnect)
+	return nil
+}
+
+// runLoops starts the background loops; stop ends them.
+func (p *platform) runLoops() {
+	ctx, cancel := context.WithCancel(context.Background())
+	p.halt = cancel
+	for _, loop := range []func(context.Context){p.tenants.Run, p.hooks.Run, p.node.Run, p.meter} {
+		p.running.Go(func() { loop(ctx) })
+	}
+}
+
+// meter moves this node's marks forward until ctx ends.
+func (p *platform) meter(ctx context.Context) {
+	tick := time.NewTicker(meterInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var marks []billing.Mark
+		for _, c := range p.media.Connections() {
+			if c.Connected > 0 {
+				marks = append(marks, billing.Mark{ConnectionID: c.ConnectionID, Connected: c.Connected, BytesIn: c.BytesIn, BytesOut: c.BytesOut})
+			}
+		}
+		beat, cancel := context.WithTimeout(ctx, meterInterval)
+		if err := p.ledger.Beat(beat, p.node.ID(), marks); err != nil && ctx.Err() == nil {
+			p.log.Warn("couldn't meter the connections; the next beat makes up for it", "err", err)
+		}
+		cancel()
+	}
+}
+
+// listen opens the HTTP address, so that a taken port fails the start, and
+// serves on it.
+func (p *platform) listen() error {
+	listener, err := net.Listen("tcp", p.config.httpAddr)
+	if err != nil {
+		return fmt.Errorf("HIBARI_HTTP_ADDR: %w", err)
+	}
+	p.server = &http.Server{
+		Handler:           p.routes(),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+	}
+	if p.config.tlsCert != "" {
+		certificate, err := newCertificate(p.config.tlsCert, p.config.tlsKey, p.log)
+		if err != nil {
+			listener.Close()
+			return err
+		}
+		p.server.TLSConfig = certificate.tlsConfig()
+	}
+	p.running.Go(func() {
+		serve := p.server.Serve
+		if p.server.TLSConfig != nil {
+			serve = func(l net.Listener) error { return p.server.ServeTLS(l, "", "") }
+		}
+		if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			p.log.Error("the HTTP server ended", "err", err)
+		}
+	})
+	return nil
+}
+
+// stop ends whatever start began, in the order that loses nothing: stop
+// taking, end the connections, write what they cost, stop the loops, close
+// the database.
+func (p *platform) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	defer cancel()
+	var errs []error
+	if p.door != nil {
+		p.door.Drain()
+	}
+	if p.media != nil {
+		p.media.Close(tenant.EndShutdown)
+	}
+	if p.door != nil {
+		errs = append(errs, p.door.Wait(ctx))
+	}
+	if p.console != nil {
+		p.console.Close()
+	}
+	if p.server != nil {
+		web, cancel := context.WithTimeout(ctx, httpStopLimit)
+		if p.server.Shutdown(web) != nil {
+			p.server.Close() // open streams resume elsewhere by their sequence number
+		}
+		cancel()
+	}
+	if p.halt != nil {
+		p.halt()
+		p.running.Wait()
+	}
+	if p.node != nil {
+		errs = append(errs, p.node.Stop(ctx))
+	}
+	if p.port != nil {
+		errs = append(errs, p.port.Close())
+	}
+	if p.db != nil {
+		errs = append(errs, p.db.Close())
+	}
+	if p.dir != nil {
+		p.dir.release()
+	}
+	return errors.Join(errs...)
+}
+
+// nodeLedger is the ledger as this node's doors see it.
+type nodeLedger struct {
+	*billing.Ledger
+	node *cluster.Node
+}
+
+// Open takes a place on this node, as long as its lease holds.
+func (l nodeLedger) Open(ctx context.Context, o tenant.Opening) (tenant.Opened, error) {
+	if !l.node.Live() {
+		return tenant.Opened{}, tenant.Refuse(tenant.Unavailable, "the platform's database is out of reach; try again in a few seconds")
+	}
+	return l.Ledger.Open(ctx, l.node.ID(), o)
+}
+
+// offeredIPs returns the addresses clients are told to send media to: the
+// configured ones, or the host's own, with loopback when the HTTP server is
+// for this machine only.
+func offeredIPs(c *config) []netip.Addr {
+	if len(c.mediaIPs) > 0 {
+		return c.mediaIPs
+	}
+	var ips []netip.Addr
+	addrs, _ := net.InterfaceAddrs() // none found: loopback below
+	for _, a := range addrs {
+		ipnet, ok := a.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		ip, ok := netip.AddrFromSlice(ipnet.IP)
+		if ip = ip.Unmap(); ok && ip.IsGlobalUnicast() {
+			ips = append(ips, ip)
+		}
+	}
+	host, _, _ := net.SplitHostPort(c.httpAddr)
+	if isLoopback(host) || len(ips) == 0 {
+		ips = append(ips, netip.MustParseAddr("127.0.0.1"))
+	}
+	return ips
+}
