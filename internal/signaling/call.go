@@ -2,6 +2,7 @@ package signaling
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -16,16 +17,9 @@ type call struct {
 	claim      tenant.Claim
 	id         string
 	request    sfu.JoinRequest
-	connection *sfu.Connection // nil: a licence place that perhaps was taken, and no media
-	up         chan time.Time  // when media came up; buffered, written at most once
-}
-
-// mediaUp is told by whoever reads the connection's signals.
-func (c *call) mediaUp() {
-	select {
-	case c.up <- time.Now():
-	default: // told twice
-	}
+	opened     bool            // the ledger said that it took a place; false: perhaps it did
+	connection *sfu.Connection // nil: there is no media
+	up         chan struct{}   // closed when media came up
 }
 
 // start hands the call to the goroutine that sees it through.
@@ -47,7 +41,8 @@ func (c *call) run() {
 	var up time.Time // zero: media never came up
 	told := false
 	select {
-	case up = <-c.up:
+	case <-c.up:
+		up = time.Now().Add(-c.connection.Info().Connected)
 		if c.claim.MaxDuration > 0 {
 			lifetime := time.AfterFunc(c.claim.MaxDuration, func() { c.connection.Disconnect(tenant.EndLifetime) })
 			defer lifetime.Stop()
@@ -73,13 +68,17 @@ func (c *call) run() {
 	})
 }
 
-// runAbandoned frees a licence place that perhaps was taken: twice, because
-// the database may still have been at work on the opening the first time.
+// runAbandoned frees the licence place of a call without media. If the place
+// perhaps was taken, it does so twice, because the database may still have been
+// at work on the opening the first time.
 func (c *call) runAbandoned() {
 	closing := func(ctx context.Context) error {
 		return c.door.ledger.Close(ctx, c.id, tenant.Ending{Reason: tenant.EndFailed})
 	}
 	c.retry(nil, closing)
+	if c.opened {
+		return
+	}
 	select {
 	case <-time.After(c.door.limits.Admit):
 		c.retry(nil, closing)
@@ -96,7 +95,7 @@ func (c *call) retry(stop <-chan struct{}, entry func(context.Context) error) bo
 		ctx, cancel := context.WithTimeout(c.door.ctx, limits.Admit)
 		err := entry(ctx)
 		cancel()
-		if err == nil {
+		if err == nil || errors.Is(err, tenant.ErrNotFound) { // what was never opened needs no entry
 			return true
 		}
 		if attempt == 1 || attempt%30 == 0 {

@@ -15,7 +15,8 @@ import (
 )
 
 // Verifier checks access tokens. Every error is meant to be a *tenant.Refusal;
-// any other counts as unavailable.
+// any other counts as unavailable. A claim that comes with an error says whose
+// token it was.
 type Verifier interface {
 	Verify(ctx context.Context, wish tenant.TokenWish) (claim tenant.Claim, channel string, err error)
 }
@@ -28,7 +29,7 @@ type Ledger interface {
 	Open(ctx context.Context, o tenant.Opening) (tenant.Opened, error)
 	// Connected notes that media came up, ago before now.
 	Connected(ctx context.Context, connectionID string, ago time.Duration) error
-	// Close frees the place. A connection that was never opened is closed.
+	// Close frees the place. tenant.ErrNotFound: it was never taken.
 	Close(ctx context.Context, connectionID string, e tenant.Ending) error
 	// Reject notes a connect that had a good token and was refused all the same.
 	Reject(ctx context.Context, o tenant.Opening, r *tenant.Refusal) error
@@ -113,27 +114,27 @@ func (d *Door) enter(v visitor) (*call, error) {
 	defer cancel()
 
 	claim, channel, err := d.verifier.Verify(ctx, tenant.TokenWish{Token: v.Token, Channel: v.Channel, Role: v.Role})
-	if err == nil {
-		err = checkName("channel_id", channel) // now without its @TENANT suffix
-	}
 	if err != nil {
-		return nil, d.refuse(err)
+		return nil, d.reject(ctx, v.opening(claim, v.Channel), err)
 	}
-	opening := v.opening(claim, channel)
+	opening := v.opening(claim, channel) // the channel is now without any @TENANT_ID
+	if err := checkName("channel_id", channel); err != nil {
+		return nil, d.reject(ctx, opening, err)
+	}
 	if d.isDraining() {
 		return nil, d.reject(ctx, opening, errDraining)
 	}
 
-	c := &call{door: d, claim: claim, id: opening.ConnectionID, up: make(chan time.Time, 1)}
+	c := &call{door: d, claim: claim, id: opening.ConnectionID, up: make(chan struct{})}
 	opened, err := d.ledger.Open(ctx, opening)
-	var refusal *tenant.Refusal
-	if errors.As(err, &refusal) {
-		return nil, d.reject(ctx, opening, refusal)
+	if errors.As(err, new(*tenant.Refusal)) {
+		return nil, d.reject(ctx, opening, err)
 	}
 	if err != nil {
 		c.start() // to close it: the answer may have been lost, not the request
 		return nil, d.refuse(fmt.Errorf("couldn't open connection %s: %w", c.id, err))
 	}
+	c.opened = true
 	c.request = v.join(opening, opened)
 	c.connection, err = d.media.Join(ctx, c.request)
 	if err != nil {
@@ -185,12 +186,17 @@ func (d *Door) refuse(err error) *tenant.Refusal {
 	return refusal
 }
 
-// reject refuses a client whose token was good, so that its tenant learns of it.
-func (d *Door) reject(ctx context.Context, o tenant.Opening, refusal *tenant.Refusal) *tenant.Refusal {
+// reject refuses a client so that its tenant learns of it, if its token was
+// good enough to tell whose it is.
+func (d *Door) reject(ctx context.Context, o tenant.Opening, err error) *tenant.Refusal {
+	refusal := d.refuse(err)
+	if o.Tenant == "" || refusal.Code == tenant.Unavailable { // then there is nobody to write it, either
+		return refusal
+	}
 	if err := d.ledger.Reject(ctx, o, refusal); err != nil {
 		d.log.Warn("couldn't note a refused connect", "tenant", o.Tenant, "code", refusal.Code, "error", err)
 	}
-	return d.refuse(refusal)
+	return refusal
 }
 
 // Drain refuses every client from now on. Connections go on.

@@ -244,9 +244,11 @@ func (s *session) signal(signal sfu.Signal, ok bool) *farewell {
 	case sfu.SignalEnded:
 		return ptr(ended(signal.Reason))
 	case sfu.SignalConnected:
-		s.up = true
-		s.mediaDue.Stop()
-		s.call.mediaUp()
+		if !s.up {
+			s.up = true
+			s.mediaDue.Stop()
+			close(s.call.up)
+		}
 		return nil
 	case sfu.SignalReoffer:
 		s.answerDue.Reset(s.door.limits.Answer)
