@@ -1,14 +1,29 @@
 // Package cluster knows which processes are up: each run of the platform is a
 // node with a lease on the database's clock. Whoever stops renewing is found
 // by the others, and what it left open is ended for it.
+//
+// A node's life:
+//
+//	Start ──► up ──(renewed every 5 s)──► stopped   Stop: the process ended well
+//	           └──(30 s without)────────► lost      the others, or its own next start, ended it
+//
+// A node that cannot renew stops admitting after 25 s (Live), that is, before
+// anybody may take it for dead. Media of calls in progress goes on. If it was
+// only cut off and comes back to find itself lost, its connections have been
+// ended and billed in the database, although their media still flows: it says
+// so loudly, closes Lost and never becomes Live again; the process must end
+// its connections and start anew. Which node has which channel, and moving
+// channels, come when there are several nodes behind one name.
 package cluster
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/hibari/hibari/internal/tenant"
@@ -18,56 +33,203 @@ import (
 // tenant's.
 var ErrNotFound = tenant.ErrNotFound
 
-// Reaper ends what a dead node left open. It must be safe to call again, and
-// from several nodes at once.
+// Reaper ends what a dead node left open: *billing.Ledger. EndNode is called
+// when the node is marked as ended, so that it can open nothing more, and may
+// be called again and by several nodes at once.
 type Reaper interface {
 	EndNode(ctx context.Context, nodeID string) (ended int, err error)
 }
 
-// Config is what a Node needs to know. Zero durations mean the usual ones.
+// The usual times. A node stops admitting at five sixths of its lease.
+const (
+	usualLease     = 30 * time.Second
+	usualHeartbeat = 5 * time.Second
+	usualPoll      = 500 * time.Millisecond
+)
+
+// Config is what a Node needs to know.
 type Config struct {
-	Name      string // for people, such as the host's name
-	Instance  string // the data folder: at most one living process has it
-	Reaper    Reaper
-	Log       *slog.Logger
+	Name     string // for people, such as the host's name
+	Instance string // the data folder: at most one living process has it
+	Reaper   Reaper
+	Log      *slog.Logger
+
+	// Zero means the usual time.
 	Lease     time.Duration // 30 s
 	Heartbeat time.Duration // 5 s
 	Poll      time.Duration // 500 ms, how often commands of other nodes are looked for
 }
 
-// Node is one run of the platform.
-type Node struct{}
+// Node is this run of the platform.
+type Node struct {
+	// Static
+	id   string
+	pool *pgxpool.Pool
+	conf Config
+	log  *slog.Logger
+	lost chan struct{} // closed, with mu held, when state becomes lost
+	wake chan struct{} // one token: look for commands now
 
-// Start registers a new node.
+	mu sync.Mutex
+	// Guarded by mu
+	renewed    time.Time // when the last successful renewal was begun, monotonic
+	steady     time.Time // since when renewals have come without a gap, monotonic
+	ended      bool      // lost or stopped
+	disconnect func(id tenant.ID, connectionID, reason string) bool
+}
+
+// Start registers a new node and ends at once what earlier nodes of the same
+// Instance left: their process is dead, because a data folder belongs to one
+// process at a time. Call Run to keep the node alive.
 func Start(ctx context.Context, pool *pgxpool.Pool, c Config) (*Node, error) {
-	return nil, errors.ErrUnsupported
+	if c.Lease == 0 {
+		c.Lease = usualLease
+	}
+	if c.Heartbeat == 0 {
+		c.Heartbeat = usualHeartbeat
+	}
+	if c.Poll == 0 {
+		c.Poll = usualPoll
+	}
+	id := "node_" + tenant.NewID()
+	n := &Node{id: id, pool: pool, conf: c, log: c.Log.With("node", id),
+		lost: make(chan struct{}), wake: make(chan struct{}, 1)}
+	earlier, err := n.markEarlier(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.endMarked(ctx, earlier); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	if _, err := pool.Exec(ctx, `
+		insert into node (node_id, name, instance, lease_until) values ($1, $2, $3, clock_timestamp() + $4::interval)`,
+		id, c.Name, c.Instance, c.Lease); err != nil {
+		return nil, fmt.Errorf("couldn't register the node: %w", err)
+	}
+	n.renewed, n.steady = now, now
+	return n, nil
 }
 
 // ID returns the node's id, new with every start.
-func (n *Node) ID() string { return "" }
+func (n *Node) ID() string { return n.id }
 
-// Run renews the lease, reaps dead nodes and obeys commands until ctx ends or
-// the node is lost.
-func (n *Node) Run(ctx context.Context) {}
-
-// Live reports whether the node may admit.
-func (n *Node) Live() bool { return false }
-
-// Lost is closed when the node found that the others ended it.
-func (n *Node) Lost() <-chan struct{} { return nil }
-
-// HandleDisconnect sets what disconnects a connection of this process.
-func (n *Node) HandleDisconnect(f func(id tenant.ID, connectionID, reason string) bool) {}
-
-// Disconnect ends one connection of the scope's tenant, wherever it is.
-func (n *Node) Disconnect(ctx context.Context, scope tenant.Scope, connectionID, reason string) error {
-	return errors.ErrUnsupported
+// Live reports whether the node may admit: its lease was renewed within the
+// last 25 s, and it has been neither stopped nor lost.
+func (n *Node) Live() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.ended && time.Since(n.renewed) < n.conf.Lease*5/6
 }
 
-// DisconnectChannel ends all connections of a channel.
-func (n *Node) DisconnectChannel(ctx context.Context, scope tenant.Scope, channel, reason string) (int, error) {
-	return 0, errors.ErrUnsupported
+// Lost returns a channel that is closed when the node finds that it was taken
+// for dead and its connections were ended in the database.
+func (n *Node) Lost() <-chan struct{} { return n.lost }
+
+// Run renews the lease, ends dead nodes and obeys other nodes' commands, until
+// ctx ends or the node is stopped or lost.
+func (n *Node) Run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	var loops sync.WaitGroup
+	loops.Go(func() { n.every(ctx, n.conf.Heartbeat, nil, n.reap) })
+	loops.Go(func() { n.every(ctx, n.conf.Poll, n.wake, n.obey) })
+	loops.Go(func() {
+		n.every(ctx, n.conf.Heartbeat, nil, func(ctx context.Context) error {
+			err := n.renew(ctx)
+			if n.isEnded() {
+				cancel()
+			}
+			return err
+		})
+	})
+	loops.Wait()
+	cancel()
 }
 
-// Stop ends the node.
-func (n *Node) Stop(ctx context.Context) error { return errors.ErrUnsupported }
+// every does work at every tick and at every token from wake, until ctx ends.
+// An error is logged when it is new; a database that is away says so once.
+func (n *Node) every(ctx context.Context, interval time.Duration, wake <-chan struct{}, work func(context.Context) error) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	last := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-wake:
+		}
+		err := work(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			last = ""
+		case err.Error() != last:
+			last = err.Error()
+			n.log.Error("the node's upkeep failed", "error", err)
+		}
+	}
+}
+
+// renew moves the lease forward. No row means that somebody ended the node.
+func (n *Node) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, n.conf.Heartbeat)
+	defer cancel()
+	begun := time.Now()
+	tag, err := n.pool.Exec(ctx, `
+		update node set lease_until = clock_timestamp() + $2::interval where node_id = $1 and state in ('up', 'draining')`,
+		n.id, n.conf.Lease)
+	if err != nil {
+		return fmt.Errorf("couldn't renew the node's lease: %w", err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ended {
+		return nil
+	}
+	if tag.RowsAffected() == 0 {
+		n.ended = true
+		close(n.lost)
+		n.log.Error("the node was taken for dead while it was cut off from the database: " +
+			"its connections have been ended in the ledger; it admits nobody until the process is started again")
+		return nil
+	}
+	if begun.Sub(n.renewed) > n.conf.Lease/2 {
+		n.steady = begun
+	}
+	n.renewed = begun
+	return nil
+}
+
+// isEnded reports whether the node was stopped or lost.
+func (n *Node) isEnded() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.ended
+}
+
+// Stop ends the node: its connections have been closed, and what could not be
+// closed is ended as after a crash. The node is not Live any more, and Run
+// returns within a heartbeat. Stop may be called again after an error.
+func (n *Node) Stop(ctx context.Context) error {
+	n.mu.Lock()
+	n.ended = true
+	n.mu.Unlock()
+	// The row lock waits for transactions that are still taking a place on
+	// this node, so that none is overlooked.
+	err := pgx.BeginFunc(ctx, n.pool, func(tx pgx.Tx) error {
+		var state string
+		err := tx.QueryRow(ctx, `select state from node where node_id = $1 for update`, n.id).Scan(&state)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `
+			update node set state = 'stopped', ended_at = clock_timestamp() where node_id = $1 and state in ('up', 'draining')`, n.id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("couldn't stop the node: %w", err)
+	}
+	return n.endMarked(ctx, []string{n.id})
+}
