@@ -1,0 +1,208 @@
+// Package sfutest has WebRTC clients, built on pion's PeerConnection, that speak
+// to the media plane over real UDP: for the tests of sfu and of its doors, and
+// for `platform bench`. They know no signalling: whoever uses them carries the
+// SDP to and fro ([Attach] does it for an SFU in the same process).
+//
+//	c, _ := sfutest.NewClient(sfutest.Options{Publish: &sfutest.Media{Audio: true, Video: "VP8"}})
+//	defer c.Close()
+//	answer, _ := c.Accept(offer) // every offer, the first and the later ones
+//
+// What a client publishes is not for eyes: packets of the right shape for each
+// codec, with key frames, the time of sending and a frame number inside.
+package sfutest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+
+	"github.com/pion/interceptor"
+	"github.com/pion/webrtc/v4"
+)
+
+// Options says what a client does. The zero value is a viewer on loopback.
+type Options struct {
+	// Publish is what the client sends; nil: nothing.
+	Publish *Media
+	// Listen is the UDP address it uses; "": 127.0.0.1 and any port.
+	Listen string
+	// Drop is asked about each datagram that comes in, before it is decrypted;
+	// true loses it. It may be called from any goroutine.
+	Drop func(datagram []byte) bool
+	// Codecs are the video codecs the client knows, by Sora's names; empty: all.
+	Codecs []string
+	// NoRTX leaves retransmission streams out of the answers.
+	NoRTX bool
+	// OnPacket sees every packet of remote tracks, in the goroutine of its track.
+	OnPacket func(Packet)
+}
+
+// Client is one PeerConnection that answers a server's offers. Its methods may
+// be called from any goroutine, Accept from one at a time.
+type Client struct {
+	// Static
+	options   Options
+	peer      *webrtc.PeerConnection
+	mux       interface{ Close() error }
+	publisher *publisher // nil: it only watches
+	connected chan struct{}
+	stop      chan struct{}
+	work      sync.WaitGroup // everything that reads or sends media
+
+	// Guarded by mu
+	mu      sync.Mutex
+	streams map[string]*Stream // by stream id, "/" and kind
+	closed  bool
+	isUp    bool
+}
+
+// NewClient makes a client. Close ends it.
+func NewClient(o Options) (*Client, error) {
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:0"
+	}
+	c := &Client{
+		options:   o,
+		connected: make(chan struct{}),
+		stop:      make(chan struct{}),
+		streams:   map[string]*Stream{},
+	}
+	socket, err := net.ListenPacket("udp4", o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't open a socket for a client: %w", err)
+	}
+	if err := c.open(socket); err != nil {
+		return nil, errors.Join(err, socket.Close())
+	}
+	return c, nil
+}
+
+func (c *Client) open(socket net.PacketConn) error {
+	media := &webrtc.MediaEngine{}
+	if err := registerCodecs(media, c.options); err != nil {
+		return err
+	}
+	registry := &interceptor.Registry{}
+	if err := webrtc.ConfigureTWCCHeaderExtensionSender(media, registry); err != nil {
+		return err
+	}
+	if err := webrtc.RegisterDefaultInterceptors(media, registry); err != nil {
+		return err
+	}
+	settings := webrtc.SettingEngine{}
+	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	settings.SetIncludeLoopbackCandidate(true)
+	// As browsers do: the one that answers is the DTLS client.
+	if err := settings.SetAnsweringDTLSRole(webrtc.DTLSRoleClient); err != nil {
+		return err
+	}
+	mux := webrtc.NewICEUDPMux(nil, &lossyConn{PacketConn: socket, drop: c.options.Drop})
+	settings.SetICEUDPMux(mux)
+	c.mux = mux
+
+	api := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithInterceptorRegistry(registry),
+		webrtc.WithSettingEngine(settings))
+	peer, err := api.NewPeerConnection(webrtc.Configuration{})
+	if err != nil {
+		return fmt.Errorf("couldn't make a PeerConnection: %w", err)
+	}
+	c.peer = peer
+	peer.OnTrack(c.watch)
+	peer.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
+		if state == webrtc.PeerConnectionStateConnected {
+			c.nowConnected()
+		}
+	})
+	if c.options.Publish != nil {
+		if c.publisher, err = newPublisher(c, *c.options.Publish); err != nil {
+			return errors.Join(err, peer.Close())
+		}
+	}
+	return nil
+}
+
+// Accept takes an offer, the first or a later one, and returns the answer.
+func (c *Client) Accept(offer string) (answer string, err error) {
+	err = c.peer.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer})
+	if err != nil {
+		return "", fmt.Errorf("couldn't take the offer: %w", err)
+	}
+	a, err := c.peer.CreateAnswer(nil)
+	if err != nil {
+		return "", fmt.Errorf("couldn't answer: %w", err)
+	}
+	gathered := webrtc.GatheringCompletePromise(c.peer)
+	if err := c.peer.SetLocalDescription(a); err != nil {
+		return "", fmt.Errorf("couldn't take the own answer: %w", err)
+	}
+	<-gathered
+	return c.peer.LocalDescription().SDP, nil
+}
+
+// Connected is closed when ICE and DTLS are up.
+func (c *Client) Connected() <-chan struct{} { return c.connected }
+
+func (c *Client) nowConnected() {
+	c.mu.Lock()
+	first := !c.isUp && !c.closed
+	c.isUp = true
+	if first && c.publisher != nil {
+		c.publisher.start()
+	}
+	c.mu.Unlock()
+	if first {
+		close(c.connected)
+	}
+}
+
+// Peer is the PeerConnection, for what this package does not offer.
+func (c *Client) Peer() *webrtc.PeerConnection { return c.peer }
+
+// Sent says how much was published so far.
+func (c *Client) Sent() Sent {
+	if c.publisher == nil {
+		return Sent{}
+	}
+	return c.publisher.snapshot()
+}
+
+// Close ends the client as one that says goodbye, and waits for its goroutines.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	first := !c.closed
+	c.closed = true
+	c.mu.Unlock()
+	if !first {
+		return nil
+	}
+	close(c.stop)
+	err := errors.Join(c.peer.Close(), c.mux.Close())
+	c.work.Wait()
+	return err
+}
+
+// lossyConn loses what drop says.
+type lossyConn struct {
+	net.PacketConn
+	drop func([]byte) bool
+}
+
+// ReadFrom reads the next datagram that is not lost.
+func (l *lossyConn) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := l.PacketConn.ReadFrom(b)
+		if err != nil || l.drop == nil || !l.drop(b[:n]) {
+			return n, from, err
+		}
+	}
+}
+
+// IsRTP reports whether a datagram is protected RTP with that payload type,
+// payload type 0 meaning any: for Options.Drop.
+func IsRTP(datagram []byte, payloadType uint8) bool {
+	if len(datagram) < 12 || datagram[0]>>6 != 2 || datagram[1] >= 192 && datagram[1] <= 223 {
+		return false
+	}
+	return payloadType == 0 || datagram[1]&0x7f == payloadType
+}
