@@ -77,6 +77,7 @@ func (s *Store) Run(ctx context.Context) {
 	defer purge.Stop()
 	report := reporter{log: s.log, failing: map[string]bool{}}
 	report.of(ctx, "refresh of keys and bans", s.Refresh(ctx))
+	report.of(ctx, "purge of expired rows", s.purge(ctx))
 	for {
 		select {
 		case <-ctx.Done():
