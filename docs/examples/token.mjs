@@ -11,4 +11,4 @@ export function accessToken({ keyId, key, channel, role, seconds = 600 }) {
 }
 
 const { HIBARI_SIGNING_KEY_ID: keyId, HIBARI_SIGNING_KEY: key } = process.env
-console.log(accessToken({ keyId, key, channel: "hello", role: "sendrecv" }))
+console.log(accessToken({ keyId, key, channel: "hello", role: ["sendonly", "recvonly"] }))

@@ -5,7 +5,7 @@ def encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def access_token(key_id: str, key: str, channel: str, role: str, seconds: int = 600) -> str:
+def access_token(key_id: str, key: str, channel: str, role: str | list[str], seconds: int = 600) -> str:
     header = encode(json.dumps({"alg": "HS256", "typ": "JWT", "kid": key_id}).encode())
     exp = int(time.time()) + seconds
     claims = encode(json.dumps({"aud": "hibari", "channel_id": channel, "role": role, "exp": exp}).encode())
@@ -13,4 +13,4 @@ def access_token(key_id: str, key: str, channel: str, role: str, seconds: int = 
     return f"{header}.{claims}.{encode(signature)}"
 
 
-print(access_token(os.environ["HIBARI_SIGNING_KEY_ID"], os.environ["HIBARI_SIGNING_KEY"], "hello", "sendrecv"))
+print(access_token(os.environ["HIBARI_SIGNING_KEY_ID"], os.environ["HIBARI_SIGNING_KEY"], "hello", ["sendonly", "recvonly"]))

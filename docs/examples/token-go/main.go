@@ -9,7 +9,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-func accessToken(keyID, key, channel, role string) (string, error) {
+func accessToken(keyID, key, channel string, role ...string) (string, error) {
 	token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
 		"aud": "hibari", "channel_id": channel, "role": role,
 		"exp": time.Now().Add(10 * time.Minute).Unix(),
@@ -19,7 +19,7 @@ func accessToken(keyID, key, channel, role string) (string, error) {
 }
 
 func main() {
-	token, err := accessToken(os.Getenv("HIBARI_SIGNING_KEY_ID"), os.Getenv("HIBARI_SIGNING_KEY"), "hello", "sendrecv")
+	token, err := accessToken(os.Getenv("HIBARI_SIGNING_KEY_ID"), os.Getenv("HIBARI_SIGNING_KEY"), "hello", "sendonly", "recvonly")
 	if err != nil {
 		log.Fatal(err)
 	}
