@@ -1,0 +1,33 @@
+package ui
+
+import "net/http"
+
+// connection shows one connection, live or ended.
+func (c *Console) connection(w http.ResponseWriter, r *http.Request, v *visit) error {
+	h, err := c.Ledger.Connection(r.Context(), v.login.Scope, param(r, "connection"))
+	if err != nil {
+		return err
+	}
+	return v.page(w, r, http.StatusOK, connectionPage(v, h))
+}
+
+// endWords say why a connection ended. Another reason is the client's own word.
+var endWords = map[string]string{
+	"client":        "the client left",
+	"api":           "ended by your server",
+	"console":       "ended in the console",
+	"timeout":       "the client's network went silent",
+	"setup_timeout": "its media never connected",
+	"lifetime":      "its token's time was up",
+	"shutdown":      "the platform was stopped",
+	"node_lost":     "the platform's node was lost",
+	"failed":        "something broke on our side",
+	"protocol":      "the client broke the signalling protocol",
+}
+
+func endWord(reason string) string {
+	if word, ok := endWords[reason]; ok {
+		return word
+	}
+	return reason
+}

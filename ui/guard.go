@@ -1,0 +1,180 @@
+package ui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// visit is one request of a member: who, of which tenant, and what a page
+// needs to know about it. Owned by the request.
+type visit struct {
+	console *Console
+	login   tenant.Login
+	tenant  tenant.Tenant
+	zone    *time.Location // the tenant's; times and days are shown in it
+	now     time.Time
+	path    string
+	done    string   // what the last form did, in words; "": nothing to say
+	once    *secrets // to be shown on this page and never again; nil: none
+	// live is set while a stream renders: running clocks are left to the page,
+	// so that a fragment changes only when something happened.
+	live bool
+	// usage is what a stream last read, at usageAt (recentDays).
+	usage   []billing.UsageRow
+	usageAt time.Time
+	// partial is set when a script asks for what goes into a dialog.
+	partial bool
+}
+
+// may reports whether the member's role is one of roles: what a page offers
+// must be what the table of routes allows.
+func (v *visit) may(roles []tenant.MemberRole) bool { return v.login.Member.Role.In(roles...) }
+
+// member wraps a route of the table: log-in, role, action, error page.
+func (c *Console) member(route route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v, err := c.visit(w, r)
+		if errors.Is(err, tenant.ErrNoSession) {
+			c.sendToLogin(w, r)
+			return
+		}
+		if err == nil && !v.may(route.roles) {
+			err = errForbidden
+		}
+		if err == nil {
+			err = route.action(w, r, v)
+		}
+		if err != nil {
+			c.fail(w, r, v, err)
+		}
+	})
+}
+
+// visit finds out who asks. Its visit is usable for the error page even when
+// there is an error, if the member is known.
+func (c *Console) visit(w http.ResponseWriter, r *http.Request) (*visit, error) {
+	login, err := c.session(r)
+	if err != nil {
+		return nil, err
+	}
+	v := &visit{console: c, login: login, zone: time.UTC, now: time.Now(), path: r.URL.Path,
+		done: doneTexts[r.URL.Query().Get("done")], partial: r.Header.Get(fragmentHeader) != ""}
+	v.tenant, err = c.Tenants.Tenant(r.Context(), login.Scope)
+	if err != nil {
+		return v, fmt.Errorf("couldn't read the tenant: %w", err)
+	}
+	if zone, err := time.LoadLocation(v.tenant.TimeZone); err == nil {
+		v.zone = zone
+	}
+	if r.Method == http.MethodGet && !v.partial {
+		v.once = c.takeSecrets(w, r, v)
+	}
+	return v, nil
+}
+
+// session returns the log-in of the request's cookie, or ErrNoSession.
+func (c *Console) session(r *http.Request) (tenant.Login, error) {
+	cookie, err := r.Cookie(c.cookieName())
+	if err != nil {
+		return tenant.Login{}, tenant.ErrNoSession
+	}
+	return c.Tenants.Session(r.Context(), cookie.Value)
+}
+
+// cookieName is the name of the session cookie. The prefix makes browsers
+// refuse it from anyone but this very host over HTTPS.
+func (c *Console) cookieName() string {
+	if c.Secure {
+		return "__Host-hibari"
+	}
+	return "hibari"
+}
+
+// setCookie sets a cookie that scripts cannot read and other sites' forms
+// cannot use. A negative age deletes it, 0 keeps it for the browser's session.
+func (c *Console) setCookie(w http.ResponseWriter, name, value string, age time.Duration) {
+	cookie := &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: c.Secure}
+	if age != 0 {
+		cookie.MaxAge = max(-1, int(age.Seconds()))
+	}
+	http.SetCookie(w, cookie)
+}
+
+// sessionAge is how long the browser keeps the session cookie; the store ends
+// a session earlier when it is idle.
+const sessionAge = 7 * 24 * time.Hour
+
+// sendToLogin asks a stranger to log in, and brings them back after it.
+func (c *Console) sendToLogin(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Header.Get(fragmentHeader) != "":
+		writeJSON(w, http.StatusUnauthorized, said{"You have been logged out. Log in again."})
+	case strings.HasPrefix(r.URL.Path, "/console/live/"):
+		startStream(w).send("gone", "") // the page reloads, and is sent here itself
+	case r.Method == http.MethodGet:
+		http.Redirect(w, r, "/login?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
+	default:
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
+	}
+}
+
+// localPath returns next if it is a path of the console or the demo, else the
+// overview: a log-in must not lead to another site.
+func localPath(next string) string {
+	if next == "/console" || strings.HasPrefix(next, "/console/") || strings.HasPrefix(next, "/console?") || strings.HasPrefix(next, "/demo/") {
+		return next
+	}
+	return "/console"
+}
+
+// headers sets what makes a browser defend the pages. Nothing inline runs or
+// styles: scripts and style sheets are files of ours.
+func (c *Console) headers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		connect := "'self'"
+		if plainHost.MatchString(r.Host) { // older browsers do not take WebSockets for 'self'
+			connect += " ws://" + r.Host + " wss://" + r.Host
+		}
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "+
+			"media-src 'self' blob:; worker-src 'self'; connect-src "+connect+"; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(self), microphone=(self), geolocation=(), payment=()")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Vary", fragmentHeader)
+		if c.Secure {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// plainHost is a host that can stand in a header without quoting.
+var plainHost = regexp.MustCompile(`^[A-Za-z0-9.\-\[\]:]+$`)
+
+// address returns the address a request came from, without the port.
+func address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// auditLog writes an entry about something the console did itself. Siblings
+// write their own, in the transaction of the change.
+func (c *Console) auditLog(ctx context.Context, v *visit, action, target string, detail any) error {
+	return c.Tenants.Audit(ctx, c.DB, v.login.Scope, action, target, detail)
+}

@@ -1,0 +1,129 @@
+package ui
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/webhooks"
+)
+
+// overviewData is what the overview shows.
+type overviewData struct {
+	licence  billing.Licence
+	channels []billing.Channel // the fullest first, at most topChannels
+	live     int               // how many channels
+	days     []billing.UsageRow
+	failing  []webhooks.Endpoint
+	fresh    bool // nobody has connected in all these days
+}
+
+const (
+	topChannels  = 5
+	overviewDays = 30
+)
+
+// today is the use of the day that is not over yet.
+func (d overviewData) today() billing.UsageRow { return d.days[len(d.days)-1] }
+
+func (c *Console) overview(w http.ResponseWriter, r *http.Request, v *visit) error {
+	data, err := c.readOverview(r, v)
+	if err != nil {
+		return err
+	}
+	start := startData{}
+	if data.fresh && v.may(watchers) {
+		if start, err = c.readStart(r, v); err != nil {
+			return err
+		}
+	}
+	return v.page(w, r, http.StatusOK, overviewPage(v, data, start))
+}
+
+func (c *Console) overviewFragment(r *http.Request, v *visit) (templ.Component, error) {
+	data, err := c.readOverview(r, v)
+	return overviewTiles(v, data), err
+}
+
+func (c *Console) readOverview(r *http.Request, v *visit) (d overviewData, err error) {
+	ctx, scope := r.Context(), v.login.Scope
+	d.days = make([]billing.UsageRow, 1)
+	if d.licence, err = c.Ledger.Licence(ctx, scope); err != nil {
+		return d, err
+	}
+	if d.channels, err = c.Ledger.Channels(ctx, scope); err != nil {
+		return d, err
+	}
+	d.live = len(d.channels)
+	slices.SortStableFunc(d.channels, func(a, b billing.Channel) int {
+		return cmp.Compare(b.Counts.Connections, a.Counts.Connections)
+	})
+	d.channels = d.channels[:min(topChannels, d.live)]
+	if d.days, err = c.recentDays(r, v, overviewDays); err != nil {
+		return d, err
+	}
+	d.fresh = d.licence.Connections == 0
+	for _, day := range d.days {
+		d.fresh = d.fresh && day.Connections == 0 && day.Minutes == 0
+	}
+	endpoints, err := c.Hooks.Endpoints(ctx, scope)
+	for _, e := range endpoints {
+		if e.FailingSince != nil || e.Status == "disabled" {
+			d.failing = append(d.failing, e)
+		}
+	}
+	return d, err
+}
+
+// usageEvery is how often a stream reads usage anew. The nodes meter each 10 s,
+// so more often would show nothing new.
+const usageEvery = 5 * time.Second
+
+// recentDays returns the use of the last n days, today being the last. A stream
+// keeps the answer for a while: usage is the dearest thing on the page.
+func (c *Console) recentDays(r *http.Request, v *visit, n int) ([]billing.UsageRow, error) {
+	if v.live && v.usage != nil && v.now.Sub(v.usageAt) < usageEvery {
+		return v.usage, nil
+	}
+	from := midnight(v.now.In(v.zone)).AddDate(0, 0, 1-n)
+	days, err := c.days(r, v, from, v.now)
+	if err != nil {
+		return make([]billing.UsageRow, 1), err
+	}
+	v.usage, v.usageAt = days, v.now
+	return days, nil
+}
+
+// days returns one row for each day from ≤ t ≤ to, those without use included.
+func (c *Console) days(r *http.Request, v *visit, from, to time.Time) ([]billing.UsageRow, error) {
+	rows, err := c.Ledger.Usage(r.Context(), v.login.Scope, from, to.Add(time.Second), billing.ByDay)
+	if err != nil {
+		return nil, err
+	}
+	used := map[string]billing.UsageRow{}
+	for _, row := range rows {
+		used[row.From.In(v.zone).Format(time.DateOnly)] = row
+	}
+	var days []billing.UsageRow
+	for day := from; !day.After(to); day = midnight(day.AddDate(0, 0, 1)) {
+		row, ok := used[day.Format(time.DateOnly)]
+		if !ok {
+			row = billing.UsageRow{From: day, To: day.AddDate(0, 0, 1)}
+		}
+		days = append(days, row)
+	}
+	if len(days) == 0 {
+		return nil, errors.New("a usage range without a day")
+	}
+	return days, nil
+}
+
+// midnight is the first moment of t's day on its clock.
+func midnight(t time.Time) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, t.Location())
+}

@@ -1,0 +1,93 @@
+package ui
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/a-h/templ"
+	"github.com/go-chi/chi/v5"
+)
+
+// start is when this process began: the modification time of what is embedded.
+var start = time.Now()
+
+// errBadForm is a form that cannot be read: too large, or not a form.
+var errBadForm = errors.New("the form could not be read")
+
+// maxForm is the most bytes a form of ours needs.
+const maxForm = 64 << 10
+
+// render sends a page. It is rendered whole before the first byte, so that a
+// page that breaks becomes an error page and not half a page.
+func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, page templ.Component) {
+	var html bytes.Buffer
+	if err := page.Render(r.Context(), &html); err != nil {
+		c.Log.Error("a console page could not be rendered", "path", r.URL.Path, "error", err)
+		http.Error(w, "Something broke on our side. Try again in a moment.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write(html.Bytes()) // the client may be gone; nothing to do about it
+}
+
+// page sends a member's page.
+func (v *visit) page(w http.ResponseWriter, r *http.Request, status int, page templ.Component) error {
+	v.console.render(w, r, status, page)
+	return nil
+}
+
+// readForm reads a posted form of ours.
+func readForm(w http.ResponseWriter, r *http.Request) error {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		return fmt.Errorf("%w: %w", errBadForm, err)
+	}
+	return nil
+}
+
+// param returns a part of the path as the person meant it: a channel may have
+// a slash or a percent sign in its name.
+func param(r *http.Request, name string) string {
+	value := chi.URLParam(r, name)
+	if r.URL.RawPath == "" {
+		return value
+	}
+	if plain, err := url.PathUnescape(value); err == nil {
+		return plain
+	}
+	return value
+}
+
+// finish answers a form that was obeyed: with a sentence for our scripts, else
+// by leading to the page at path, which says it.
+func (v *visit) finish(w http.ResponseWriter, r *http.Request, path, done string) error {
+	if v.partial {
+		writeJSON(w, http.StatusOK, said{doneTexts[done]})
+		return nil
+	}
+	http.Redirect(w, r, path+"?done="+done, http.StatusSeeOther)
+	return nil
+}
+
+// doneTexts are what a page says about the form that led to it. The query
+// names one; it cannot bring a text of its own.
+var doneTexts = map[string]string{
+	"disconnect":     "Disconnecting. The connection leaves within a second.",
+	"disconnect-ban": "Disconnecting. The access token is barred until it expires.",
+	"end-channel":    "Disconnecting everybody in the channel.",
+	"revoke-api":     "The API key is revoked.",
+	"revoke-signing": "The signing key is revoked. Tokens signed with it are refused from now on.",
+	"endpoint":       "The endpoint is set up. Send a test to see it work.",
+	"rotate":         "The endpoint has a new secret.",
+	"delete":         "The endpoint is deleted.",
+	"enable":         "The endpoint is enabled again.",
+	"test":           "A test event is on its way.",
+	"replay":         "The event is on its way again.",
+	"welcome":        "Welcome to Hibari. This is your console.",
+	"bye":            "You are logged out.",
+}

@@ -1,0 +1,99 @@
+package ui
+
+import (
+	"net/http"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// Who may do what. A role that is missing here may do nothing.
+var (
+	everyone = []tenant.MemberRole{tenant.Owner, tenant.Admin, tenant.Developer, tenant.Billing, tenant.Viewer}
+	watchers = []tenant.MemberRole{tenant.Owner, tenant.Admin, tenant.Developer, tenant.Viewer}
+	builders = []tenant.MemberRole{tenant.Owner, tenant.Admin, tenant.Developer}
+	keepers  = []tenant.MemberRole{tenant.Owner, tenant.Admin}
+)
+
+// route is one thing a member can ask for, and the roles that may.
+type route struct {
+	method, path string
+	roles        []tenant.MemberRole
+	action       action
+}
+
+// action answers a member's request. What it returns as an error becomes a
+// page (errors.go); it must have written nothing then.
+type action func(w http.ResponseWriter, r *http.Request, v *visit) error
+
+// table lists every route behind the log-in.
+func (c *Console) table() []route {
+	return []route{
+		{"GET", "/console", everyone, c.overview},
+		{"GET", "/console/live/overview", everyone, c.stream(c.overviewFragment)},
+		{"GET", "/console/start", watchers, c.start},
+
+		{"GET", "/console/connections", watchers, c.connections},
+		{"GET", "/console/live/connections", watchers, c.stream(c.connectionsFragment)},
+		{"GET", "/console/connections/{connection}", watchers, c.connection},
+		{"GET", "/console/connections/{connection}/disconnect", builders, c.askDisconnect},
+		{"POST", "/console/connections/{connection}/disconnect", builders, c.disconnect},
+
+		{"GET", "/console/channels", watchers, c.channels},
+		{"GET", "/console/live/channels", watchers, c.stream(c.channelsFragment)},
+		{"GET", "/console/channels/{channel}", watchers, c.channel},
+		{"GET", "/console/live/channels/{channel}", watchers, c.stream(c.channelFragment)},
+		{"GET", "/console/channels/{channel}/disconnect", builders, c.askEndChannel},
+		{"POST", "/console/channels/{channel}/disconnect", builders, c.endChannel},
+
+		{"GET", "/console/keys", builders, c.keys},
+		{"POST", "/console/keys/api", builders, c.createAPIKey},
+		{"POST", "/console/keys/signing", builders, c.createSigningKey},
+		{"GET", "/console/keys/api/{key}/revoke", builders, c.askRevokeAPIKey},
+		{"POST", "/console/keys/api/{key}/revoke", builders, c.revokeAPIKey},
+		{"GET", "/console/keys/signing/{key}/revoke", builders, c.askRevokeSigningKey},
+		{"POST", "/console/keys/signing/{key}/revoke", builders, c.revokeSigningKey},
+
+		{"GET", "/console/webhooks", watchers, c.webhooks},
+		{"POST", "/console/webhooks", builders, c.createEndpoint},
+		{"GET", "/console/webhooks/{endpoint}", watchers, c.endpoint},
+		{"GET", "/console/live/webhooks/{endpoint}", watchers, c.stream(c.endpointFragment)},
+		{"POST", "/console/webhooks/{endpoint}/test", builders, c.sendTest},
+		{"POST", "/console/webhooks/{endpoint}/enable", builders, c.enableEndpoint},
+		{"GET", "/console/webhooks/{endpoint}/rotate", builders, c.askRotateSecret},
+		{"POST", "/console/webhooks/{endpoint}/rotate", builders, c.rotateSecret},
+		{"GET", "/console/webhooks/{endpoint}/delete", builders, c.askDeleteEndpoint},
+		{"POST", "/console/webhooks/{endpoint}/delete", builders, c.deleteEndpoint},
+		{"GET", "/console/deliveries/{delivery}", watchers, c.delivery},
+		{"POST", "/console/deliveries/{delivery}/replay", builders, c.replay},
+
+		{"GET", "/console/usage", everyone, c.usage},
+		{"GET", "/console/usage.csv", everyone, c.usageCSV},
+		{"GET", "/console/audit", keepers, c.audit},
+
+		{"GET", "/demo/{channel}", builders, c.demo},
+		{"POST", "/demo/{channel}/token", builders, c.demoToken},
+	}
+}
+
+// Routes mounts the console on r. It leaves r's own 404 alone: use NotFound
+// where people's pages end.
+func (c *Console) Routes(r chi.Router) {
+	r.Method("GET", assetPrefix+"*", c.assets)
+	r.Get("/favicon.ico", c.favicon)
+	r.Group(func(r chi.Router) {
+		r.Use(c.headers, c.csrf.Handler)
+		r.Get("/", c.landing)
+		r.Get("/signup", c.askSignup)
+		r.Post("/signup", c.signup)
+		r.Get("/login", c.askLogin)
+		r.Post("/login", c.login)
+		r.Post("/logout", c.logout)
+		for _, route := range c.table() {
+			r.Method(route.method, route.path, c.member(route))
+		}
+		r.Get("/console/*", c.NotFound)
+		r.Get("/demo/*", c.NotFound)
+	})
+}

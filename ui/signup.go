@@ -1,0 +1,100 @@
+package ui
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// askSignup shows the sign-up form.
+func (c *Console) askSignup(w http.ResponseWriter, r *http.Request) {
+	if _, err := c.session(r); err == nil {
+		http.Redirect(w, r, "/console", http.StatusSeeOther)
+		return
+	}
+	if !c.SignupOpen {
+		c.render(w, r, http.StatusForbidden, c.signupClosedPage())
+		return
+	}
+	c.render(w, r, http.StatusOK, c.signupPage(signupFields(tenant.NewTenant{}, &tenant.FieldError{}), ""))
+}
+
+// signup makes a tenant with its owner, logs the owner in and shows the first
+// keys once.
+func (c *Console) signup(w http.ResponseWriter, r *http.Request) {
+	if !c.SignupOpen {
+		c.render(w, r, http.StatusForbidden, c.signupClosedPage())
+		return
+	}
+	if err := readForm(w, r); err != nil {
+		c.fail(w, r, nil, err)
+		return
+	}
+	wish := tenant.NewTenant{Name: r.PostForm.Get("organization"), Email: r.PostForm.Get("email"),
+		Password: r.PostForm.Get("password"), TimeZone: knownZone(r.PostForm.Get("time_zone"))}
+	if wish.Password == "" { // for the command line that means: no log-in
+		c.refuseSignup(w, r, wish, &tenant.FieldError{Field: "password", Problem: "Choose a password."})
+		return
+	}
+	created, err := c.Tenants.CreateTenant(r.Context(), wish)
+	if err != nil {
+		c.refuseSignup(w, r, wish, err)
+		return
+	}
+	cookie, err := c.Tenants.StartSession(r.Context(), created.MemberID, address(r), r.UserAgent())
+	if err != nil {
+		c.fail(w, r, nil, err)
+		return
+	}
+	c.setCookie(w, c.cookieName(), cookie, sessionAge)
+	if err := c.handSecrets(w, created.MemberID, "/console", firstSecrets(created)); err != nil {
+		c.fail(w, r, nil, err)
+		return
+	}
+	http.Redirect(w, r, "/console?done=welcome", http.StatusSeeOther)
+}
+
+// refuseSignup shows the form again, with what is wrong beside its field.
+func (c *Console) refuseSignup(w http.ResponseWriter, r *http.Request, wish tenant.NewTenant, err error) {
+	var field *tenant.FieldError
+	var refusal *tenant.Refusal
+	switch {
+	case errors.Is(err, tenant.ErrEmailTaken):
+		field = &tenant.FieldError{Field: "email", Problem: "This email address already has an account. Log in instead."}
+	case errors.As(err, &refusal) && refusal.Code == tenant.RateLimited:
+		c.render(w, r, http.StatusTooManyRequests, c.signupPage(signupFields(wish, &tenant.FieldError{}), refusal.Detail))
+		return
+	case !errors.As(err, &field):
+		c.fail(w, r, nil, err)
+		return
+	}
+	c.render(w, r, http.StatusUnprocessableEntity, c.signupPage(signupFields(wish, field), ""))
+}
+
+func signupFields(wish tenant.NewTenant, wrong *tenant.FieldError) []input {
+	fields := []input{
+		{Name: "organization", Label: "Organization", Value: wish.Name, Autocomplete: "organization", Required: true},
+		{Name: "email", Label: "Email", Kind: "email", Value: wish.Email, Autocomplete: "username", Required: true},
+		{Name: "password", Label: "Password", Kind: "password", Autocomplete: "new-password", Required: true,
+			Hint: "At least 10 characters. A few words are easier to keep than symbols."},
+	}
+	of := map[string]int{"name": 0, "email": 1, "password": 2}
+	if i, ok := of[wrong.Field]; ok {
+		fields[i].Problem = wrong.Problem
+	}
+	return fields
+}
+
+// firstSecrets are a new tenant's keys.
+func firstSecrets(created tenant.Created) secrets {
+	return secrets{
+		Title: "Your first keys",
+		Hint:  "They are shown only now. Keep them where your server keeps its secrets; you can make new ones under Keys.",
+		Values: []secretValue{
+			{"API key", created.APIKey},
+			{"Signing key id", created.SigningKeyID},
+			{"Signing key", created.SigningKey},
+		},
+	}
+}
