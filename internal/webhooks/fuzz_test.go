@@ -1,0 +1,116 @@
+package webhooks_test
+
+import (
+	"net/netip"
+	"net/url"
+	"strconv"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/hibari/hibari/internal/webhooks"
+)
+
+func FuzzParseAfter(f *testing.F) {
+	for _, s := range []string{"", "0", "12", "-1", "+1", "1e3", "9223372036854775807", "9223372036854775808", " 1", "１"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		seq, err := webhooks.ParseAfter(text)
+		switch {
+		case err != nil && seq != 0:
+			t.Errorf("%q: %d with an error", text, seq)
+		case err == nil && text == "" && seq != webhooks.FromNow:
+			t.Errorf("nothing is %d", seq)
+		case err == nil && text != "":
+			if again, err := webhooks.ParseAfter(strconv.FormatInt(seq, 10)); err != nil || again != seq || seq < 0 {
+				t.Errorf("%q is %d, which is %d, %v", text, seq, again, err)
+			}
+		}
+	})
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, s := range []string{"", "0", "120", "-5", "99999999999999999999", "Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 1926 07:28:00 GMT", "soon"} {
+		f.Add(s)
+	}
+	now := time.Date(2026, 10, 21, 7, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, text string) {
+		if wait := webhooks.ParseRetryAfter(text, now); wait < 0 || wait > 30*24*time.Hour {
+			t.Errorf("%q is %v", text, wait)
+		}
+	})
+}
+
+func TestRetryAfterValues(t *testing.T) {
+	now := time.Date(2026, 10, 21, 7, 0, 0, 0, time.UTC)
+	for text, want := range map[string]time.Duration{
+		"120": 2 * time.Minute, " 7 ": 7 * time.Second, "Wed, 21 Oct 2026 07:28:00 GMT": 28 * time.Minute,
+		"Wed, 21 Oct 1926 07:28:00 GMT": 0, "soon": 0, "": 0, "-1": 0,
+	} {
+		if got := webhooks.ParseRetryAfter(text, now); got != want {
+			t.Errorf("%q is %v, want %v", text, got, want)
+		}
+	}
+}
+
+func FuzzCheckURL(f *testing.F) {
+	for _, address := range append(append([]string{}, forbidden...), allowed...) {
+		f.Add(literal(address))
+	}
+	for _, s := range []string{"https://example.com:99999/", "http://[::ffff:7f00:1]:80/", "https://a@b@c/", "https://%31%32%37.0.0.1/", "https://0x7f.1/", "https://ex\x00ample/"} {
+		f.Add(s)
+	}
+	production := webhooks.Egress{Production: true}
+	f.Fuzz(func(t *testing.T, text string) {
+		if production.CheckURL(text) != nil {
+			return
+		}
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "https" || u.User != nil || u.Hostname() == "" || (u.Port() != "" && u.Port() != "443" && u.Port() != "80") {
+			// A port may have leading zeros.
+			if n, numErr := strconv.Atoi(u.Port()); err != nil || numErr != nil || n != 443 && n != 80 {
+				t.Fatalf("%q passed", text)
+			}
+		}
+		if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
+			addr = addr.Unmap()
+			if addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.IsMulticast() || addr.IsUnspecified() || addr.Zone() != "" {
+				t.Fatalf("%q passed", text)
+			}
+		}
+	})
+}
+
+func TestScheduleProperties(t *testing.T) {
+	total := time.Duration(0)
+	for _, step := range webhooks.Published {
+		total += step
+	}
+	if len(webhooks.Published) != 12 || total < 75*time.Hour || total > 77*time.Hour {
+		t.Errorf("%d tries in %v: not what is promised", len(webhooks.Published), total)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		failed := rapid.IntRange(1, 20).Draw(t, "failed")
+		wish := time.Duration(rapid.Int64Range(0, int64(100*24*time.Hour)).Draw(t, "wish"))
+		wait, again := webhooks.Published.Next(failed, wish)
+		if again != (failed < 12) {
+			t.Fatalf("again is %v after %d", again, failed)
+		}
+		if !again {
+			return
+		}
+		step := webhooks.Published[failed]
+		low, high := step*8/10, step*12/10
+		if wish > 0 {
+			low, high = step, 2*step
+		}
+		if wait < low || wait > high {
+			t.Fatalf("wait %v is not in %v to %v", wait, low, high)
+		}
+		if wish >= step && wish <= 2*step && wish > 0 && wait != wish {
+			t.Fatalf("wait %v, though %v was asked for", wait, wish)
+		}
+	})
+}
