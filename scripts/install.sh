@@ -94,20 +94,24 @@ as_root() {
 	if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
+# apt ARGUMENTS...: quiet as long as all goes well.
 apt() {
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" </dev/null >&2
+	if ! said=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" </dev/null 2>&1); then
+		say "$said"
+		return 1
+	fi
 }
 
 # Debian's package starts a server of its own. We only want the programs, so
 # it is told not to, unless somebody already uses Postgres here.
 apt_install() {
-	apt update
+	apt update || say "apt-get update failed; trying with the lists there are"
 	conf=/etc/postgresql-common/createcluster.conf
 	case " $* " in
 	*" postgresql "*)
 		if [ ! -e "$conf" ]; then
-			apt install --no-install-recommends postgresql-common
-			as_root cp -p "$conf" "$conf.before-hibari"
+			apt install --no-install-recommends postgresql-common || return 1
+			as_root cp -p "$conf" "$conf.before-hibari" || return 1
 			trap 'as_root mv "$conf.before-hibari" "$conf"' EXIT
 			echo 'create_main_cluster = false' | as_root tee "$conf" >/dev/null
 		fi
