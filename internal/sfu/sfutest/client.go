@@ -30,6 +30,8 @@ type Options struct {
 	// Drop is asked about each datagram that comes in, before it is decrypted;
 	// true loses it. It may be called from any goroutine.
 	Drop func(datagram []byte) bool
+	// DropSent is the same for datagrams that go out, after encryption.
+	DropSent func(datagram []byte) bool
 	// Codecs are the video codecs the client knows, by Sora's names; empty: all.
 	Codecs []string
 	// NoRTX leaves retransmission streams out of the answers.
@@ -97,7 +99,7 @@ func (c *Client) open(socket net.PacketConn) error {
 	if err := settings.SetAnsweringDTLSRole(webrtc.DTLSRoleClient); err != nil {
 		return err
 	}
-	mux := webrtc.NewICEUDPMux(nil, &lossyConn{PacketConn: socket, drop: c.options.Drop})
+	mux := webrtc.NewICEUDPMux(nil, &lossyConn{PacketConn: socket, drop: c.options.Drop, dropSent: c.options.DropSent})
 	settings.SetICEUDPMux(mux)
 	c.mux = mux
 
@@ -182,10 +184,18 @@ func (c *Client) Close() error {
 	return err
 }
 
-// lossyConn loses what drop says.
+// lossyConn loses what it is told to.
 type lossyConn struct {
 	net.PacketConn
-	drop func([]byte) bool
+	drop, dropSent func([]byte) bool
+}
+
+// WriteTo sends a datagram, or loses it.
+func (l *lossyConn) WriteTo(b []byte, to net.Addr) (int, error) {
+	if l.dropSent != nil && l.dropSent(b) {
+		return len(b), nil
+	}
+	return l.PacketConn.WriteTo(b, to)
 }
 
 // ReadFrom reads the next datagram that is not lost.
@@ -199,7 +209,7 @@ func (l *lossyConn) ReadFrom(b []byte) (int, net.Addr, error) {
 }
 
 // IsRTP reports whether a datagram is protected RTP with that payload type,
-// payload type 0 meaning any: for Options.Drop.
+// payload type 0 meaning any: for Options.Drop and DropSent.
 func IsRTP(datagram []byte, payloadType uint8) bool {
 	if len(datagram) < 12 || datagram[0]>>6 != 2 || datagram[1] >= 192 && datagram[1] <= 223 {
 		return false

@@ -148,3 +148,27 @@ func (c *Client) count(s *Stream, p Packet) {
 	}
 	s.Latency = p.CameAt.Sub(p.SentAt)
 }
+
+// SenderReport waits for the next RTCP sender report on a remote track, at most
+// 5 s; nil when none came.
+func (c *Client) SenderReport(id, kind string) *rtcp.SenderReport {
+	for _, t := range c.peer.GetTransceivers() {
+		r := t.Receiver()
+		if r == nil || r.Track() == nil || r.Track().StreamID() != id || r.Track().Kind().String() != kind {
+			continue
+		}
+		_ = r.SetReadDeadline(time.Now().Add(5 * time.Second))
+		for {
+			packets, _, err := r.ReadRTCP()
+			if err != nil {
+				return nil
+			}
+			for _, p := range packets {
+				if report, ok := p.(*rtcp.SenderReport); ok && report.SSRC == uint32(r.Track().SSRC()) {
+					return report
+				}
+			}
+		}
+	}
+	return nil
+}
