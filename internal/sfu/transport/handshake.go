@@ -117,6 +117,7 @@ func (p *Peer) runFarewell(saved *dtls.State) {
 
 // handshake is the server's side of DTLS 1.2 with SRTP (RFC 5764).
 func (p *Peer) handshake(ctx context.Context, c *pipe) (*dtls.Conn, error) {
+	close(c.open)
 	refused := false
 	want := p.remote.Load().fingerprint
 	conn, err := dtls.ServerWithOptions(c, c.LocalAddr(), append(p.options(),
@@ -145,7 +146,9 @@ func (p *Peer) handshake(ctx context.Context, c *pipe) (*dtls.Conn, error) {
 	return conn, nil
 }
 
-// resume takes up a connection that was put away.
+// resume takes up a connection that was put away. Nothing is read before that is
+// complete: pion would take what waits for part of a handshake, and even believe
+// an alert in the clear.
 func (p *Peer) resume(saved *dtls.State, c *pipe) (*dtls.Conn, error) {
 	var options []dtls.Option
 	for _, o := range p.options() {
@@ -158,6 +161,7 @@ func (p *Peer) resume(saved *dtls.State, c *pipe) (*dtls.Conn, error) {
 	if err := conn.Handshake(); err != nil {
 		return nil, fmt.Errorf("couldn't resume DTLS: %w", err)
 	}
+	close(c.open)
 	return conn, nil
 }
 

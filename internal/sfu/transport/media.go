@@ -78,7 +78,7 @@ func newMedia(conn *dtls.Conn) (*media, error) {
 type gcm struct {
 	aead    cipher.AEAD
 	salt    [12]byte
-	iv      [12]byte // scratch
+	iv      [12]byte           // scratch
 	sources map[uint32]*source // never forgotten: an SSRC that comes back must go on counting
 	last    *source            // the one used last, nil at first
 }

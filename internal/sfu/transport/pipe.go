@@ -24,18 +24,27 @@ type pipe struct {
 	// Static.
 	peer   *Peer
 	read   *deadline.Deadline
+	open   chan struct{} // closed when reading may begin
 	closed chan struct{}
 
 	once  sync.Once
 	muted atomic.Bool // nothing goes out any more
 }
 
+// newPipe makes a pipe that reads nothing before its open is closed.
 func newPipe(p *Peer) *pipe {
-	return &pipe{peer: p, read: deadline.New(), closed: make(chan struct{})}
+	return &pipe{peer: p, read: deadline.New(), open: make(chan struct{}), closed: make(chan struct{})}
 }
 
 // ReadFrom waits for the next datagram.
 func (c *pipe) ReadFrom(b []byte) (int, net.Addr, error) {
+	select {
+	case <-c.open:
+	case <-c.closed:
+		return 0, nil, net.ErrClosed
+	case <-c.read.Done():
+		return 0, nil, os.ErrDeadlineExceeded
+	}
 	select {
 	case <-c.closed:
 		return 0, nil, net.ErrClosed
