@@ -102,12 +102,12 @@ func demoPage(v *visit, channel string) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "\" data-ticker=\"")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "\" data-source=\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var7 string
-			templ_7745c5c3_Var7, templ_7745c5c3_Err = templ.JoinStringErrs(v.console.assets.url["ticker.js"])
+			templ_7745c5c3_Var7, templ_7745c5c3_Err = templ.JoinStringErrs(v.console.assets.url["source.js"])
 			if templ_7745c5c3_Err != nil {
 				return templ.Error{Err: templ_7745c5c3_Err, FileName: `demo.templ`, Line: 13, Col: 50}
 			}
@@ -115,7 +115,20 @@ func demoPage(v *visit, channel string) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, "\"><noscript>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, "\" data-ticker=\"")
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
+			var templ_7745c5c3_Var8 string
+			templ_7745c5c3_Var8, templ_7745c5c3_Err = templ.JoinStringErrs(v.console.assets.url["ticker.js"])
+			if templ_7745c5c3_Err != nil {
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `demo.templ`, Line: 14, Col: 50}
+			}
+			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var8))
+			if templ_7745c5c3_Err != nil {
+				return templ_7745c5c3_Err
+			}
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 7, "\"><noscript>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -123,7 +136,7 @@ func demoPage(v *visit, channel string) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 7, "</noscript><section class=\"card\" aria-label=\"Controls\"><div class=\"card-body stack-s\"><div class=\"controls\"><button class=\"btn btn-primary\" id=\"publish\" type=\"button\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 8, "</noscript><section class=\"card\" aria-label=\"Controls\"><div class=\"card-body stack-s\"><div class=\"controls\"><button class=\"btn btn-primary\" id=\"publish\" type=\"button\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -131,7 +144,7 @@ func demoPage(v *visit, channel string) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 8, "Publish</button> <button class=\"btn btn-primary\" id=\"watch\" type=\"button\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 9, "Publish</button> <button class=\"btn btn-primary\" id=\"watch\" type=\"button\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -139,7 +152,7 @@ func demoPage(v *visit, channel string) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 9, "Watch</button> <button class=\"btn\" id=\"stop\" type=\"button\" disabled>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 10, "Watch</button> <button class=\"btn\" id=\"stop\" type=\"button\" disabled>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -147,20 +160,7 @@ func demoPage(v *visit, channel string) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 10, "Stop</button> <label for=\"codec\">Codec <select class=\"select\" id=\"codec\"><option>VP8</option> <option>VP9</option> <option>H264</option> <option>AV1</option></select></label> <label for=\"source\">Source <select class=\"select\" id=\"source\"><option value=\"camera\">Camera and microphone</option> <option value=\"canvas\">Drawn picture and tone</option></select></label> <label for=\"sound\"><input type=\"checkbox\" id=\"sound\"> Sound</label></div><div class=\"status\" id=\"status\" role=\"status\" aria-live=\"polite\" data-state=\"idle\"><span class=\"dot\"></span> <span id=\"status-text\">Ready. Choose Publish or Watch.</span></div></div></section><div class=\"stage\" id=\"stage\"><div class=\"screen\" id=\"local-screen\" hidden><video id=\"local\" autoplay playsinline></video><span class=\"screen-name\">You</span></div><div class=\"screen\" id=\"wait\" data-wait><p class=\"screen-wait\">Video appears here.</p></div></div><section class=\"card\" aria-labelledby=\"figures\"><div class=\"card-head\"><h2 id=\"figures\">Figures</h2><p class=\"muted\">once a second, from this browser</p></div><div class=\"card-body\"><dl class=\"figures\" id=\"stats\" data-frames=\"0\"><div><dt>Frames <span id=\"frames-kind\">decoded</span></dt><dd id=\"stat-frames\">–</dd></div><div><dt>Resolution</dt><dd id=\"stat-size\">–</dd></div><div><dt>Frames a second</dt><dd id=\"stat-rate\">–</dd></div><div><dt>Bit rate</dt><dd id=\"stat-bits\">–</dd></div><div><dt>Round trip</dt><dd id=\"stat-trip\">–</dd></div><div><dt>Codec</dt><dd id=\"stat-codec\">–</dd></div><div><dt>In the channel</dt><dd id=\"stat-people\">–</dd></div></dl></div></section></div><script type=\"module\" src=\"")
-			if templ_7745c5c3_Err != nil {
-				return templ_7745c5c3_Err
-			}
-			var templ_7745c5c3_Var8 string
-			templ_7745c5c3_Var8, templ_7745c5c3_Err = templ.JoinStringErrs(v.console.assets.url["source.js"])
-			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `demo.templ`, Line: 81, Col: 63}
-			}
-			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var8))
-			if templ_7745c5c3_Err != nil {
-				return templ_7745c5c3_Err
-			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "\"></script> <script type=\"module\" src=\"")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 11, "Stop</button> <label for=\"codec\">Codec <select class=\"select\" id=\"codec\"><option>VP8</option> <option>VP9</option> <option>H264</option> <option>AV1</option></select></label> <label for=\"source\">Source <select class=\"select\" id=\"source\"><option value=\"camera\">Camera and microphone</option> <option value=\"canvas\">Drawn picture and tone</option></select></label> <label for=\"sound\"><input type=\"checkbox\" id=\"sound\"> Sound</label></div><div class=\"status\" id=\"status\" role=\"status\" aria-live=\"polite\" data-state=\"idle\"><span class=\"dot\"></span> <span id=\"status-text\">Ready. Choose Publish or Watch.</span></div></div></section><div class=\"stage\" id=\"stage\"><div class=\"screen\" id=\"local-screen\" hidden><video id=\"local\" autoplay playsinline></video><span class=\"screen-name\">You</span></div><div class=\"screen\" id=\"wait\" data-wait><p class=\"screen-wait\">Video appears here.</p></div></div><section class=\"card\" aria-labelledby=\"figures\"><div class=\"card-head\"><h2 id=\"figures\">Figures</h2><p class=\"muted\">once a second, from this browser</p></div><div class=\"card-body\"><dl class=\"figures\" id=\"stats\" data-frames=\"0\"><div><dt>Frames <span id=\"frames-kind\">decoded</span></dt><dd id=\"stat-frames\">–</dd></div><div><dt>Resolution</dt><dd id=\"stat-size\">–</dd></div><div><dt>Frames a second</dt><dd id=\"stat-rate\">–</dd></div><div><dt>Bit rate</dt><dd id=\"stat-bits\">–</dd></div><div><dt>Round trip</dt><dd id=\"stat-trip\">–</dd></div><div><dt>Codec</dt><dd id=\"stat-codec\">–</dd></div><div><dt>In the channel</dt><dd id=\"stat-people\">–</dd></div></dl></div></section></div><script type=\"module\" src=\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
