@@ -2,11 +2,17 @@ package tenant_test
 
 import (
 	"context"
-	"fmt"
+	"crypto/sha256"
+	"errors"
+	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/hibari/hibari/internal/tenant"
 )
@@ -154,33 +160,104 @@ func TestColdCrowd(t *testing.T) {
 	}
 }
 
-// TestChangesDuringRefresh makes keys and bans while refreshes run: none may
-// get lost to a refresh that read the state before it.
-func TestChangesDuringRefresh(t *testing.T) {
+// TestColdCrowdInAnOutage lets a crowd arrive when nothing has been read and
+// nothing can be: one asks on behalf of all, and nobody waits for a turn.
+func TestColdCrowdInAnOutage(t *testing.T) {
 	h := newHouse(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	var refreshing sync.WaitGroup
-	for range 2 {
-		refreshing.Go(func() {
-			for ctx.Err() == nil {
-				if err := h.store.Refresh(ctx); err != nil && ctx.Err() == nil {
-					t.Error(err)
-				}
+	var dials atomic.Int32
+	config := h.pool.Config().Copy()
+	config.ConnConfig.DialFunc = func(context.Context, string, string) (net.Conn, error) {
+		dials.Add(1)
+		return nil, errors.New("the database is away")
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	node, token := h.newStore(pool), h.token(good())
+	begin := time.Now()
+	var crowd sync.WaitGroup
+	for range 200 {
+		crowd.Go(func() {
+			_, _, err := node.Verify(context.Background(), tenant.TokenWish{Token: token, Channel: "room", Role: tenant.SendOnly})
+			if err == nil || !strings.HasPrefix(err.Error(), "unavailable:") {
+				t.Errorf("Verify = %v, want unavailable", err)
 			}
 		})
 	}
-	for i := range 50 {
-		token := h.token(with(map[string]any{"jti": fmt.Sprint(i)}))
-		claim := h.accepts(h.store, token, "room", tenant.SendOnly)
-		if err := h.store.BanToken(t.Context(), h.scope, claim.TokenHash, claim.ExpiresAt, ""); err != nil {
-			t.Fatal(err)
-		}
-		for range 5 {
-			h.refuses(h.store, token, "room", tenant.SendOnly, tenant.Banned)
-		}
+	crowd.Wait()
+	if most := int32(20 * (1 + time.Since(begin)/time.Second)); dials.Load() > most {
+		t.Errorf("a crowd of 200 made %d attempts to connect, want at most %d", dials.Load(), most)
 	}
-	cancel()
+}
+
+// pause stops a refresh when it has read the bans, until proceed is closed.
+type pause struct {
+	reached, proceed chan struct{}
+	once             sync.Once
+}
+
+func (p *pause) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
+	return context.WithValue(ctx, p, strings.Contains(q.SQL, "select tenant_id, subject"))
+}
+
+func (p *pause) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryEndData) {
+	if bans, _ := ctx.Value(p).(bool); bans {
+		p.once.Do(func() { close(p.reached); <-p.proceed })
+	}
+}
+
+// TestChangesDuringRefresh bars a token, revokes a key and makes another while
+// a refresh stands between reading the state before and showing it: none of
+// them may get lost.
+func TestChangesDuringRefresh(t *testing.T) {
+	h := newHouse(t)
+	p := &pause{reached: make(chan struct{}), proceed: make(chan struct{})}
+	config := h.pool.Config().Copy()
+	config.ConnConfig.Tracer = p
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	node := h.newStore(pool)
+	_, doomed, err := h.store.CreateSigningKey(t.Context(), h.scope, "doomed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refreshing sync.WaitGroup
+	refreshing.Go(func() {
+		if err := node.Refresh(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	<-p.reached
+
+	token := h.token(good())
+	if err := node.BanToken(t.Context(), h.scope, sha256.Sum256([]byte(token)), time.Now().Add(time.Minute), ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := node.RevokeSigningKey(t.Context(), h.scope, doomed.ID); err != nil {
+		t.Fatal(err)
+	}
+	secret, fresh, err := node.CreateSigningKey(t.Context(), h.scope, "fresh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(p.proceed)
 	refreshing.Wait()
+
+	before := pool.Stat().AcquireCount()
+	h.refuses(node, token, "room", tenant.SendOnly, tenant.Banned)
+	h.accepts(node, h.confide(sign(map[string]any{"alg": "HS256", "kid": fresh.ID}, good(), secret)), "room", tenant.SendOnly)
+	if asked := pool.Stat().AcquireCount() - before; asked != 0 {
+		t.Errorf("the store asked the database %d times for what it did itself", asked)
+	}
+	detail := h.refuses(node, sign(map[string]any{"alg": "HS256", "kid": doomed.ID}, good(), "x"), "room", tenant.SendOnly, tenant.TokenInvalid)
+	if !strings.Contains(detail, "no active signing key") {
+		t.Errorf("detail = %q: the revoked key is still there", detail)
+	}
 }
 
 // TestRunNotesAndPurges wants Run to write which keys were used and to delete
