@@ -1,10 +1,23 @@
 package signaling_test
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/coder/websocket"
+	"github.com/pion/webrtc/v4"
+	"github.com/pion/webrtc/v4/pkg/media"
+
+	"github.com/hibari/hibari/internal/sfu"
 	"github.com/hibari/hibari/internal/sfu/transport"
+	"github.com/hibari/hibari/internal/signaling"
+	"github.com/hibari/hibari/internal/tenant"
 )
 
 // listen opens a media port on loopback.
@@ -16,4 +29,238 @@ func listen(t testing.TB) *transport.Endpoint {
 	}
 	t.Cleanup(func() { e.Close() })
 	return e
+}
+
+// broadcast starts a house with a real media plane.
+func broadcast(t *testing.T, c signaling.Config) (*house, *sfu.SFU) {
+	t.Helper()
+	plane := newPlane(t)
+	c.Media = plane
+	return open(t, c), plane
+}
+
+// newPlane starts a media plane.
+func newPlane(t *testing.T) *sfu.SFU {
+	t.Helper()
+	plane := sfu.New(sfu.Config{Transport: listen(t)})
+	t.Cleanup(func() { plane.Close(tenant.EndShutdown) })
+	return plane
+}
+
+// caller is a WebRTC client behind a WebSocket: it answers offers by itself
+// and keeps everything it hears.
+type caller struct {
+	*client
+	pc *webrtc.PeerConnection
+
+	mu      sync.Mutex
+	heard   []map[string]any // every message, in order
+	raw     []string
+	bye     *websocket.CloseError
+	streams map[string]int // RTP packets received by stream id
+	changed chan struct{}
+}
+
+// call sends a connect message and starts a caller; a publisher sends audio
+// all the time.
+func (h *house) call(t testing.TB, connect string, publish bool) *caller {
+	t.Helper()
+	c := &caller{client: h.visit(t), streams: map[string]int{}, changed: make(chan struct{})}
+	settings := webrtc.SettingEngine{}
+	settings.SetIncludeLoopbackCandidate(true)
+	settings.SetAnsweringDTLSRole(webrtc.DTLSRoleClient) // what browsers choose
+	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	var err error
+	if c.pc, err = webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ears := make(chan struct{})
+	t.Cleanup(func() { cancel(); c.conn.CloseNow(); <-ears; c.pc.Close() })
+	if publish {
+		track, err := webrtc.NewTrackLocalStaticSample(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus}, "voice", "local")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.pc.AddTrack(track); err != nil {
+			t.Fatal(err)
+		}
+		go runVoice(ctx, track)
+	}
+	c.pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { c.runTrack(track) })
+	go func() { defer close(ears); c.runEars() }()
+	c.say(connect)
+	return c
+}
+
+// runVoice sends an Opus packet every 20 ms.
+func runVoice(ctx context.Context, track *webrtc.TrackLocalStaticSample) {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			track.WriteSample(media.Sample{Data: []byte{0xf8, 0xff, 0xfe}, Duration: 20 * time.Millisecond})
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// runTrack counts what arrives.
+func (c *caller) runTrack(track *webrtc.TrackRemote) {
+	for {
+		if _, _, err := track.ReadRTP(); err != nil {
+			return
+		}
+		c.note(func() { c.streams[track.StreamID()]++ })
+	}
+}
+
+// runEars hears and answers until the socket is closed.
+func (c *caller) runEars() {
+	for {
+		_, data, err := c.conn.Read(context.Background())
+		if err != nil {
+			c.note(func() {
+				c.bye = &websocket.CloseError{Code: -1, Reason: err.Error()}
+				errors.As(err, c.bye)
+			})
+			return
+		}
+		var m map[string]any
+		if err := json.Unmarshal(data, &m); err != nil {
+			c.t.Errorf("heard %q", data)
+			continue
+		}
+		c.note(func() { c.heard = append(c.heard, m); c.raw = append(c.raw, string(data)) })
+		if reply, ok := map[string]string{"offer": "answer", "re-offer": "re-answer", "update": "update"}[m["type"].(string)]; ok {
+			c.answer(reply, m["sdp"].(string))
+		}
+	}
+}
+
+// answer answers an offer, with all candidates in the SDP.
+func (c *caller) answer(reply, offer string) {
+	if err := c.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}); err != nil {
+		c.t.Errorf("couldn't take the offer: %v\n%s", err, offer)
+		return
+	}
+	answer, err := c.pc.CreateAnswer(nil)
+	if err != nil {
+		c.t.Errorf("couldn't answer: %v\n%s", err, offer)
+		return
+	}
+	gathered := webrtc.GatheringCompletePromise(c.pc)
+	if err := c.pc.SetLocalDescription(answer); err != nil {
+		c.t.Errorf("couldn't take the answer: %v", err)
+		return
+	}
+	<-gathered
+	text, _ := json.Marshal(map[string]string{"type": reply, "sdp": c.pc.LocalDescription().SDP})
+	c.conn.Write(context.Background(), websocket.MessageText, text) // it may be closed by now
+}
+
+// note changes what the caller knows.
+func (c *caller) note(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f()
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// await waits for a condition; c.mu is held while it is checked.
+func (c *caller) await(what string, condition func() bool) {
+	c.t.Helper()
+	deadline := time.After(patience)
+	for {
+		c.mu.Lock()
+		ok, changed := condition(), c.changed
+		failure := fmt.Sprintf("never saw %s; heard %.3000s, bye %v, packets %v", what, c.raw, c.bye, c.streams)
+		over := c.bye != nil
+		c.mu.Unlock()
+		if ok {
+			return
+		}
+		if over {
+			c.t.Fatal(failure)
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			c.t.Fatal(failure)
+		}
+	}
+}
+
+// message waits for the n-th message (from 0) with these values, and returns it.
+func (c *caller) message(n int, values map[string]any) map[string]any {
+	c.t.Helper()
+	var found map[string]any
+	c.await(label(values), func() bool {
+		left := n
+		for _, m := range c.heard {
+			if matches(m, values) {
+				if left == 0 {
+					found = m
+					return true
+				}
+				left--
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// id is the caller's connection id, in either dialect.
+func (c *caller) id() string {
+	c.t.Helper()
+	offer := c.message(0, map[string]any{"type": "offer"})
+	if id, ok := offer["connection_id"].(string); ok {
+		return id
+	}
+	return offer["clientId"].(string)
+}
+
+// connected waits until the caller's own media is up.
+func (c *caller) connected() {
+	c.t.Helper()
+	up := make(chan struct{})
+	var once sync.Once
+	c.pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
+		if s == webrtc.PeerConnectionStateConnected {
+			once.Do(func() { close(up) })
+		}
+	})
+	if c.pc.ConnectionState() == webrtc.PeerConnectionStateConnected {
+		return
+	}
+	select {
+	case <-up:
+	case <-time.After(patience):
+		c.t.Fatalf("media never came up: %s", c.pc.ConnectionState())
+	}
+}
+
+// ended waits for the close frame.
+func (c *caller) ended() (int, string) {
+	c.t.Helper()
+	c.await("the end", func() bool { return c.bye != nil })
+	return int(c.bye.Code), c.bye.Reason
+}
+
+func matches(m, values map[string]any) bool {
+	for name, value := range values {
+		if m[name] != value {
+			return false
+		}
+	}
+	return true
+}
+
+func label(values map[string]any) string {
+	text, _ := json.Marshal(values)
+	return string(text)
 }

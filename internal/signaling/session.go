@@ -229,8 +229,7 @@ func (s *session) unanswered() *farewell {
 	if !s.answered {
 		return ptr(tooLate(tenant.EndSetupTimeout, "no answer within "+s.door.limits.Answer.String()+" of the offer"))
 	}
-	bye := tooLate(tenant.EndTimeout, "no re-answer within "+s.door.limits.Answer.String()+" of a re-offer")
-	return &bye
+	return ptr(refused(bad("no re-answer within %s of a re-offer", s.door.limits.Answer)))
 }
 
 // signal tells the client what its connection says; ok is false once there is
