@@ -134,12 +134,9 @@ func (w *Webhooks) Replay(ctx context.Context, s tenant.Scope, deliveryID string
 }
 
 func replay(ctx context.Context, tx pgx.Tx, t tenant.ID, deliveryID, newID string) error {
-	// The first delivery of the event to the endpoint is locked, so that two
-	// replays at once get two numbers.
 	var endpoint, event string
-	err := tx.QueryRow(ctx, `select first.endpoint_id, first.event_id
-		from delivery d join delivery first on first.endpoint_id = d.endpoint_id and first.event_id = d.event_id and first.replay = 0
-		where d.tenant_id = $1 and d.delivery_id = $2 for update of first`, t, deliveryID).Scan(&endpoint, &event)
+	err := tx.QueryRow(ctx, `select endpoint_id, event_id from delivery
+		where tenant_id = $1 and delivery_id = $2`, t, deliveryID).Scan(&endpoint, &event)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrNotFound
 	}
@@ -147,6 +144,11 @@ func replay(ctx context.Context, tx pgx.Tx, t tenant.ID, deliveryID, newID strin
 		return err
 	}
 	if err := mustBeEnabled(ctx, tx, t, endpoint); err != nil {
+		return err
+	}
+	// The event's first delivery is locked, so that two replays at once get two numbers.
+	if _, err := tx.Exec(ctx, `select from delivery where endpoint_id = $1 and event_id = $2 and replay = 0 for update`,
+		endpoint, event); err != nil {
 		return err
 	}
 	_, err = tx.Exec(ctx, `insert into delivery (delivery_id, tenant_id, endpoint_id, event_id, event_seq, ordering_key, state, replay)

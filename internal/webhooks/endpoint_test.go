@@ -4,8 +4,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/hibari/hibari/internal/tenant"
@@ -115,6 +118,62 @@ func TestDeletedEndpointGetsNothing(t *testing.T) {
 	if n := len(w.deliveries(s, id)); n != 0 {
 		t.Errorf("%d deliveries are left", n)
 	}
+}
+
+// TestDeletingABusyEndpoint: attempts, fan-out and replays lock the same rows;
+// none of them may make the deletion fail, nor leave anything behind.
+func TestDeletingABusyEndpoint(t *testing.T) {
+	w := newWorld(t, webhooks.Config{Schedule: quick()})
+	s := w.tenant()
+	rec := newReceiver(t, func(rw http.ResponseWriter, _ *http.Request, _ received) { rw.WriteHeader(200 + 300*rand.IntN(2)) })
+	for range 8 {
+		id, _ := w.endpoint(s, rec.URL)
+		seen := len(rec.got())
+		var busy sync.WaitGroup
+		for c := range 3 {
+			busy.Go(func() {
+				for range 10 {
+					w.tell(s, event(tenant.ConnectionCreated, fmt.Sprint(c)), event(tenant.ConnectionDestroyed, fmt.Sprint(c)))
+				}
+			})
+		}
+		busy.Go(func() {
+			for _, d := range w.deliveries(s, id) {
+				if _, err := w.hooks.Replay(t.Context(), s, d.ID); err != nil && !errors.Is(err, webhooks.ErrNotFound) {
+					t.Error(err)
+				}
+			}
+		})
+		rec.wait(t, seen+5)
+		if err := w.hooks.DeleteEndpoint(t.Context(), s, id); err != nil {
+			t.Error(err)
+		}
+		busy.Wait()
+		if n := len(w.deliveries(s, id)); n != 0 {
+			t.Errorf("%d deliveries are left", n)
+		}
+	}
+}
+
+// TestReplaysAtOnce: each gets its own number.
+func TestReplaysAtOnce(t *testing.T) {
+	w := newWorld(t, webhooks.Config{})
+	s := w.tenant()
+	rec := newReceiver(t, nil)
+	id, _ := w.endpoint(s, rec.URL)
+	w.tell(s, event(tenant.ConnectionCreated, "C"))
+	rec.wait(t, 1)
+	original := w.only(s, id).ID
+	var replays sync.WaitGroup
+	for range 8 {
+		replays.Go(func() {
+			if _, err := w.hooks.Replay(t.Context(), s, original); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	replays.Wait()
+	rec.wait(t, 9)
 }
 
 func TestEndpointInputIsChecked(t *testing.T) {

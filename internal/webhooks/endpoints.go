@@ -175,7 +175,31 @@ func (w *Webhooks) Endpoint(ctx context.Context, s tenant.Scope, id string) (End
 // DeleteEndpoint removes an endpoint with its deliveries. An attempt in flight
 // may still arrive. ErrNotFound.
 func (w *Webhooks) DeleteEndpoint(ctx context.Context, s tenant.Scope, id string) error {
-	return w.changeEndpoint(ctx, s, `delete from webhook_endpoint where tenant_id = $1 and endpoint_id = $2`, id)
+	t, err := tenantOf(s)
+	if err != nil {
+		return err
+	}
+	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+		// The endpoint before its deliveries, each line from its head: the order
+		// in which everybody locks them.
+		if _, err := tx.Exec(ctx, `select from webhook_endpoint
+			where tenant_id = $1 and endpoint_id = $2 for update`, t, id); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `select from delivery where tenant_id = $1 and endpoint_id = $2
+			and state in ('waiting', 'pending') order by event_seq for update`, t, id); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `delete from webhook_endpoint where tenant_id = $1 and endpoint_id = $2`, t, id)
+		if err == nil && tag.RowsAffected() == 0 {
+			err = ErrNotFound
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("couldn't delete a webhook endpoint: %w", err)
+	}
+	return nil
 }
 
 // EnableEndpoint lets a disabled endpoint go on: first with what it had not
@@ -276,10 +300,11 @@ func (w *Webhooks) SendTest(ctx context.Context, s tenant.Scope, id string) (del
 }
 
 // mustBeEnabled returns ErrNotFound or ErrDisabled if nothing could be
-// delivered to the endpoint.
+// delivered to the endpoint, and keeps it from being deleted meanwhile.
 func mustBeEnabled(ctx context.Context, tx pgx.Tx, t tenant.ID, id string) error {
 	var status string
-	err := tx.QueryRow(ctx, `select status from webhook_endpoint where tenant_id = $1 and endpoint_id = $2`, t, id).Scan(&status)
+	err := tx.QueryRow(ctx, `select status from webhook_endpoint
+		where tenant_id = $1 and endpoint_id = $2 for key share`, t, id).Scan(&status)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrNotFound
 	}

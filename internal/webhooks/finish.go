@@ -9,8 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// finish records an attempt and decides what becomes of the delivery, in one
-// transaction. While the database is away it tries again, for a result that is
+// finish records an attempt and decides what becomes of the delivery. While the database is away it tries again, for a result that is
 // lost here is a duplicate for the receiver; it gives up when ctx ends or the
 // lease is nearly over.
 func (w *Webhooks) finish(ctx context.Context, j job, o outcome) {
@@ -35,14 +34,18 @@ func (w *Webhooks) finish(ctx context.Context, j job, o outcome) {
 func (w *Webhooks) tryFinish(ctx context.Context, j job, o outcome) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
+	if err := w.recordHealth(ctx, j.endpoint, o); err != nil {
+		return err
+	}
 	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error { return w.record(ctx, tx, j, o) })
 }
 
 // errNotOurs says that the delivery was deleted, or its lease passed on.
 var errNotOurs = errors.New("the delivery is no longer ours")
 
-// record writes the attempt, moves the delivery to its next state, lets the
-// next of its line go if it is finished, and keeps the endpoint's health.
+// record writes the attempt, moves the delivery to its next state and, if it is
+// finished, lets the next of its line go. It locks deliveries of one line only,
+// the head first.
 func (w *Webhooks) record(ctx context.Context, tx pgx.Tx, j job, o outcome) error {
 	wait, again := w.schedule.Next(j.attempt, o.retryAfter)
 	var state string
@@ -82,12 +85,14 @@ func (w *Webhooks) record(ctx context.Context, tx pgx.Tx, j job, o outcome) erro
 			return fmt.Errorf("couldn't release what waits for %s: %w", j.id, err)
 		}
 	}
-	return recordHealth(ctx, tx, j.endpoint, o)
+	return nil
 }
 
 // recordHealth keeps what the console shows about an endpoint. It writes only
 // when something changes, or once a minute: the row is shared by its attempts.
-func recordHealth(ctx context.Context, tx pgx.Tx, endpoint string, o outcome) error {
+// It is not part of the transaction of record, because everybody else locks an
+// endpoint before its deliveries.
+func (w *Webhooks) recordHealth(ctx context.Context, endpoint string, o outcome) error {
 	statement := `update webhook_endpoint set failing_since = clock_timestamp()
 		where endpoint_id = $1 and failing_since is null`
 	switch {
@@ -99,7 +104,7 @@ func recordHealth(ctx context.Context, tx pgx.Tx, endpoint string, o outcome) er
 		statement = `update webhook_endpoint set status = 'disabled', failing_since = coalesce(failing_since, clock_timestamp())
 			where endpoint_id = $1`
 	}
-	if _, err := tx.Exec(ctx, statement, endpoint); err != nil {
+	if _, err := w.pool.Exec(ctx, statement, endpoint); err != nil {
 		return fmt.Errorf("couldn't keep the health of %s: %w", endpoint, err)
 	}
 	return nil
