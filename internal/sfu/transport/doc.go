@@ -15,5 +15,7 @@
 // nothing.
 //
 // Goroutines: the reader and the sweeper, started by [Listen] and ended by
-// [Endpoint.Close]; and one per peer while its DTLS handshake lasts.
+// [Endpoint.Close]; and one per peer during its DTLS handshake and for as long
+// as its DTLS connection is attended, with pion's two below it. A peer whose
+// media flows rests after two seconds and has none (see handshake.go).
 package transport

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -142,6 +143,17 @@ func (e *Endpoint) Candidates() []string { return append([]string(nil), e.candid
 
 // Fingerprint is the value of the SDP "fingerprint" attribute, "sha-256 AB:…".
 func (e *Endpoint) Fingerprint() string { return e.fingerprint }
+
+// send sends one datagram at once; what does not go is counted.
+func (e *Endpoint) send(b []byte, to *wire.Route) {
+	switch err := e.socket.Send(b, to); {
+	case err == nil:
+	case errors.Is(err, wire.ErrFull):
+		e.stats.drop(sendFull)
+	default:
+		e.stats.drop(sendRefused)
+	}
+}
 
 // since is t on the endpoint's clock, in nanoseconds from its start.
 func (e *Endpoint) since(t time.Time) int64 { return int64(t.Sub(e.started)) }

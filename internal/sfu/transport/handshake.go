@@ -120,7 +120,7 @@ func (p *Peer) handshake(ctx context.Context, c *pipe) (*dtls.Conn, error) {
 	close(c.open)
 	refused := false
 	want := p.remote.Load().fingerprint
-	conn, err := dtls.ServerWithOptions(c, c.LocalAddr(), append(p.options(),
+	options := []dtls.ServerOption{
 		dtls.WithClientAuth(dtls.RequireAnyClientCert),
 		// The ICE check has proved the address already; no need for a cookie.
 		dtls.WithInsecureSkipVerifyHello(true),
@@ -132,7 +132,11 @@ func (p *Peer) handshake(ctx context.Context, c *pipe) (*dtls.Conn, error) {
 			}
 			return nil
 		}),
-	)...)
+	}
+	for _, o := range p.options() {
+		options = append(options, o)
+	}
+	conn, err := dtls.ServerWithOptions(c, c.LocalAddr(), options...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
@@ -150,11 +154,7 @@ func (p *Peer) handshake(ctx context.Context, c *pipe) (*dtls.Conn, error) {
 // complete: pion would take what waits for part of a handshake, and even believe
 // an alert in the clear.
 func (p *Peer) resume(saved *dtls.State, c *pipe) (*dtls.Conn, error) {
-	var options []dtls.Option
-	for _, o := range p.options() {
-		options = append(options, o.(dtls.Option))
-	}
-	conn, err := dtls.ResumeWithOptions(saved, c, c.LocalAddr(), options...)
+	conn, err := dtls.ResumeWithOptions(saved, c, c.LocalAddr(), p.options()...)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't resume DTLS: %w", err)
 	}
@@ -166,8 +166,8 @@ func (p *Peer) resume(saved *dtls.State, c *pipe) (*dtls.Conn, error) {
 }
 
 // options are those of a handshake and a resumption alike.
-func (p *Peer) options() []dtls.ServerOption {
-	return []dtls.ServerOption{
+func (p *Peer) options() []dtls.Option {
+	return []dtls.Option{
 		dtls.WithCertificates(p.endpoint.certificate),
 		dtls.WithExtendedMasterSecret(dtls.RequestExtendedMasterSecret),
 		// The server's order decides: AES-GCM costs a sixth of AES-CM here.

@@ -66,10 +66,7 @@ func (c *pipe) WriteTo(b []byte, _ net.Addr) (int, error) {
 	if r == nil {
 		return 0, net.ErrClosed
 	}
-	// A full socket is a lost packet to DTLS, which repeats it.
-	if err := c.peer.endpoint.socket.Send(b, r); err != nil {
-		c.peer.endpoint.stats.drop(sendFull)
-	}
+	c.peer.endpoint.send(b, r) // what is dropped, DTLS repeats
 	return len(b), nil
 }
 

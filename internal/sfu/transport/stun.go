@@ -70,7 +70,5 @@ func (r *reader) answer(p *Peer, from netip.AddrPort, to netip.Addr) {
 	if route == nil || route.Remote() != from || route.Local() != to {
 		route = r.endpoint.socket.Route(from, to)
 	}
-	if err := r.endpoint.socket.Send(r.response.Raw, route); err != nil {
-		r.endpoint.stats.drop(sendFull)
-	}
+	r.endpoint.send(r.response.Raw, route)
 }

@@ -133,17 +133,3 @@ func TestAnswerComesFromTheAddressAsked(t *testing.T) {
 		}
 	}
 }
-
-func TestFlushAllocatesNothing(t *testing.T) {
-	s, f := listen(t, ":0"), newFar(t, "127.0.0.1:0")
-	a, to := s.NewArena(), s.Route(f.addr, netip.MustParseAddr("127.0.0.1"))
-	b := packet(1, 1200)
-	if n := testing.AllocsPerRun(200, func() {
-		for range 8 {
-			put(a, to, b)
-		}
-		a.Flush()
-	}); n != 0 {
-		t.Errorf("%v allocations per flush", n)
-	}
-}
