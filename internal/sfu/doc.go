@@ -1,3 +1,48 @@
-// Package sfu is the media plane: channels and the connections in them. It
-// knows no HTTP and no SQL.
+// Package sfu is the media plane: channels, the connections in them, and the
+// packets between these. It knows no HTTP and no SQL; a door (package signaling)
+// admits a client, calls [SFU.Join], carries the SDP to and fro and acts on the
+// connection's [Signal]s.
+//
+// # One packet
+//
+//	wire        recvmmsg: a batch of datagrams
+//	transport   whose is it? SRTP → member.Datagrams
+//	channel     deliver: into the inbox, one wake per batch       (full: dropped, counted)
+//	─────────── from here on the channel's worker, alone ───────────
+//	uptrack     Unprotect in place, parse, payload type → track and codec
+//	packet      History keeps one copy for everybody; Gaps notes what is missing
+//	codec       does a key frame begin here?
+//	fanout      end of round or 128 packets: for each viewer, for each packet:
+//	downtrack     renumber, header, SealRTP from the shared copy into the batch
+//	wire        sendmmsg: a viewer's packets of a round leave as one train
+//
+// Nothing on this path locks (but for the inbox, once per batch), allocates or
+// starts a timer. Every drop has a [DropReason]. Retransmissions are sealed from
+// the same History.
+//
+// # One connection
+//
+//	Join → first offer → Answer → transport up → SignalConnected, notifications
+//	     → re-offers, one at a time (negotiate.go) → … → SignalEnded, Done
+//
+// # Goroutines
+//
+//	goroutine             owner           owns                          ends when
+//	worker.run            channel         everything inside a channel   the last connection left; a panic;
+//	                                                                    the watchdog gave the channel up
+//	SFU.runWatchdog       SFU             nothing                       SFU.Close
+//	reader, sweeper, …    transport       the port                      Endpoint.Close
+//
+// Outsiders post calls to a worker and never wait for it, except Join and
+// Answer, which wait for their reply or the end of the channel. Workers wait for
+// nobody: signals to doors are buffered, and a door that does not read loses its
+// connection.
+//
+// # Who closes what
+//
+// A worker ends a connection (remove → Connection.finish): the transport says
+// goodbye, SignalEnded is sent, Signals and Done are closed. If the worker died,
+// channel.shut does the same for all connections from outside. The channel ends
+// itself when empty; a Join that comes at that moment takes a new one. The media
+// port belongs to whoever made it and is closed after [SFU.Close].
 package sfu
