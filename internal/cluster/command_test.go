@@ -63,6 +63,7 @@ func (b *bench) openCommands() int {
 }
 
 func TestDisconnectHere(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	n := b.start("a", b)
 	id := b.connect(n, "room")
@@ -77,6 +78,7 @@ func TestDisconnectHere(t *testing.T) {
 }
 
 func TestDisconnectOnAnotherNode(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	here, there := b.start("a", b), b.start("b", b)
 	id := b.connect(there, "room")
@@ -98,6 +100,7 @@ func TestDisconnectOnAnotherNode(t *testing.T) {
 
 // A connection can be in the ledger before the media plane knows it.
 func TestDisconnectWhileItIsSetUp(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	n := b.start("a", b)
 	id := b.connect(n, "room")
@@ -112,6 +115,7 @@ func TestDisconnectWhileItIsSetUp(t *testing.T) {
 
 // The command for a connection that ended by itself does not stay for ever.
 func TestDisconnectOfWhatEndsByItself(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	n := b.start("a", b)
 	id := b.connect(n, "room")
@@ -128,6 +132,7 @@ func TestDisconnectOfWhatEndsByItself(t *testing.T) {
 }
 
 func TestDisconnectOfAnothersConnection(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	n, other := b.start("a", b), b.newTenant()
 	id := b.connect(n, "room")
@@ -155,6 +160,7 @@ func TestDisconnectOfAnothersConnection(t *testing.T) {
 }
 
 func TestDisconnectChannel(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	here, there := b.start("a", b), b.start("b", b)
 	local := []string{b.connect(here, "room"), b.connect(here, "room")}

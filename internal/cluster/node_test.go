@@ -51,6 +51,11 @@ const (
 
 func (b *bench) start(instance string, reaper cluster.Reaper) *cluster.Node {
 	b.t.Helper()
+	return b.startBeating(instance, reaper, heartbeat)
+}
+
+func (b *bench) startBeating(instance string, reaper cluster.Reaper, heartbeat time.Duration) *cluster.Node {
+	b.t.Helper()
 	n, err := cluster.Start(b.t.Context(), b.pool, cluster.Config{Name: "test", Instance: instance, Reaper: reaper,
 		Log: slog.New(slog.DiscardHandler), Lease: lease, Heartbeat: heartbeat, Poll: poll})
 	b.must(err)
@@ -135,6 +140,7 @@ func (b *bench) connect(n *cluster.Node, channel string) string {
 }
 
 func TestStartEndsEarlierNodesOfItsInstance(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	killed, elsewhere := b.start("here", b), b.start("there", b)
 	b.connect(killed, "room")
@@ -158,6 +164,7 @@ func TestStartEndsEarlierNodesOfItsInstance(t *testing.T) {
 }
 
 func TestARunningNodeStaysLive(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	n := b.start("a", b)
 	b.run(n)
@@ -172,6 +179,7 @@ func TestARunningNodeStaysLive(t *testing.T) {
 
 // A node that cannot renew stops admitting before anybody may end it.
 func TestLiveEndsBeforeTheLease(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	n := b.start("a", b) // and does not run
 	if !n.Live() {
@@ -188,6 +196,7 @@ func TestLiveEndsBeforeTheLease(t *testing.T) {
 }
 
 func TestDeadNodeIsEndedByTheOthers(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	dead, second, third := b.start("dead", b), b.start("second", b), b.start("third", b)
 	const n = 20
@@ -217,6 +226,7 @@ func TestDeadNodeIsEndedByTheOthers(t *testing.T) {
 // What a reaper that died, or could not reach the database, did not finish is
 // finished by the next look.
 func TestReapingIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	dead := b.start("dead", b)
 	b.connect(dead, "room")
@@ -246,26 +256,37 @@ func (r *flakyReaper) EndNode(ctx context.Context, nodeID string) (int, error) {
 // After the database was away for everybody, all leases are over; nobody may
 // be taken for dead then.
 func TestNobodyIsEndedAfterAnOutageOfAll(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
-	nodes := []*cluster.Node{b.start("a", b), b.start("b", b), b.start("c", b)}
+	// The first node to be back renews only each second, so that there is time
+	// to see that it leaves the others theirs: two of its heartbeats.
+	first, second, third := b.startBeating("a", b, time.Second), b.start("b", b), b.start("c", b)
+	until := func(n *cluster.Node) time.Time {
+		return one[time.Time](b, `select lease_until from node where node_id = $1`, n.ID())
+	}
 	b.eventually("all leases are over", func() bool {
 		return one[int](b, `select count(*) from node where lease_until > clock_timestamp()`) == 0
 	})
-	for _, n := range nodes {
-		b.run(n)
+	b.run(first)
+	for range 2 {
+		before := until(first)
+		b.eventually("the first one renews", func() bool { return until(first).After(before) })
 	}
+	b.run(second)
+	b.run(third)
 	start := one[time.Time](b, `select clock_timestamp()`)
-	for _, n := range nodes {
+	for _, n := range []*cluster.Node{first, second, third} {
 		b.eventually("it renews for a while", func() bool {
 			if state := b.state(n); state != "up" {
 				t.Fatal("a node is", state)
 			}
-			return n.Live() && one[time.Time](b, `select lease_until from node where node_id = $1`, n.ID()).After(start.Add(2*lease))
+			return n.Live() && until(n).After(start.Add(2*lease))
 		})
 	}
 }
 
 func TestLost(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	n := b.start("a", b)
 	b.exec(`update node set state = 'lost' where node_id = $1`, n.ID())
@@ -285,6 +306,7 @@ func TestLost(t *testing.T) {
 }
 
 func TestStop(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	n := b.start("a", b)
 	b.connect(n, "room") // one whose Close did not work
@@ -303,6 +325,7 @@ func TestStop(t *testing.T) {
 
 // Stop waits for a transaction that is still taking a place on the node.
 func TestStopOverlooksNoPlace(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	n := b.start("a", b)
 	tx, err := b.pool.Begin(t.Context())
