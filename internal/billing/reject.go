@@ -17,6 +17,8 @@ import (
 const (
 	rejectsPerSecond = 20
 	rejectBurst      = 100
+	// A warning is logged for the first of so many that are dropped.
+	rejectsPerWarning = 1000
 )
 
 // rejectLimits holds each tenant's allowance of rejected events.
@@ -46,7 +48,9 @@ func (r *rejectLimits) allow(id tenant.ID) bool {
 // and counted.
 func (l *Ledger) Reject(ctx context.Context, o tenant.Opening, r *tenant.Refusal) error {
 	if !l.rejects.allow(o.Tenant) {
-		l.rejectsDropped.Add(1)
+		if n := l.rejectsDropped.Add(1); n%rejectsPerWarning == 1 {
+			l.log.Warn("too many refused connects to tell the tenant of each", "tenant", o.Tenant, "dropped", n)
+		}
 		return nil
 	}
 	c := &segment{tenant: o.Tenant, id: storable(o.ConnectionID), channel: storable(o.Channel),
