@@ -153,7 +153,7 @@ func (w *worker) answer(m *member, a *answer) error {
 			return fmt.Errorf("%w: it lacks mid %s of the offer", ErrBadAnswer, s.mid)
 		}
 	}
-	if err := m.peer().SetRemote(a.ufrag, a.pwd, a.fingerprint); err != nil {
+	if err := m.peer().SetRemote(a.ufrag, a.pwd, a.fingerprint, a.setup); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadAnswer, err)
 	}
 	m.offering, m.answered = false, true

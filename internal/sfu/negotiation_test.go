@@ -165,7 +165,7 @@ func TestAnswersThatCannotBeUsed(t *testing.T) {
 		"no section":      "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n",
 		"no fingerprint":  strings.ReplaceAll(good, "a=fingerprint", "a=x"),
 		"no credentials":  strings.ReplaceAll(good, "a=ice-ufrag", "a=x"),
-		"passive":         strings.ReplaceAll(good, "a=setup:active", "a=setup:passive"),
+		"setup":           strings.ReplaceAll(good, "a=setup:active", "a=setup:holdconn"),
 		"section missing": good[:strings.LastIndex(good, "m=")],
 		"mid twice":       strings.ReplaceAll(good, "a=mid:1", "a=mid:0"),
 		"all refused":     strings.ReplaceAll(strings.ReplaceAll(good, "m=audio 9", "m=audio 0"), "m=video 9", "m=video 0"),

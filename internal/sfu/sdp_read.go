@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/pion/sdp/v3"
+
+	"github.com/hibari/hibari/internal/sfu/transport"
 )
 
 // maxAnswer is the longest answer that is looked at, in bytes: a participant of
@@ -15,6 +17,7 @@ const maxAnswer = 1 << 20
 // answer is what matters of a client's SDP.
 type answer struct {
 	ufrag, pwd, fingerprint string
+	setup                   transport.Setup
 	sections                map[string]answerSection // by mid
 }
 
@@ -58,8 +61,9 @@ func parseAnswer(text string) (*answer, error) {
 		a.ufrag = either(m, &d, "ice-ufrag")
 		a.pwd = either(m, &d, "ice-pwd")
 		a.fingerprint = either(m, &d, "fingerprint")
-		if setup := either(m, &d, "setup"); setup != "" && setup != "active" {
-			return nil, fmt.Errorf("%w: setup must be active, not %.16q", ErrBadAnswer, setup)
+		a.setup = transport.Active
+		if setup := either(m, &d, "setup"); setup != "" {
+			a.setup = transport.Setup(setup)
 		}
 	}
 	switch {
@@ -67,6 +71,8 @@ func parseAnswer(text string) (*answer, error) {
 		return nil, fmt.Errorf("%w: no m-section", ErrBadAnswer)
 	case a.ufrag == "" || a.pwd == "":
 		return nil, fmt.Errorf("%w: no ICE credentials, or every m-section refused", ErrBadAnswer)
+	case a.setup != transport.Active && a.setup != transport.Passive:
+		return nil, fmt.Errorf("%w: setup must be active or passive, not %.16q", ErrBadAnswer, a.setup)
 	case a.fingerprint == "":
 		return nil, fmt.Errorf("%w: no certificate fingerprint", ErrBadAnswer)
 	}

@@ -336,7 +336,7 @@ func connect(t testing.TB, e *transport.Endpoint, host string, profiles ...dtls.
 	o := newOwner(t)
 	p := e.NewPeer(o)
 	c := newClient(t, e, host)
-	if err := p.SetRemote(c.ufrag, c.pwd, c.fingerprint); err != nil {
+	if err := p.SetRemote(c.ufrag, c.pwd, c.fingerprint, transport.Active); err != nil {
 		t.Fatal(err)
 	}
 	c.check(p, true)

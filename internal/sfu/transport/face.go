@@ -15,6 +15,7 @@ var (
 	ErrConsentLost    = errors.New("no sign of life from the client")
 	ErrHandshake      = errors.New("DTLS handshake failed")
 	ErrFingerprint    = errors.New("certificate does not match the fingerprint in the answer")
+	ErrBadSetup       = errors.New("answer must be active or passive in the DTLS handshake")
 	ErrNoSRTP         = errors.New("client offers no SRTP protection profile that is known here")
 	ErrClosedByClient = errors.New("client closed the DTLS connection")
 )

@@ -65,7 +65,7 @@ func (p *Peer) runHandshake(ctx context.Context) {
 		p.lose(err)
 		return
 	}
-	m, err := newMedia(conn)
+	m, err := newMedia(conn, p.remote.Load().setup == Passive)
 	if err != nil {
 		p.lose(err)
 		_ = conn.Close()
@@ -115,28 +115,20 @@ func (p *Peer) runFarewell(saved *dtls.State) {
 	_ = conn.Close()
 }
 
-// handshake is the server's side of DTLS 1.2 with SRTP (RFC 5764).
+// handshake is DTLS 1.2 with SRTP (RFC 5764), on the side that the client's
+// answer leaves to us.
 func (p *Peer) handshake(ctx context.Context, c *pipe) (*dtls.Conn, error) {
 	close(c.open)
 	refused := false
-	want := p.remote.Load().fingerprint
-	options := []dtls.ServerOption{
-		dtls.WithClientAuth(dtls.RequireAnyClientCert),
-		// The ICE check has proved the address already; no need for a cookie.
-		dtls.WithInsecureSkipVerifyHello(true),
-		dtls.WithInsecureSkipVerify(true), // no authority signed it; the fingerprint decides
-		dtls.WithVerifyPeerCertificate(func(raw [][]byte, _ [][]*x509.Certificate) error {
-			if len(raw) == 0 || !want.matches(raw[0]) {
-				refused = true
-				return ErrFingerprint
-			}
-			return nil
-		}),
-	}
-	for _, o := range p.options() {
-		options = append(options, o)
-	}
-	conn, err := dtls.ServerWithOptions(c, c.LocalAddr(), options...)
+	remote := p.remote.Load()
+	verify := dtls.WithVerifyPeerCertificate(func(raw [][]byte, _ [][]*x509.Certificate) error {
+		if len(raw) == 0 || !remote.fingerprint.matches(raw[0]) {
+			refused = true
+			return ErrFingerprint
+		}
+		return nil
+	})
+	conn, err := p.side(remote.setup, c, verify)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
@@ -148,6 +140,28 @@ func (p *Peer) handshake(ctx context.Context, c *pipe) (*dtls.Conn, error) {
 		return nil, fmt.Errorf("%w: %w", ErrHandshake, err)
 	}
 	return conn, nil
+}
+
+// side makes our end of the handshake: the server unless the client is passive.
+func (p *Peer) side(client Setup, c *pipe, verify dtls.Option) (*dtls.Conn, error) {
+	options := append(p.options(), verify,
+		dtls.WithInsecureSkipVerify(true)) // no authority signed it; the fingerprint decides
+	if client == Passive {
+		var ours []dtls.ClientOption
+		for _, o := range options {
+			ours = append(ours, o)
+		}
+		return dtls.ClientWithOptions(c, c.LocalAddr(), ours...)
+	}
+	ours := []dtls.ServerOption{
+		dtls.WithClientAuth(dtls.RequireAnyClientCert),
+		// The ICE check has proved the address already; no need for a cookie.
+		dtls.WithInsecureSkipVerifyHello(true),
+	}
+	for _, o := range options {
+		ours = append(ours, o)
+	}
+	return dtls.ServerWithOptions(c, c.LocalAddr(), ours...)
 }
 
 // resume takes up a connection that was put away. Nothing is read before that is

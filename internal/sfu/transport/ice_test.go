@@ -71,7 +71,7 @@ func TestWrongChecksStayUnanswered(t *testing.T) {
 	c.unanswered(p)
 
 	// After the answer the second half of the name counts too.
-	if err := p.SetRemote(c.ufrag, c.pwd, c.fingerprint); err != nil {
+	if err := p.SetRemote(c.ufrag, c.pwd, c.fingerprint, transport.Active); err != nil {
 		t.Fatal(err)
 	}
 	before := e.Stats().Drops[transport.DropUnknownUser]
@@ -218,22 +218,22 @@ func TestSetRemoteRefusesNonsense(t *testing.T) {
 		{"abcd", pwd, ""}, {"abcd", pwd, "sha-256"}, {"abcd", pwd, "sha-256 AB:CD"}, {"abcd", pwd, "sha-1 " + strings.Repeat("AB:", 19) + "AB"},
 		{"abcd", pwd, "md5 AB"}, {"abcd", pwd, print + ":AB"}, {"abcd", pwd, strings.Replace(print, ":", "g", 1)},
 	} {
-		if p.SetRemote(bad[0], bad[1], bad[2]) == nil {
+		if p.SetRemote(bad[0], bad[1], bad[2], transport.Active) == nil {
 			t.Errorf("%q was taken", bad)
 		}
 	}
-	if err := p.SetRemote("abcd", pwd, print); err != nil {
+	if err := p.SetRemote("abcd", pwd, print, transport.Active); err != nil {
 		t.Fatal(err)
 	}
 	// A re-answer repeats the values, perhaps in other letters.
-	if err := p.SetRemote("abcd", pwd, "SHA-256 "+strings.ToLower(print[8:])); err != nil {
+	if err := p.SetRemote("abcd", pwd, "SHA-256 "+strings.ToLower(print[8:]), transport.Active); err != nil {
 		t.Errorf("the same again: %v", err)
 	}
-	if err := p.SetRemote("efgh", pwd, print); err != transport.ErrRemoteChanged {
+	if err := p.SetRemote("efgh", pwd, print, transport.Active); err != transport.ErrRemoteChanged {
 		t.Errorf("other ufrag: %v", err)
 	}
 	_, other := newCertificate(t)
-	if err := p.SetRemote("abcd", pwd, other); err != transport.ErrRemoteChanged {
+	if err := p.SetRemote("abcd", pwd, other, transport.Active); err != transport.ErrRemoteChanged {
 		t.Errorf("other fingerprint: %v", err)
 	}
 }

@@ -59,7 +59,7 @@ func TestChecksMayOvertakeTheAnswer(t *testing.T) {
 	go func() { done <- c.handshake(e, dtls.SRTP_AEAD_AES_128_GCM) }()
 	// The client's hello waits in the peer's queue.
 	eventually(t, "the hello has come", func() bool { return e.Stats().PacketsIn >= 2 })
-	if err := p.SetRemote(c.ufrag, c.pwd, c.fingerprint); err != nil {
+	if err := p.SetRemote(c.ufrag, c.pwd, c.fingerprint, transport.Active); err != nil {
 		t.Fatal(err)
 	}
 	o.waitUp()
@@ -74,7 +74,7 @@ func TestWrongFingerprintIsRefused(t *testing.T) {
 	p := e.NewPeer(o)
 	c := newClient(t, e, "127.0.0.1")
 	_, other := newCertificate(t)
-	if err := p.SetRemote(c.ufrag, c.pwd, other); err != nil {
+	if err := p.SetRemote(c.ufrag, c.pwd, other, transport.Active); err != nil {
 		t.Fatal(err)
 	}
 	c.check(p, true)
@@ -94,7 +94,7 @@ func TestClientWithoutSRTPIsRefused(t *testing.T) {
 	o := newOwner(t)
 	p := e.NewPeer(o)
 	c := newClient(t, e, "127.0.0.1")
-	if err := p.SetRemote(c.ufrag, c.pwd, c.fingerprint); err != nil {
+	if err := p.SetRemote(c.ufrag, c.pwd, c.fingerprint, transport.Active); err != nil {
 		t.Fatal(err)
 	}
 	c.check(p, true)
@@ -111,7 +111,7 @@ func TestSetupTimeout(t *testing.T) {
 	e.NewPeer(early) // no answer yet: the time does not run
 	for _, o := range []*owner{silent, checking} {
 		p := e.NewPeer(o)
-		if err := p.SetRemote(c.ufrag, c.pwd, c.fingerprint); err != nil {
+		if err := p.SetRemote(c.ufrag, c.pwd, c.fingerprint, transport.Active); err != nil {
 			t.Fatal(err)
 		}
 		if o == checking {
@@ -317,7 +317,7 @@ func TestNothingIsLeftOf200Peers(t *testing.T) {
 			p.Close()
 		case 2: // a second one whose handshake is under way
 			half, other := e.NewPeer(newOwner(t)), newClient(t, e, "127.0.0.1")
-			_ = half.SetRemote(other.ufrag, other.pwd, other.fingerprint)
+			_ = half.SetRemote(other.ufrag, other.pwd, other.fingerprint, transport.Active)
 			other.check(half, true)
 			half.Close()
 			clients = append(clients, other)
@@ -330,7 +330,7 @@ func TestNothingIsLeftOf200Peers(t *testing.T) {
 		t.Errorf("left: %+v", s)
 	}
 	late := e.NewPeer(newOwner(t))
-	if late.SetRemote("abcd", clients[0].pwd, clients[0].fingerprint); e.Stats().Peers != 0 {
+	if late.SetRemote("abcd", clients[0].pwd, clients[0].fingerprint, transport.Active); e.Stats().Peers != 0 {
 		t.Error("a closed endpoint took a peer")
 	}
 	late.Close()

@@ -42,7 +42,7 @@ type media struct {
 }
 
 // newMedia derives the keys from a finished handshake (RFC 5764 §4.2).
-func newMedia(conn *dtls.Conn) (*media, error) {
+func newMedia(conn *dtls.Conn, weAreClient bool) (*media, error) {
 	chosen, ok := conn.SelectedSRTPProtectionProfile()
 	if !ok {
 		return nil, fmt.Errorf("%w: %w", ErrHandshake, ErrNoSRTP)
@@ -52,7 +52,7 @@ func newMedia(conn *dtls.Conn) (*media, error) {
 		return nil, fmt.Errorf("%w: no connection state", ErrHandshake)
 	}
 	c := srtp.Config{Profile: srtp.ProtectionProfile(chosen)}
-	if err := c.ExtractSessionKeysFromDTLS(&state, false); err != nil {
+	if err := c.ExtractSessionKeysFromDTLS(&state, weAreClient); err != nil {
 		return nil, fmt.Errorf("%w: couldn't derive the SRTP keys: %w", ErrHandshake, err)
 	}
 	m := new(media)

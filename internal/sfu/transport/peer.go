@@ -74,7 +74,21 @@ type Peer struct {
 type remote struct {
 	ufrag, pwd  string
 	fingerprint fingerprint
+	setup       Setup
 }
+
+// Setup is the client's part in the DTLS handshake, its answer to our actpass
+// (RFC 8842 §5).
+type Setup string
+
+// What a client may answer.
+const (
+	// Active: the client begins, as every browser does. Then our order of
+	// ciphers decides.
+	Active Setup = "active"
+	// Passive: we begin. pion answers so to an ICE-lite offer.
+	Passive Setup = "passive"
+)
 
 // NewPeer makes a peer with fresh ICE credentials. On a closed endpoint it is
 // never heard of.
@@ -126,12 +140,12 @@ func (p *Peer) Remote() netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// SetRemote sets what the client's answer said: its ICE credentials and the
-// fingerprint of its certificate ("sha-256 AB:…"; SHA-384 and SHA-512 too). The
-// handshake starts with the first valid check, and the time for set-up runs from
-// here. Calling it again with the same values does nothing; other values are
+// SetRemote sets what the client's answer said: its ICE credentials, the
+// fingerprint of its certificate ("sha-256 AB:…"; SHA-384 and SHA-512 too) and
+// its part in the handshake, which starts with the first valid check; the time
+// for set-up runs from here. Calling it again with the same values does nothing; other values are
 // ErrRemoteChanged.
-func (p *Peer) SetRemote(ufrag, pwd, fingerprint string) error {
+func (p *Peer) SetRemote(ufrag, pwd, fingerprint string, setup Setup) error {
 	// RFC 8839 §5.4: 4 to 256 and 22 to 256 characters.
 	if len(ufrag) < 4 || len(ufrag) > 256 || len(pwd) < 22 || len(pwd) > 256 {
 		return ErrBadCredentials
@@ -140,7 +154,10 @@ func (p *Peer) SetRemote(ufrag, pwd, fingerprint string) error {
 	if err != nil {
 		return err
 	}
-	r := &remote{ufrag: ufrag, pwd: pwd, fingerprint: f}
+	if setup != Active && setup != Passive {
+		return ErrBadSetup
+	}
+	r := &remote{ufrag: ufrag, pwd: pwd, fingerprint: f, setup: setup}
 	p.mu.Lock()
 	if old := p.remote.Load(); old != nil {
 		p.mu.Unlock()

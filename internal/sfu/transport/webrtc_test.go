@@ -32,7 +32,7 @@ func offer(e *transport.Endpoint, p *transport.Peer) webrtc.SessionDescription {
 }
 
 // remoteOf reads what SetRemote wants from an answer.
-func remoteOf(t *testing.T, answer string) (ufrag, pwd, fingerprint string) {
+func remoteOf(t *testing.T, answer string) (ufrag, pwd, fingerprint string, setup transport.Setup) {
 	t.Helper()
 	var s sdp.SessionDescription
 	if err := s.UnmarshalString(answer); err != nil {
@@ -45,19 +45,24 @@ func remoteOf(t *testing.T, answer string) (ufrag, pwd, fingerprint string) {
 		v, _ := s.MediaDescriptions[0].Attribute(name)
 		return v
 	}
-	return find("ice-ufrag"), find("ice-pwd"), find("fingerprint")
+	return find("ice-ufrag"), find("ice-pwd"), find("fingerprint"), transport.Setup(find("setup"))
 }
 
-// TestPionPeerConnection lets a whole WebRTC implementation publish and watch.
+// TestPionPeerConnection lets a whole WebRTC implementation publish and watch,
+// on both sides of the handshake.
 func TestPionPeerConnection(t *testing.T) {
+	t.Run("active", func(t *testing.T) { testPionPeerConnection(t, webrtc.DTLSRoleClient) })
+	t.Run("passive", func(t *testing.T) { testPionPeerConnection(t, webrtc.DTLSRoleServer) })
+}
+
+func testPionPeerConnection(t *testing.T, role webrtc.DTLSRole) {
 	e := listen(t, transport.Config{})
 	o := newOwner(t)
 	p := e.NewPeer(o)
 
 	var settings webrtc.SettingEngine
 	settings.SetIncludeLoopbackCandidate(true)
-	// Told that the other side is lite, pion would like to be the DTLS server.
-	_ = settings.SetAnsweringDTLSRole(webrtc.DTLSRoleClient)
+	_ = settings.SetAnsweringDTLSRole(role)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
