@@ -59,6 +59,8 @@ type caller struct {
 	bye     *websocket.CloseError
 	streams map[string]int // RTP packets received by stream id
 	changed chan struct{}
+	mute    bool // answers no offer any more
+	pong    bool // answers pings
 }
 
 // call sends a connect message and starts a caller; a publisher sends audio
@@ -134,6 +136,15 @@ func (c *caller) runEars() {
 			continue
 		}
 		c.note(func() { c.heard = append(c.heard, m); c.raw = append(c.raw, string(data)) })
+		c.mu.Lock()
+		mute, pong := c.mute, c.pong
+		c.mu.Unlock()
+		if pong && m["type"] == "ping" {
+			c.conn.Write(context.Background(), websocket.MessageText, []byte(`{"type":"pong","stats":[{"id":"T01"}]}`))
+		}
+		if mute {
+			continue
+		}
 		if reply, ok := map[string]string{"offer": "answer", "re-offer": "re-answer", "update": "update"}[m["type"].(string)]; ok {
 			c.answer(reply, m["sdp"].(string))
 		}
@@ -142,18 +153,20 @@ func (c *caller) runEars() {
 
 // answer answers an offer, with all candidates in the SDP.
 func (c *caller) answer(reply, offer string) {
-	if err := c.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}); err != nil {
-		c.t.Errorf("couldn't take the offer: %v\n%s", err, offer)
-		return
-	}
-	answer, err := c.pc.CreateAnswer(nil)
-	if err != nil {
-		c.t.Errorf("couldn't answer: %v\n%s", err, offer)
-		return
+	err := c.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer})
+	var answer webrtc.SessionDescription
+	if err == nil {
+		answer, err = c.pc.CreateAnswer(nil)
 	}
 	gathered := webrtc.GatheringCompletePromise(c.pc)
-	if err := c.pc.SetLocalDescription(answer); err != nil {
-		c.t.Errorf("couldn't take the answer: %v", err)
+	if err == nil {
+		err = c.pc.SetLocalDescription(answer)
+	}
+	if err != nil {
+		// Once the server has said goodbye on the media path there is no way on.
+		if c.pc.ConnectionState() != webrtc.PeerConnectionStateClosed {
+			c.t.Errorf("couldn't answer: %v\n%s", err, offer)
+		}
 		return
 	}
 	<-gathered
