@@ -48,10 +48,10 @@ func (d auditData) actor(id string) string {
 	return strings.Replace(id, "api_key:", "API key ", 1)
 }
 
-// detail is an entry's detail as one line; "" when there is none.
+// detail is an entry's detail as one line; a dash when there is none.
 func detail(e tenant.AuditEntry) string {
 	if string(e.Detail) == "{}" {
-		return ""
+		return "–"
 	}
 	return string(e.Detail)
 }

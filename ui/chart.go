@@ -55,7 +55,8 @@ func sumBytes(rows []billing.UsageRow) (sum int64) {
 const (
 	chartWidth  = 920.0
 	chartHeight = 250.0
-	chartLeft   = 52.0 // room for the scale
+	chartLeft   = 52.0  // room for the scale
+	chartRight  = 898.0 // room for half a label
 	chartTop    = 10.0
 	chartBottom = 220.0 // below it the days
 )
@@ -93,7 +94,7 @@ func drawChart(days []billing.UsageRow) chart {
 		y := chartBottom - (chartBottom-chartTop)*float64(at)/float64(top)
 		c.lines = append(c.lines, chartLine{y, whole(at)})
 	}
-	slot := (chartWidth - chartLeft) / float64(len(days))
+	slot := (chartRight - chartLeft) / float64(len(days))
 	every := max(1, (len(days)+9)/10) // at most ten labels
 	for i, day := range days {
 		b := chartBar{slotX: chartLeft + slot*float64(i), slotWidth: slot, today: i == len(days)-1}

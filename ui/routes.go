@@ -2,6 +2,7 @@ package ui
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/go-chi/chi/v5"
 
@@ -85,6 +86,7 @@ func (c *Console) Routes(r chi.Router) {
 	r.Group(func(r chi.Router) {
 		r.Use(c.headers, c.csrf.Handler)
 		r.Get("/", c.landing)
+		r.Head("/", c.landing)
 		r.Get("/signup", c.askSignup)
 		r.Post("/signup", c.signup)
 		r.Get("/login", c.askLogin)
@@ -92,6 +94,9 @@ func (c *Console) Routes(r chi.Router) {
 		r.Post("/logout", c.logout)
 		for _, route := range c.table() {
 			r.Method(route.method, route.path, c.member(route))
+			if route.method == http.MethodGet && !strings.HasPrefix(route.path, "/console/live/") {
+				r.Method(http.MethodHead, route.path, c.member(route))
+			}
 		}
 		r.Get("/console/*", c.NotFound)
 		r.Get("/demo/*", c.NotFound)

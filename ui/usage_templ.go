@@ -186,7 +186,7 @@ func usagePage(v *visit, d usageData) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 13, "<div class=\"card-body table-wrap\">")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 13, "<div class=\"card-body chart-wrap\" tabindex=\"0\" role=\"group\" aria-label=\"Chart\">")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -431,7 +431,7 @@ func chartDrawing(c chart, d usageData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var20 string
-			templ_7745c5c3_Var20, templ_7745c5c3_Err = templ.JoinStringErrs(pixels(chartWidth))
+			templ_7745c5c3_Var20, templ_7745c5c3_Err = templ.JoinStringErrs(pixels(chartRight))
 			if templ_7745c5c3_Err != nil {
 				return templ.Error{Err: templ_7745c5c3_Err, FileName: `usage.templ`, Line: 86, Col: 117}
 			}
@@ -893,19 +893,19 @@ func dayTable(d usageData) templ.Component {
 			templ_7745c5c3_Var49 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 69, "<div class=\"table-wrap\"><table class=\"table cards\" id=\"usage-days\"><caption class=\"sr\">Usage by day, newest first</caption> <thead><tr><th scope=\"col\">Day</th><th scope=\"col\" class=\"end\">Connections</th><th scope=\"col\" class=\"end\">Minutes</th><th scope=\"col\" class=\"end\">Time</th><th scope=\"col\" class=\"end\">Seconds</th><th scope=\"col\" class=\"end\">Received</th><th scope=\"col\" class=\"end\">Sent</th></tr></thead> <tbody>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 69, "<div class=\"table-wrap\"><table class=\"table\" id=\"usage-days\"><caption class=\"sr\">Usage by day, newest first</caption> <thead><tr><th scope=\"col\">Day</th><th scope=\"col\" class=\"end\">Connections</th><th scope=\"col\" class=\"end\">Minutes</th><th scope=\"col\" class=\"end\">Time</th><th scope=\"col\" class=\"end\">Seconds</th><th scope=\"col\" class=\"end\">Received</th><th scope=\"col\" class=\"end\">Sent</th></tr></thead> <tbody>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
 		for _, row := range usedDays(d.days) {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 70, "<tr><td class=\"lead\" data-label=\"Day\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 70, "<tr><td class=\"lead nowrap\" data-label=\"Day\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var50 string
 			templ_7745c5c3_Var50, templ_7745c5c3_Err = templ.JoinStringErrs(dayName(row.From))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `usage.templ`, Line: 155, Col: 59}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `usage.templ`, Line: 155, Col: 66}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var50))
 			if templ_7745c5c3_Err != nil {

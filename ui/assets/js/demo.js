@@ -252,7 +252,7 @@ class Meter {
     $("stat-size").textContent = sum.size;
     $("stat-rate").textContent = Math.round(sum.rate);
     $("stat-bits").textContent = bits >= 1000 ? `${(bits / 1000).toFixed(1)} Mbit/s` : `${Math.round(bits)} kbit/s`;
-    $("stat-trip").textContent = sum.trip === undefined ? "–" : `${(sum.trip * 1000).toFixed(sum.trip < 0.01 ? 1 : 0)} ms`;
+    $("stat-trip").textContent = sum.trip === undefined ? "–" : sum.trip < 0.001 ? "under 1 ms" : `${Math.round(sum.trip * 1000)} ms`;
     $("stat-codec").textContent = sum.codec;
   }
 }

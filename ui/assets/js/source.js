@@ -89,14 +89,14 @@ function paint(pen, seconds, frame) {
     pen.fill();
   }
   const x = (seconds * 90) % (WIDTH + 160) - 80, y = 130 + 46 * Math.sin(seconds * 1.7);
-  bird(pen, x, y, Math.sin(seconds * 11));
+  bird(pen, x, y, Math.sin(seconds * 9));
   pen.strokeStyle = "#ffffff";
   for (let ring = 0; ring < 3; ring++) {
     const size = (seconds * 40 + ring * 27) % 81;
     pen.globalAlpha = 1 - size / 81;
     pen.lineWidth = 2.5;
     pen.beginPath();
-    pen.arc(x + 44, y - 8, 12 + size, -0.8, 0.8);
+    pen.arc(x + 46, y - 10, 12 + size, -0.8, 0.8);
     pen.stroke();
   }
   pen.globalAlpha = 1;
@@ -107,29 +107,28 @@ function paint(pen, seconds, frame) {
   pen.fillText(`frame ${frame}`, 18, 62);
 }
 
+// The bird of the logo, in two parts so that it can beat its wing.
+const WING = new Path2D("M12.2 20.6C9.4 16.6 9.3 11.2 11.6 6.2 14.9 8.3 17.4 11 18.9 14L17 21Z");
+const BODY = new Path2D("M5.2 25.6C8.6 24.6 10.6 23 12.2 20.6L14 16 18.9 14C19.6 12.4 20.9 11.3 22.6 11.2L22.2 9.3 24.3 11.1" +
+  "C25.3 11.4 26 12 26.4 12.8L28.6 13.5 26.3 14.6C25.9 18.9 22.4 22.3 17.6 22.7 14 23 9.7 25.3 5.2 25.6Z");
+
 function bird(pen, x, y, beat) {
   pen.save();
   pen.translate(x, y);
+  pen.scale(4.4, 4.4);
+  pen.translate(-18, -16);
   pen.fillStyle = "#ffffff";
+  pen.fill(BODY);
+  pen.save();
+  pen.translate(0, 19);
+  pen.scale(1, 0.35 + 0.65 * beat);
+  pen.translate(0, -19);
+  pen.fillStyle = "#dfe9ff";
+  pen.fill(WING);
+  pen.restore();
+  pen.fillStyle = "#1d4fc4";
   pen.beginPath();
-  pen.ellipse(0, 0, 40, 17, -0.25, 0, 7);
-  pen.fill();
-  pen.beginPath();
-  pen.arc(34, -13, 13, 0, 7);
-  pen.fill();
-  pen.beginPath();
-  pen.moveTo(45, -17);
-  pen.lineTo(60, -12);
-  pen.lineTo(45, -8);
-  pen.moveTo(28, -24);
-  pen.lineTo(24, -38);
-  pen.lineTo(38, -25);
-  pen.moveTo(-30, 4);
-  pen.lineTo(-72, 24);
-  pen.lineTo(-24, 15);
-  pen.moveTo(-16, -6);
-  pen.lineTo(-34, -18 - 52 * beat);
-  pen.lineTo(16, -8);
+  pen.arc(23.9, 13.3, 0.85, 0, 7);
   pen.fill();
   pen.restore();
 }
