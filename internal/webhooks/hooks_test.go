@@ -95,16 +95,22 @@ func (w *world) endpoint(s tenant.Scope, url string, types ...string) (id, secre
 // tell appends events in one transaction, commits and wakes.
 func (w *world) tell(s tenant.Scope, events ...tenant.Event) {
 	w.t.Helper()
+	w.tellBy(w.hooks, s, events...)
+}
+
+// tellBy is tell in another process.
+func (w *world) tellBy(hooks *webhooks.Webhooks, s tenant.Scope, events ...tenant.Event) {
+	w.t.Helper()
 	for i := range events {
 		events[i].Tenant = s.Tenant()
 	}
 	err := pgx.BeginFunc(w.t.Context(), w.pool, func(tx pgx.Tx) error {
-		return w.hooks.Append(w.t.Context(), tx, events...)
+		return hooks.Append(w.t.Context(), tx, events...)
 	})
 	if err != nil {
-		w.t.Fatal(err)
+		w.t.Error(err)
 	}
-	w.hooks.Wake(s.Tenant())
+	hooks.Wake(s.Tenant())
 }
 
 func (w *world) exec(statement string, args ...any) {

@@ -95,7 +95,7 @@ func (w *Webhooks) runLanes(ctx context.Context) {
 		if everybody {
 			tenants = nil
 		}
-		jobs, err := w.claim(ctx, l, tenants)
+		jobs, err := w.claim(attempts, l, tenants)
 		if err != nil && ctx.Err() == nil {
 			w.log.Warn("webhook deliveries wait", "error", err)
 		}
@@ -109,7 +109,8 @@ func (w *Webhooks) runLanes(ctx context.Context) {
 }
 
 // claim leases as many due deliveries as there are slots for, of these tenants
-// or, when nil, of all.
+// or, when nil, of all. Its context is that of the attempts: a claim that is
+// interrupted by a stop may have taken leases that nobody would know of.
 func (w *Webhooks) claim(ctx context.Context, l *lanes, tenants []tenant.ID) ([]job, error) {
 	due, err := w.dueLanes(ctx, tenants)
 	if err != nil {

@@ -62,12 +62,14 @@ func TestConservation(t *testing.T) {
 	healthy := newReceiver(t, nil)
 	id, _ := w.endpoint(s, rec.URL, webhooks.Types...)
 	w.endpoint(s, healthy.URL)
+	// The events are written by a process that delivers nothing itself.
+	writer := webhooks.New(w.pool, w.store, webhooks.Config{})
 	const connections, rounds = 12, 8
 	var told sync.WaitGroup
 	for c := range connections {
 		told.Go(func() {
 			for range rounds {
-				w.tell(s, event(tenant.ConnectionUpdated, fmt.Sprint(c)), event(tenant.ConnectionCreated, fmt.Sprint(c)))
+				w.tellBy(writer, s, event(tenant.ConnectionUpdated, fmt.Sprint(c)), event(tenant.ConnectionCreated, fmt.Sprint(c)))
 			}
 		})
 	}
