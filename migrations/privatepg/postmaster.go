@@ -28,6 +28,7 @@ type postmaster struct {
 	pid       int
 	socketDir string
 	port      int
+	ready     bool // it has said that it takes connections
 }
 
 // readPostmaster reads the pid file under data. It reports false when there is
@@ -43,7 +44,10 @@ func readPostmaster(data string) (postmaster, bool) {
 		return postmaster{}, false
 	}
 	pm := postmaster{pid: pid}
-	// pid, data folder, start time, port, socket folder
+	// pid, data folder, start time, port, socket folder, address, shared memory, status
+	if len(lines) > 7 {
+		pm.ready = strings.TrimSpace(lines[7]) == "ready"
+	}
 	if len(lines) > 5 {
 		pm.port, _ = strconv.Atoi(lines[3]) // 0 reads as not yet known
 		pm.socketDir = lines[4]

@@ -20,7 +20,7 @@ import (
 // errNotRunning says that there is no server to adopt.
 var errNotRunning = errors.New("no server is running")
 
-// How long a server that is up may be without its socket, how long the
+// How long a server that starts may be without its socket, how long the
 // processes of a killed one may keep a new one from starting, and the size at
 // which the log of the last run is set aside.
 const (
@@ -40,7 +40,7 @@ func (c *Cluster) adopt(ctx context.Context) error {
 	}
 	deadline := time.Now().Add(socketGrace)
 	for !pm.listening() {
-		if time.Now().After(deadline) {
+		if pm.ready || time.Now().After(deadline) {
 			return c.replace(pm)
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
