@@ -152,7 +152,7 @@ install() {
 install_clients() {
 	for dir in $(client_folders); do
 		fresh_clients "$dir" && continue
-		(cd "$dir" && npm ci --no-audit --no-fund </dev/null >&2) || die "npm ci failed in $dir"
+		(cd "$dir" && npm ci --prefer-offline --no-progress --no-audit --no-fund </dev/null >&2) || die "npm ci failed in $dir"
 		cp "$dir/package-lock.json" "$dir/node_modules/.installed-lock.json"
 	done
 }
