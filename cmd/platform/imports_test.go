@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"internal/sfu/wire":      {},
 	"internal/sfu/transport": {"internal/sfu/wire"},
 	"internal/sfu":           {"internal/tenant", "internal/sfu/packet", "internal/sfu/codec", "internal/sfu/transport"},
-	"internal/sfu/sfutest":   {"internal/tenant", "internal/sfu", "internal/sfu/transport"},
+	"internal/sfu/sfutest":   {"internal/tenant", "internal/sfu", "internal/sfu/codec", "internal/sfu/transport"},
 	"internal/signaling":     {"internal/tenant", "internal/sfu"},
 	"internal/cluster":       {"internal/tenant"},
 	"internal/billing":       {"internal/tenant"},

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // a small image has no zone files, and tenants have time zones
 )
 
 func main() {

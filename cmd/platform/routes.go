@@ -30,6 +30,7 @@ func (p *platform) routes() http.Handler {
 
 	// People.
 	p.console.Routes(r)
+	r.NotFound(p.console.NotFound)
 	return r
 }
 

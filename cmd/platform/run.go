@@ -67,9 +67,15 @@ func serve(ctx context.Context, args []string, io stdio) error {
 		return err
 	}
 	fmt.Fprintf(io.out, "Hibari is ready: %s\n", c.publicURL)
-	<-ctx.Done()
-	log.Info("stopping")
-	return p.stop()
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+		return p.stop()
+	case <-p.node.Lost():
+		// Its connections are closed in the books already; to serve on would
+		// be to serve unbilled. A supervisor starts a new incarnation.
+		return errors.Join(errors.New("this node was out of the database's reach past its lease, and the other nodes ended it; start it again"), p.stop())
+	}
 }
 
 // start builds the parts in the order data flows and lets each know only what
@@ -92,6 +98,7 @@ func (p *platform) start(ctx context.Context) error {
 		Ledger:     p.ledger,
 		Hooks:      p.hooks,
 		Node:       p.node,
+		DB:         p.db.Pool,
 		PublicURL:  p.config.publicURL.String(),
 		SignupOpen: p.config.signupOpen,
 		Secure:     p.config.publicURL.Scheme == "https",
@@ -120,6 +127,9 @@ func (p *platform) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	if p.tenants, err = tenant.NewStore(p.db.Pool, key, p.log); err != nil {
+		return err
+	}
+	if err := p.tenants.Refresh(ctx); err != nil {
 		return err
 	}
 	p.hooks = webhooks.New(p.db.Pool, p.tenants, webhooks.Config{

@@ -122,13 +122,30 @@ func userGesture(e *runtime.EvaluateParams) {
 	e.UserGesture = &yes
 }
 
-// until waits for a JavaScript condition.
+// until waits for a JavaScript condition. A page that is just leaving answers
+// nothing or throws, which counts as not yet.
 func (p *tab) until(what, condition string, args ...any) {
 	p.t.Helper()
+	for i, a := range args {
+		encoded, err := json.Marshal(a)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		args[i] = string(encoded)
+	}
+	if len(args) > 0 {
+		condition = fmt.Sprintf(condition, args...)
+	}
 	deadline := time.Now().Add(patience)
-	for !eval[bool](p, condition, append([]any(nil), args...)...) {
+	for {
+		ctx, cancel := context.WithTimeout(p.ctx, 5*time.Second)
+		ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool](condition, chromedp.EvalAwaitPromise))
+		cancel()
+		if ok && err == nil {
+			return
+		}
 		if time.Now().After(deadline) {
-			p.t.Fatalf("not in %s: %s\n%s", patience, what, p.shows())
+			p.t.Fatalf("not in %s: %s (%v)\n%s", patience, what, err, p.shows())
 		}
 		time.Sleep(50 * time.Millisecond) // between two looks at the page
 	}
