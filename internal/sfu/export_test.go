@@ -40,6 +40,7 @@ func (s *SFU) NewFed(publisher, viewer JoinRequest) (*Fed, error) {
 		}
 		f.members[i] = c.member
 		c.member.up, c.member.answered = true, true
+		c.member.minute = f.w.now.Add(time.Minute)
 		for _, t := range c.member.ups {
 			if t != nil {
 				t.sending = true
@@ -62,6 +63,17 @@ func (f *Fed) RTCP(data []byte) {
 	}
 	f.round()
 }
+
+// Wait lets time pass in the worker's clock, in rounds of a second.
+func (f *Fed) Wait(d time.Duration) {
+	for range int(d / time.Second) {
+		f.w.now = f.w.now.Add(time.Second)
+		f.round()
+	}
+}
+
+// Viewer is the viewer's connection.
+func (f *Fed) Viewer() *Connection { return f.members[1].conn }
 
 // round ends a round, a moment later.
 func (f *Fed) round() {

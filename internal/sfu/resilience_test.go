@@ -92,7 +92,10 @@ func TestNoGoroutineStaysAfter200Joins(t *testing.T) {
 					r.Role, o = tenant.SendOnly, publishing(av)
 				}
 				one := join(t, s, r, o)
-				<-one.Connected()
+				up := sfutest.Eventually(10*time.Second, func() bool { return len(one.Signals(sfu.SignalConnected)) == 1 })
+				if !up {
+					t.Error("a client did not connect in time")
+				}
 				if i%2 == 0 {
 					_ = one.Client.Close() // the server learns by DTLS
 					<-one.Connection.Done()
@@ -212,5 +215,29 @@ func TestNotifications(t *testing.T) {
 	if n := notes(first)[2]; n.EventType != "connection.destroyed" || n.Subject.ConnectionID != second.Connection.ID() ||
 		n.Counts != (tenant.Counts{Connections: 1, RecvOnly: 1}) {
 		t.Errorf("the first heard of the end: %+v", n)
+	}
+}
+
+func TestEverybodyIsToldOfEachMinute(t *testing.T) {
+	s := newSFU(t)
+	fed, err := s.NewFed(request(tenant.SendOnly), request(tenant.RecvOnly))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fed.Close()
+	fed.Wait(150 * time.Second)
+	updates := map[string]int{}
+	for len(fed.Viewer().Signals()) > 0 {
+		if n := (<-fed.Viewer().Signals()).Notify; n != nil && n.EventType == "connection.updated" {
+			updates[n.Subject.ConnectionID]++
+		}
+	}
+	if len(updates) != 2 {
+		t.Errorf("updates of %d connections, want both", len(updates))
+	}
+	for id, n := range updates {
+		if n != 2 {
+			t.Errorf("%d updates of %s in two and a half minutes", n, id)
+		}
 	}
 }
