@@ -1,6 +1,10 @@
 package ui
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/a-h/templ"
+)
 
 // connection shows one connection, live or ended.
 func (c *Console) connection(w http.ResponseWriter, r *http.Request, v *visit) error {
@@ -9,6 +13,11 @@ func (c *Console) connection(w http.ResponseWriter, r *http.Request, v *visit) e
 		return err
 	}
 	return v.page(w, r, http.StatusOK, connectionPage(v, h))
+}
+
+func (c *Console) connectionFragment(r *http.Request, v *visit) (templ.Component, error) {
+	h, err := c.Ledger.Connection(r.Context(), v.login.Scope, param(r, "connection"))
+	return connectionBody(v, h), err
 }
 
 // endWords say why a connection ended. Another reason is the client's own word.

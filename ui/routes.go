@@ -38,6 +38,7 @@ func (c *Console) table() []route {
 		{"GET", "/console/connections", watchers, c.connections},
 		{"GET", "/console/live/connections", watchers, c.stream(c.connectionsFragment)},
 		{"GET", "/console/connections/{connection}", watchers, c.connection},
+		{"GET", "/console/live/connections/{connection}", watchers, c.stream(c.connectionFragment)},
 		{"GET", "/console/connections/{connection}/disconnect", builders, c.askDisconnect},
 		{"POST", "/console/connections/{connection}/disconnect", builders, c.disconnect},
 

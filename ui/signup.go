@@ -2,6 +2,7 @@ package ui
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/hibari/hibari/internal/tenant"
@@ -77,7 +78,7 @@ func signupFields(wish tenant.NewTenant, wrong *tenant.FieldError) []input {
 		{Name: "organization", Label: "Organization", Value: wish.Name, Autocomplete: "organization", Required: true},
 		{Name: "email", Label: "Email", Kind: "email", Value: wish.Email, Autocomplete: "username", Required: true},
 		{Name: "password", Label: "Password", Kind: "password", Autocomplete: "new-password", Required: true,
-			Hint: "At least 10 characters. A few words are easier to keep than symbols."},
+			Hint: fmt.Sprintf("At least %d characters. A few words are easier to keep than symbols.", tenant.MinPasswordRunes)},
 	}
 	of := map[string]int{"name": 0, "email": 1, "password": 2}
 	if i, ok := of[wrong.Field]; ok {

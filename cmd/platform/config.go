@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -63,6 +64,11 @@ func (s setting) flagName() string {
 	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(s.env, "HIBARI_"), "_", "-"))
 }
 
+// secret reports whether the value is or holds a secret.
+func (s setting) secret() bool {
+	return slices.Contains([]string{"HIBARI_MASTER_KEY", "HIBARI_DATABASE_URL", "HIBARI_SMTP_URL"}, s.env)
+}
+
 // readConfig reads the settings from the environment and from args, in which
 // flags win; fs may already hold the command's own flags. The error names the
 // wrong setting and fits one line.
@@ -74,8 +80,8 @@ func readConfig(fs *flag.FlagSet, args []string, getenv func(string) string, io 
 		if def == "" {
 			def = s.def
 		}
-		if s.env == "HIBARI_MASTER_KEY" && def != "" {
-			values[i] = &def // not a flag default: -h would print the secret
+		if s.secret() {
+			values[i] = &def // not a flag's default, which -h would print
 			fs.Func(s.flagName(), s.about+" ("+s.env+")", func(v string) error { *values[i] = v; return nil })
 			continue
 		}

@@ -92,6 +92,7 @@ func TestNoGoroutineStaysAfter200Joins(t *testing.T) {
 					r.Role, o = tenant.SendOnly, publishing(av)
 				}
 				one := join(t, s, r, o)
+				<-one.Connected() // both sides: a goodbye needs the keys
 				up := sfutest.Eventually(10*time.Second, func() bool { return len(one.Signals(sfu.SignalConnected)) == 1 })
 				if !up {
 					t.Error("a client did not connect in time")

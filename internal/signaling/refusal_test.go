@@ -15,7 +15,6 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/hibari/hibari/internal/sfu"
 	"github.com/hibari/hibari/internal/signaling"
 	"github.com/hibari/hibari/internal/tenant"
 )
@@ -240,7 +239,7 @@ func TestClientThatIgnoresTheClose(t *testing.T) {
 				if n := h.door.Stats().OpenSockets; n != 1 {
 					t.Errorf("the client had no time to say goodbye")
 				}
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				if n := h.door.Stats().OpenSockets; n != 0 {
 					t.Errorf("%d sockets are still open", n)
@@ -279,6 +278,34 @@ func TestDrainSendsClientsElsewhere(t *testing.T) {
 	}
 }
 
+// A drain between the socket's opening and the end of its connect is heeded too.
+func TestDrainDuringConnect(t *testing.T) {
+	v := &drainer{}
+	h := open(t, signaling.Config{Verifier: v})
+	v.door = h.door
+	c := h.visit(t)
+	c.say(knock("good"))
+	if code, reason := c.farewell(); code != 4490 || !strings.HasPrefix(reason, "draining: ") {
+		t.Errorf("closed with %d %q", code, reason)
+	}
+	h.books.read(func(b *books) {
+		if len(b.opened) != 0 || len(b.rejected) != 1 || b.rejected[0].Code != tenant.Draining {
+			t.Errorf("opened %v, rejected %v", b.opened, b.rejected)
+		}
+	})
+}
+
+// drainer is a Verifier during whose work the node begins to drain.
+type drainer struct {
+	keys
+	door *signaling.Door
+}
+
+func (d *drainer) Verify(ctx context.Context, w tenant.TokenWish) (tenant.Claim, string, error) {
+	d.door.Drain()
+	return d.keys.Verify(ctx, w)
+}
+
 func TestOrdinaryRequestIsToldToUpgrade(t *testing.T) {
 	h := open(t, signaling.Config{})
 	response, err := http.Get(h.url)
@@ -289,122 +316,6 @@ func TestOrdinaryRequestIsToldToUpgrade(t *testing.T) {
 	if response.StatusCode != http.StatusUpgradeRequired {
 		t.Errorf("status %d", response.StatusCode)
 	}
-}
-
-// While the database is away clients are refused, and whatever the failed
-// openings may have left behind is closed once it is back.
-func TestLedgerAwayForTwentyTries(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBooks()
-		away := errors.New("connection refused")
-		b.fail = func(entry string) error {
-			if entry == "open" || b.tries["close"] <= 20 {
-				return away
-			}
-			return nil
-		}
-		h := openInMemory(t, signaling.Config{Ledger: b})
-		c := h.visit(t)
-		c.say(knock("good"))
-		if code, reason := c.farewell(); code != 4490 || !strings.HasPrefix(reason, "unavailable: ") {
-			t.Errorf("closed with %d %q", code, reason)
-		}
-		started := time.Now()
-		h.door.Drain()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-		defer cancel()
-		if err := h.door.Wait(ctx); err != nil {
-			t.Fatal(err)
-		}
-		// 7 waits double from 0.1 s to 10 s, then each has at most 10 s.
-		if took := time.Since(started); took < time.Minute || took > 3*time.Minute {
-			t.Errorf("the last entry was taken after %s", took)
-		}
-		if b.tries["close"] != 22 || h.door.Stats().Unsettled != 0 {
-			t.Errorf("tries %v, stats %+v", b.tries, h.door.Stats())
-		}
-	})
-}
-
-func TestWaitGivesUpWithItsContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBooks()
-		b.fail = func(string) error { return errors.New("connection refused") }
-		h := openInMemory(t, signaling.Config{Ledger: b})
-		c := h.visit(t)
-		c.say(knock("good"))
-		c.farewell()
-		h.door.Drain()
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		if err := h.door.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Wait returned %v", err)
-		}
-		synctest.Wait()
-		if n := h.door.Stats().Unsettled; n != 0 {
-			t.Errorf("%d goroutines still try", n)
-		}
-	})
-}
-
-// A ledger that hangs holds a client for five seconds, and the door not at all.
-func TestLedgerThatHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := openInMemory(t, signaling.Config{Ledger: hanging{}})
-		c := h.visit(t)
-		asked := time.Now()
-		c.say(knock("good"))
-		other := h.visit(t)
-		other.say(knock("nonsense"))
-		if _, reason := other.farewell(); !strings.HasPrefix(reason, "token_invalid") || time.Since(asked) != 0 {
-			t.Errorf("another client was closed with %q after %s", reason, time.Since(asked))
-		}
-		if _, reason := c.farewell(); !strings.HasPrefix(reason, "unavailable") || time.Since(asked) != 5*time.Second {
-			t.Errorf("closed with %q after %s", reason, time.Since(asked))
-		}
-		h.door.Drain()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if h.door.Wait(ctx) == nil {
-			t.Error("the place was settled")
-		}
-	})
-}
-
-// hanging is a Ledger whose database answers nothing.
-type hanging struct{}
-
-func (hanging) Open(ctx context.Context, _ tenant.Opening) (tenant.Opened, error) {
-	<-ctx.Done()
-	return tenant.Opened{}, ctx.Err()
-}
-
-func (hanging) Connected(ctx context.Context, _ string, _ time.Duration) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-func (hanging) Close(ctx context.Context, _ string, _ tenant.Ending) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-func (hanging) Reject(ctx context.Context, _ tenant.Opening, _ *tenant.Refusal) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-// A media plane that is shutting down refuses, and the place is freed.
-func TestClosedMediaPlane(t *testing.T) {
-	media := sfu.New(sfu.Config{Transport: listen(t)})
-	media.Close(tenant.EndShutdown)
-	h := open(t, signaling.Config{Media: media})
-	c := h.visit(t)
-	c.say(knock("good"))
-	if code, reason := c.farewell(); code != 4490 || !strings.HasPrefix(reason, "draining: ") {
-		t.Errorf("closed with %d %q", code, reason)
-	}
-	h.books.await(t, "the place freed", func(b *books) bool { return len(b.opened) == 1 && len(b.closed) == 1 })
 }
 
 func TestStormOfRefusedClients(t *testing.T) {
