@@ -41,7 +41,7 @@ func (c *Console) landingPage() templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<section class=\"hero\"><div><h1>Live video that takes off in minutes</h1><p class=\"lead\">Hibari carries your product's cameras, calls and broadcasts over WebRTC: one channel to hundreds of viewers, counted to the second, and ended with one click.</p><div class=\"row\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<section class=\"hero\"><div><h1>Live video that takes off in minutes</h1><p class=\"lead\">Hibari carries your product's cameras, calls and broadcasts over WebRTC: one channel to many viewers, counted to the second, and ended with one click.</p><div class=\"row\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -80,7 +80,7 @@ func (c *Console) landingPage() templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, "<h2>Counted exactly</h2><p>Each connection is one row from its first second to its last. Pages, events and invoices read the same minutes.</p></div><div class=\"card\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 6, "<h2>Counted exactly</h2><p>Each connection is one row from its first second to its last. Pages, events and files read the same minutes.</p></div><div class=\"card\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

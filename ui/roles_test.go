@@ -1,0 +1,204 @@
+package ui_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+var (
+	everyone = []tenant.MemberRole{tenant.Owner, tenant.Admin, tenant.Developer, tenant.Billing, tenant.Viewer}
+	watchers = []tenant.MemberRole{tenant.Owner, tenant.Admin, tenant.Developer, tenant.Viewer}
+	builders = []tenant.MemberRole{tenant.Owner, tenant.Admin, tenant.Developer}
+	keepers  = []tenant.MemberRole{tenant.Owner, tenant.Admin}
+)
+
+// matrix says a second time, and apart from the code, who may do what. What
+// stands in braces is filled in by the test.
+var matrix = map[string][]tenant.MemberRole{
+	"GET /console":                                      everyone,
+	"GET /console/live/overview":                        everyone,
+	"GET /console/start":                                watchers,
+	"GET /console/connections":                          watchers,
+	"GET /console/live/connections":                     watchers,
+	"GET /console/connections/{connection}":             watchers,
+	"GET /console/live/connections/{connection}":        watchers,
+	"GET /console/connections/{connection}/disconnect":  builders,
+	"POST /console/connections/{connection}/disconnect": builders,
+	"GET /console/channels":                             watchers,
+	"GET /console/live/channels":                        watchers,
+	"GET /console/channels/{channel}":                   watchers,
+	"GET /console/live/channels/{channel}":              watchers,
+	"GET /console/channels/{channel}/disconnect":        builders,
+	"POST /console/channels/{channel}/disconnect":       builders,
+	"GET /console/keys":                                 builders,
+	"POST /console/keys/api":                            builders,
+	"POST /console/keys/signing":                        builders,
+	"GET /console/keys/api/{key}/revoke":                builders,
+	"POST /console/keys/api/{key}/revoke":               builders,
+	"GET /console/keys/signing/{key}/revoke":            builders,
+	"POST /console/keys/signing/{key}/revoke":           builders,
+	"GET /console/webhooks":                             watchers,
+	"POST /console/webhooks":                            builders,
+	"GET /console/webhooks/{endpoint}":                  watchers,
+	"GET /console/live/webhooks/{endpoint}":             watchers,
+	"POST /console/webhooks/{endpoint}/test":            builders,
+	"POST /console/webhooks/{endpoint}/enable":          builders,
+	"GET /console/webhooks/{endpoint}/rotate":           builders,
+	"POST /console/webhooks/{endpoint}/rotate":          builders,
+	"GET /console/webhooks/{endpoint}/delete":           builders,
+	"POST /console/webhooks/{endpoint}/delete":          builders,
+	"GET /console/deliveries/{delivery}":                watchers,
+	"POST /console/deliveries/{delivery}/replay":        builders,
+	"GET /console/usage":                                everyone,
+	"GET /console/usage.csv":                            everyone,
+	"GET /console/audit":                                keepers,
+	"GET /demo/{channel}":                               builders,
+	"POST /demo/{channel}/token":                        builders,
+}
+
+// open routes need no log-in, or are pages that are not there.
+var public = []string{"GET /", "GET /signup", "POST /signup", "GET /login", "POST /login", "POST /logout", "GET /assets/*", "GET /favicon.ico",
+	"GET /console/*", "GET /demo/*"}
+
+// A role that may not gets 403 before anything else, whether or not the thing
+// asked for exists; a role that may gets past the door.
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	owner := s.owner(t, "Skylark")
+	router := chi.NewRouter()
+	s.console.Routes(router)
+	seen := 0
+	err := chi.Walk(router, func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+		name := method + " " + route
+		if _, known := matrix[name]; !known && method != http.MethodHead && !slices.Contains(public, name) {
+			t.Errorf("nobody has said who may %s", name)
+		}
+		seen++
+		return nil
+	})
+	if err != nil || seen < len(matrix) {
+		t.Fatalf("%d routes, %v", seen, err)
+	}
+	fill := strings.NewReplacer("{connection}", tenant.NewID(), "{channel}", "hello", "{key}", "key_none", "{endpoint}", "ep_none", "{delivery}", "dlv_none")
+	for _, role := range everyone {
+		p := owner.member(role)
+		for name, roles := range matrix {
+			method, path, _ := strings.Cut(fill.Replace(name), " ")
+			if strings.Contains(path, "/live/") && slices.Contains(roles, role) {
+				continue // it would stay open; live_test.go reads them
+			}
+			var a answer
+			if method == http.MethodPost {
+				a = p.post(path)
+			} else {
+				a = p.get(path)
+			}
+			if forbidden := a.status == http.StatusForbidden; forbidden == slices.Contains(roles, role) {
+				t.Errorf("%s: %s: status %d", role, name, a.status)
+			}
+			if a.status >= 500 {
+				t.Errorf("%s: %s: status %d", role, name, a.status)
+			}
+		}
+	}
+}
+
+// Pages must not offer what the table refuses.
+func TestPagesOfferOnlyWhatTheRoleMay(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	owner := s.owner(t, "Skylark")
+	owner.open("hello", tenant.SendOnly)
+	for _, role := range everyone {
+		p := owner.member(role)
+		for _, path := range []string{"/console", "/console/connections", "/console/channels", "/console/channels/hello", "/console/webhooks", "/console/usage", "/console/start"} {
+			a := p.get(path)
+			if a.status == http.StatusForbidden {
+				continue
+			}
+			root := a.want(http.StatusOK).page()
+			for _, n := range all(root, tag("a", "form")) {
+				method, target := http.MethodGet, value(n, "href")
+				if n.Data == "form" {
+					target = value(n, "action")
+					if value(n, "method") == "post" {
+						method = http.MethodPost
+					}
+				}
+				if method == http.MethodPost || !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "/console/live/") {
+					if method == http.MethodPost && role == tenant.Viewer && target != "/logout" {
+						t.Errorf("%s offers a viewer %s", path, target)
+					}
+					continue
+				}
+				if got := p.get(target); got.status >= 400 {
+					t.Errorf("%s offers %s %s, which answers %d", path, role, target, got.status)
+				}
+			}
+		}
+	}
+	if strings.Contains(owner.member(tenant.Viewer).get("/console/connections").body, "/disconnect") {
+		t.Error("a viewer is offered to disconnect")
+	}
+}
+
+// Another tenant's ids are nobody's.
+func TestOtherTenantsAreNotThere(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	theirs, mine := s.owner(t, "Theirs"), s.owner(t, "Mine")
+	id, token := theirs.open("secret-channel", tenant.SendOnly)
+	_, endpoint, err := s.hooks.CreateEndpoint(t.Context(), theirs.scope, "http://127.0.0.1:1/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delivery, err := s.hooks.SendTest(t.Context(), theirs.scope, endpoint.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apiKeys, err := s.tenants.APIKeys(t.Context(), theirs.scope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{
+		"/console/connections/" + id, "/console/connections/" + id + "/disconnect", "/console/channels/secret-channel/disconnect",
+		"/console/webhooks/" + endpoint.ID, "/console/webhooks/" + endpoint.ID + "/rotate", "/console/webhooks/" + endpoint.ID + "/delete",
+		"/console/deliveries/" + delivery, "/console/keys/api/" + apiKeys[0].ID + "/revoke", "/console/keys/signing/" + theirs.signed.SigningKeyID + "/revoke",
+	} {
+		theirs.get(path).want(http.StatusOK)
+		mine.get(path).want(http.StatusNotFound)
+	}
+	for _, path := range []string{
+		"/console/connections/" + id + "/disconnect",
+		"/console/webhooks/" + endpoint.ID + "/test", "/console/webhooks/" + endpoint.ID + "/enable", "/console/webhooks/" + endpoint.ID + "/rotate",
+		"/console/webhooks/" + endpoint.ID + "/delete", "/console/deliveries/" + delivery + "/replay",
+		"/console/keys/api/" + apiKeys[0].ID + "/revoke", "/console/keys/signing/" + theirs.signed.SigningKeyID + "/revoke",
+	} {
+		mine.post(path, "ban", "token").want(http.StatusNotFound)
+	}
+	mine.post("/console/channels/secret-channel/disconnect", "ban", "token").want(http.StatusSeeOther)
+	if s.endOf(id) != "" {
+		t.Errorf("ended %q", s.endOf(id))
+	}
+	if _, _, err := s.tenants.Verify(t.Context(), tenant.TokenWish{Token: token, Channel: "secret-channel", Role: tenant.SendOnly}); err != nil {
+		t.Errorf("the token is refused now: %v", err)
+	}
+	for _, path := range []string{"/console", "/console/connections", "/console/channels", "/console/channels/secret-channel", "/console/usage", "/console/webhooks", "/console/keys", "/console/audit"} {
+		body := mine.get(path).want(http.StatusOK).body
+		for _, foreign := range []string{id, endpoint.ID, theirs.signed.SigningKeyID, string(theirs.signed.Tenant)} {
+			if strings.Contains(body, foreign) {
+				t.Errorf("%s shows %s of another tenant", path, foreign)
+			}
+		}
+	}
+	if strings.Contains(mine.get("/console/channels").body, "secret-channel") {
+		t.Error("another tenant's channel is listed")
+	}
+}
