@@ -3,7 +3,8 @@
 #
 #   scripts/install.sh run     Postgres
 #   scripts/install.sh test    the same, a C compiler for the race detector,
-#                              Chromium, and the clients from npm
+#                              Chromium, the clients from npm, and Node and
+#                              Python for the README's examples
 #
 # Uses apt on Debian and Ubuntu, Homebrew on macOS. Without the right to
 # install it says in one line what is missing. With everything in place it
@@ -69,7 +70,9 @@ missing() {
 	[ "$1" = test ] || return 0
 	has_compiler || echo compiler
 	has_chromium || echo chromium
+	has node || echo node
 	if needs_npm && ! has npm; then echo npm; fi
+	has python3 || echo python3
 }
 
 # packages MANAGER THING...: what the manager calls the things.
@@ -80,10 +83,12 @@ packages() {
 		case $manager-$thing in
 		apt-postgres) echo postgresql ;;
 		apt-compiler) echo gcc libc6-dev ;;
+		apt-node) echo nodejs ;;
 		apt-npm) echo nodejs npm ;;
 		brew-postgres) echo postgresql@16 ;;
 		brew-chromium) echo --cask google-chrome ;;
 		brew-npm) echo node ;;
+		brew-python3) echo python ;;
 		*) echo "$thing" ;;
 		esac
 	done

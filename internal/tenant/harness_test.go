@@ -176,7 +176,9 @@ type logBuffer struct {
 func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.text.Write(append(p, '\n'))
+	l.text.Write(p)
+	l.text.WriteByte('\n')
+	return len(p), nil
 }
 
 func (l *logBuffer) String() string {

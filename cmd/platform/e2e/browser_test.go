@@ -54,8 +54,9 @@ func newBrowser(t *testing.T) *browser {
 
 // tab is one page of a browser.
 type tab struct {
-	t   *testing.T
-	ctx context.Context
+	t     *testing.T
+	ctx   context.Context
+	close func() // before the test ends, if need be: Chromium keeps at most six streams to one host
 }
 
 // open opens a URL in a new tab.
@@ -63,7 +64,7 @@ func (b *browser) open(url string) *tab {
 	b.t.Helper()
 	ctx, cancel := chromedp.NewContext(b.ctx)
 	b.t.Cleanup(cancel)
-	p := &tab{t: b.t, ctx: ctx}
+	p := &tab{t: b.t, ctx: ctx, close: cancel}
 	if err := chromedp.Do(ctx); err != nil { // allocates the tab, without a time limit
 		b.t.Fatalf("couldn't open a tab: %v", err)
 	}

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pion/interceptor"
@@ -73,7 +72,6 @@ type run struct {
 	publisher *publisher
 	mu        sync.Mutex // guards viewers while they join
 	viewers   []*viewer
-	sending   atomic.Bool
 }
 
 // newAPI returns pion without interceptors: a client that never asks for a

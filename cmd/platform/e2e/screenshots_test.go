@@ -1,0 +1,154 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/jackc/pgx/v5"
+)
+
+// TestScreenshots looks at every page of a tenant with calls in progress and
+// two weeks behind it, wide and narrow, light and dark. No page may be wider
+// than its window. HIBARI_SCREENSHOTS names the directory that keeps the
+// pictures; without it they are taken all the same.
+func TestScreenshots(t *testing.T) {
+	dir := os.Getenv("HIBARI_SCREENSHOTS")
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := newServer(t)
+	b := newBrowser(t)
+	visitor := b.open(s.url + "/login")
+	visitor.picture(t, dir, "login", false, false)
+	console := b.signUp(s, "Lark")
+	console.picture(t, dir, "welcome", false, false)
+	endpoint := console.webhookWithDeliveries(t, s)
+	s.seedUsage(t)
+
+	stage := b.open(s.url + "/demo/hello?source=canvas&role=publish")
+	stage.until("it is on air", "document.querySelector('#status').dataset.state === 'connected'")
+	viewer := b.open(s.url + "/demo/hello?role=watch")
+	viewer.until("it plays", "(document.querySelector('video.remote')?.getVideoPlaybackQuality().totalVideoFrames ?? 0) >= 30")
+	b.open(s.url+"/demo/rehearsal?source=canvas&role=publish").until("it is on air", "document.querySelector('#status').dataset.state === 'connected'")
+	viewer.picture(t, dir, "demo", false, false)
+
+	for name, path := range map[string]string{
+		"overview": "/console", "connections": "/console/connections", "channels": "/console/channels",
+		"channel": "/console/channels/hello", "keys": "/console/keys", "webhooks": endpoint,
+		"usage": "/console/usage", "start": "/console/start", "audit": "/console/audit",
+	} {
+		p := b.open(s.url + path)
+		p.until("the page is there", "document.readyState === 'complete' && !!document.querySelector('main h1')")
+		for _, dark := range []bool{false, true} {
+			for _, narrow := range []bool{false, true} {
+				p.picture(t, dir, name, narrow, dark)
+			}
+		}
+		p.close()
+	}
+}
+
+// picture takes one screenshot and checks that the page fits its window.
+func (p *tab) picture(t *testing.T, dir, name string, narrow, dark bool) {
+	t.Helper()
+	width, height, scheme := int64(1280), int64(800), "light"
+	if narrow {
+		width, name = 400, name+"-narrow"
+	}
+	if dark {
+		scheme, name = "dark", name+"-dark"
+	}
+	p.do("set the window", chromedp.EmulateViewport(width, height), emulate(scheme))
+	// Two frames later everything is painted in the new colours.
+	p.until("it is painted", `document.fonts.ready.then(() => Promise.all(document.getAnimations().map((a) => a.finished.catch(() => 0))))
+		.then(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true)))))`)
+	if over := eval[int](p, "Math.max(0, document.documentElement.scrollWidth - innerWidth)"); over > 0 {
+		t.Errorf("%s is %d px wider than its window of %d", name, over, width)
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	shot, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if picture, err := png.DecodeConfig(bytes.NewReader(shot)); err != nil || int64(picture.Width) != width {
+		t.Errorf("%s: no picture of %d px: %v", name, width, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), shot, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// emulate asks the page for its light or dark colours, standing still.
+func emulate(scheme string) chromedp.Action[chromedp.Void] {
+	return func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
+		})
+		return chromedp.Void{}, err
+	}
+}
+
+// webhookWithDeliveries adds an endpoint that answers, sends it a test and
+// returns its page's path.
+func (p *tab) webhookWithDeliveries(t *testing.T, s *server) string {
+	t.Helper()
+	hook := newReceiver(t)
+	hook.failed = true // answer from the first request on
+	hook.trust(p.addEndpoint(s, hook.url))
+	list := (&browser{t, p.ctx}).open(s.url + "/console/webhooks")
+	list.until("the endpoint is listed", "!!document.querySelector('main a[href*=\"/console/webhooks/ep_\"]')")
+	path := eval[string](list, "document.querySelector('main a[href*=\"/console/webhooks/ep_\"]').getAttribute('href')")
+	page := (&browser{t, p.ctx}).open(s.url + path)
+	page.press("Send test")
+	eventually(t, "the test arrives", func() bool {
+		hook.mu.Lock()
+		defer hook.mu.Unlock()
+		return len(hook.events) > 0
+	})
+	return path
+}
+
+// seedUsage writes two weeks of ended connections for the only tenant.
+func (s *server) seedUsage(t *testing.T) {
+	t.Helper()
+	url := ""
+	for _, setting := range s.env {
+		if v, ok := strings.CutPrefix(setting, "HIBARI_DATABASE_URL="); ok {
+			url = v
+		}
+	}
+	ctx := context.Background()
+	db, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(ctx)
+	for _, sql := range []string{
+		`insert into node (node_id, name, instance, lease_until, state) values ('seed', 'seed', 'seed', now(), 'stopped')`,
+		`insert into channel_session (session_id, tenant_id, channel_id, started_at, ended_at)
+		 select 'seed', tenant_id, 'hello', now() - interval '15 days', now() - interval '1 day' from tenant`,
+		`insert into connection (connection_id, tenant_id, channel_id, session_id, node_id, role, client_id, protocol,
+		                         opened_at, connected_at, metered_through, ended_at, end_reason, bytes_in, bytes_out)
+		 select 'seed-' || d || '-' || n, tenant_id, 'hello', 'seed', 'seed', case when n = 0 then 'sendonly' else 'recvonly' end,
+		        'seed', 'sora', at, at, at + length, at + length, 'client', 0, 1000000
+		 from tenant, generate_series(1, 14) d, generate_series(0, 3 + (d * 7) % 11) n,
+		      lateral (select now() - d * interval '1 day' + n * interval '3 minutes' as at, (n * 37 + d * 91) % 1900 * interval '1 second' as length) x`,
+	} {
+		if _, err := db.Exec(ctx, sql); err != nil {
+			t.Fatal(fmt.Errorf("couldn't seed usage: %w", err))
+		}
+	}
+}
