@@ -87,7 +87,7 @@ func (f *Fed) round() {
 		}
 		m.offerAt, m.offering = f.w.now, false
 	}
-	f.w.fanOut()
+	f.w.release()
 	f.w.tick()
 	f.w.bury()
 }

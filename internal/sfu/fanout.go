@@ -8,7 +8,7 @@ import (
 
 // Fan-out: from the shared copy of a packet to every viewer.
 //
-//	pending packets of one track
+//	pending packets of one track: a frame, or what a round brought
 //	  └─ for each viewer: for each packet
 //	       renumber → header → seal into the batch        (nothing is copied, nothing allocated)
 //	     batch full enough? flush: the viewer's packets leave as one train
@@ -20,25 +20,49 @@ const (
 	// padRoom is how many bytes of padding a packet may get to be as long as
 	// the longest of its frame: a train's packets must be of equal size.
 	padRoom = 8
+	// catchUpRoom is how many packets a viewer that joins is sent at once at
+	// most to begin at a key frame that has passed: some half a second.
+	catchUpRoom = 256
 )
 
-// fanOut sends what the tracks hold to their viewers.
+// release sends what the tracks need not hold any longer.
+func (w *worker) release() {
+	waiting := w.loaded[:0]
+	w.held = 0
+	for _, t := range w.loaded {
+		if t.holding(w.now) > 0 {
+			waiting = append(waiting, t)
+			w.held += len(t.pending)
+			continue
+		}
+		w.send(t)
+	}
+	clear(w.loaded[len(waiting):])
+	w.loaded = waiting
+}
+
+// fanOut sends all that the tracks hold.
 func (w *worker) fanOut() {
 	for _, t := range w.loaded {
-		if t.kind == video {
-			evenOut(t.pending)
-		}
-		for _, d := range t.viewers {
-			w.forward(d, t)
-			if w.sealed >= trainRoom {
-				w.flush()
-			}
-		}
-		clear(t.pending)
-		t.pending = t.pending[:0]
+		w.send(t)
 	}
 	clear(w.loaded)
 	w.loaded, w.held = w.loaded[:0], 0
+}
+
+// send fans one track's packets out to its viewers.
+func (w *worker) send(t *upTrack) {
+	if t.kind == video {
+		evenOut(t.pending)
+	}
+	for _, d := range t.viewers {
+		w.forward(d, t)
+		if w.sealed >= trainRoom {
+			w.flush()
+		}
+	}
+	clear(t.pending)
+	t.pending = t.pending[:0]
 }
 
 // evenOut decides the padding: for all viewers and resends alike.
@@ -64,6 +88,9 @@ func (w *worker) forward(d *downTrack, t *upTrack) {
 		w.round.drops[dropCodecRefused] += int64(len(t.pending))
 		return
 	}
+	if d.waiting && len(t.pending) > 0 {
+		w.catchUp(d, t, f.pt)
+	}
 	for i := range t.pending {
 		p := &t.pending[i]
 		if d.waiting {
@@ -73,13 +100,40 @@ func (w *worker) forward(d *downTrack, t *upTrack) {
 			}
 			d.start(p.Packet, w.now)
 		}
-		seq, ts, ok := d.numbers.Map(p.Seq, p.Timestamp)
-		if !ok {
-			w.round.drops[dropBeforeStart]++
-			continue
+		w.pass(d, p.Packet, f.pt)
+	}
+}
+
+// pass renumbers one packet for a viewer and seals it.
+func (w *worker) pass(d *downTrack, p *packet.Packet, pt uint8) {
+	seq, ts, ok := d.numbers.Map(p.Seq, p.Timestamp)
+	if !ok {
+		w.round.drops[dropBeforeStart]++
+		return
+	}
+	if w.seal(d, d.head(w.header[:], p, pt, seq, ts), p.Payload, int(p.Pad)) {
+		d.sentAt = w.now
+	}
+}
+
+// catchUp starts a viewer at the newest key frame, if that is so near that the
+// packets since then are a small burst: whoever joins sees a picture at once
+// and need not wait for the next key frame. A picture with holes would not do.
+func (w *worker) catchUp(d *downTrack, t *upTrack, pt uint8) {
+	next := t.pending[0].Seq
+	if t.kind != video || !t.hasKey || next <= t.keyAt || next-t.keyAt > catchUpRoom {
+		return
+	}
+	for seq := t.keyAt; seq < next; seq++ {
+		if t.history.Get(seq) == nil {
+			return
 		}
-		if w.seal(d, d.head(w.header[:], p.Packet, f.pt, seq, ts), p.Payload, int(p.Pad)) {
-			d.sentAt = w.now
+	}
+	d.start(t.history.Get(t.keyAt), w.now)
+	for seq := t.keyAt; seq < next; seq++ {
+		w.pass(d, t.history.Get(seq), pt)
+		if w.sealed >= trainRoom {
+			w.flush()
 		}
 	}
 }

@@ -114,6 +114,34 @@ func TestLateViewerStartsWithAKeyFrame(t *testing.T) {
 }
 
 // everyNth loses each nth datagram of a payload type.
+// A publisher that sends no second key frame can only be watched from its
+// first.
+func TestViewerCatchesUpFromTheLastKeyFrame(t *testing.T) {
+	s := newSFU(t)
+	p := publish(t, s, sfutest.Media{Video: "VP8", Deaf: true, FrameRate: 10})
+	late := view(t, s)
+	stream := p.Connection.ID()
+	eventually(t, "the late viewer sees frames", func() bool { return late.Stream(stream, "video").Frames > 10 })
+	if got := late.Stream(stream, "video"); !got.FirstIsKey || got.Lost != 0 {
+		t.Errorf("the late viewer did not begin whole at the key frame: %+v", got)
+	}
+	if keys := p.Sent().KeyFrames; keys != 1 {
+		t.Fatalf("the publisher sent %d key frames, want 1", keys)
+	}
+}
+
+// A frame is a train: its packets leave together though they came one by one.
+func TestFramesLeaveAsTrains(t *testing.T) {
+	s := newSFU(t)
+	p := publish(t, s, sfutest.Media{Video: "VP8", PacketsPerFrame: 8})
+	v := view(t, s)
+	eventually(t, "frames flow", func() bool { return v.Stream(p.Connection.ID(), "video").Frames > 60 })
+	stats := s.Stats()
+	if mean := float64(stats.Forwarded) / float64(stats.Trains); mean < 3 {
+		t.Errorf("%d packets left in %d trains, %.1f each; want most of a frame's 8", stats.Forwarded, stats.Trains, mean)
+	}
+}
+
 func everyNth(n int64, payloadType uint8) func([]byte) bool {
 	var count atomic.Int64
 	return func(datagram []byte) bool {

@@ -67,6 +67,9 @@ func (w *worker) checkUploads(m *member) {
 // pause is how long the worker may wait.
 func (w *worker) pause() time.Duration {
 	pause := pauseIdle
+	for _, t := range w.loaded {
+		pause = min(pause, t.holding(w.now))
+	}
 	for _, m := range w.members {
 		if m.offering {
 			pause = min(pause, pauseMedia)
@@ -75,7 +78,7 @@ func (w *worker) pause() time.Duration {
 			switch {
 			case t == nil || !t.live:
 			case t.kind == video && t.gaps.Open():
-				return pauseUrgent
+				pause = min(pause, pauseUrgent)
 			default:
 				pause = min(pause, pauseMedia)
 			}

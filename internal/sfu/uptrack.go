@@ -37,10 +37,13 @@ type upTrack struct {
 	history *packet.History
 	gaps    packet.Gaps
 	receipt receipt
-	pending []held // came in this round, not yet fanned out
+	pending []held    // came, not yet fanned out: a frame in the making
+	since   time.Time // when the first of them came
 
 	viewers []*downTrack // those that packets go to
 	keys    keyRequests
+	keyAt   uint64 // number of the newest key frame's first packet
+	hasKey  bool   // there was one since the source began
 }
 
 // held is a packet between its arrival and its fan-out.
@@ -66,6 +69,7 @@ func (t *upTrack) begin(ssrc uint32) {
 	t.gaps.Reset()
 	t.receipt = receipt{}
 	t.pending = t.pending[:0]
+	t.hasKey = false
 	t.wait()
 }
 
@@ -160,20 +164,35 @@ func (w *worker) packetArrived(t *upTrack, id formatID, h *packet.Header, resent
 	key := t.kind == audio || codec.KeyFrame(formats[id].codec, p.Payload)
 	if key && t.kind == video {
 		t.keys.came()
+		t.keyAt, t.hasKey = p.Seq, true
 	}
 	w.hold(t, held{kept, key})
 }
 
-// hold keeps a packet until the end of the round, so that every viewer gets the
-// round's packets, often a whole frame, as one train. Holding beyond the round,
-// to the frame's marker or 2 ms, would need a timer here and nothing elsewhere.
+// frameHold is how long a frame waits for its last packet at most. Browsers send
+// a frame's packets within half a millisecond, and no decoder begins before the
+// last one.
+const frameHold = 2 * time.Millisecond
+
+// hold keeps a packet until its frame is whole, or the round is over if it is
+// audio, so that every viewer gets them as one train.
 func (w *worker) hold(t *upTrack, p held) {
 	if len(t.pending) == 0 {
 		w.loaded = append(w.loaded, t)
+		t.since = w.now
 	}
 	t.pending = append(t.pending, p)
 	w.held++
 	if w.held >= trainRoom {
 		w.fanOut()
 	}
+}
+
+// holding is how much longer the track's packets may wait: not at all, if they
+// are audio or end a frame.
+func (t *upTrack) holding(now time.Time) time.Duration {
+	if len(t.pending) == 0 || t.kind == audio || t.pending[len(t.pending)-1].Marker {
+		return 0
+	}
+	return max(0, frameHold-now.Sub(t.since))
 }

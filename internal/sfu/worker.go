@@ -99,7 +99,7 @@ func (w *worker) work(calls []func(*worker), inbox []arrival) {
 		w.arrived(&inbox[i])
 		inbox[i] = arrival{}
 	}
-	w.fanOut()
+	w.release()
 	w.tick()
 	w.flush()
 	w.bury()

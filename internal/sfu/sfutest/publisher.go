@@ -20,6 +20,7 @@ type Media struct {
 	PacketsPerFrame int    // 0: 4
 	PayloadSize     int    // bytes of a video packet; 0: 1000
 	KeyInterval     int    // frames between key frames nobody asked for; 0: none but the first
+	Deaf            bool   // key frame requests are counted, not answered
 }
 
 // Sent says how much a client published.
@@ -118,7 +119,7 @@ func (p *publisher) runFeedback(s *webrtc.RTPSender) {
 			switch packet.(type) {
 			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
 				p.sent.requests.Add(1)
-				p.wantKey.Store(true)
+				p.wantKey.Store(!p.media.Deaf)
 			}
 		}
 	}
