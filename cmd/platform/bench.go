@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ func bench(ctx context.Context, args []string, io stdio) error {
 	joining := fs.Int("joining", 4, "how many viewers join at once")
 	pid := fs.Int("pid", 0, "the server's process id, to measure its CPU (Linux)")
 	asJSON := fs.Bool("json", false, "print one JSON document")
-	c, err := readConfig(fs, args, environment, io)
+	c, err := readConfig(fs, args, os.Getenv, io)
 	if err != nil {
 		return err
 	}

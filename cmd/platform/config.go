@@ -10,9 +10,10 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
+
+	"github.com/hibari/hibari/internal/webhooks"
 )
 
 // config is every setting, checked. DESIGN A3 fixes the names.
@@ -26,7 +27,6 @@ type config struct {
 	masterKey          []byte // nil: the key file in the data directory
 	egressAllow        []netip.Prefix
 	egressAllowPrivate bool
-	smtpURL            string
 	logLevel           slog.Level
 	signupOpen         bool
 	tlsCert, tlsKey    string
@@ -47,11 +47,11 @@ func settings() []setting {
 		{"HIBARI_MEDIA_IPS", "", "addresses offered to clients, comma-separated (default: the host's own)", setMediaIPs},
 		{"HIBARI_DATABASE_URL", "", "Postgres to use (default: a private one under the data directory)", setDatabaseURL},
 		{"HIBARI_DATA_DIR", "./data", "where the private Postgres and the master key live", setDataDir},
-		{"HIBARI_NATS_URL", "", "message bus between nodes (default: in-process)", setNATSURL},
+		{"HIBARI_NATS_URL", "", "message bus between nodes; this version has none and refuses it", setNATSURL},
 		{"HIBARI_MASTER_KEY", "", "32 bytes in base64 that seal secrets at rest (default: made on first run)", setMasterKey},
 		{"HIBARI_EGRESS_ALLOW", "", "CIDRs webhooks may reach besides public addresses, comma-separated", setEgressAllow},
 		{"HIBARI_EGRESS_ALLOW_PRIVATE", "", "1: allow HIBARI_EGRESS_ALLOW together with a public URL", setEgressAllowPrivate},
-		{"HIBARI_SMTP_URL", "", "mail server (default: mail is written to the log)", func(c *config, v string) error { c.smtpURL = v; return nil }},
+		{"HIBARI_SMTP_URL", "", "mail server; this version sends no mail and refuses it", setSMTPURL},
 		{"HIBARI_LOG", "info", "debug, info, warn or error", setLog},
 		{"HIBARI_SIGNUP", "open", "open or closed", setSignup},
 		{"HIBARI_TLS_CERT", "", "certificate file: serve HTTPS", func(c *config, v string) error { c.tlsCert = v; return nil }},
@@ -69,9 +69,9 @@ func (s setting) secret() bool {
 	return slices.Contains([]string{"HIBARI_MASTER_KEY", "HIBARI_DATABASE_URL", "HIBARI_SMTP_URL"}, s.env)
 }
 
-// readConfig reads the settings from the environment and from args, in which
-// flags win; fs may already hold the command's own flags. The error names the
-// wrong setting and fits one line.
+// readConfig reads the settings from the environment, by getenv, and from args,
+// in which flags win; fs may already hold the command's own flags. The error
+// names the wrong setting and fits one line.
 func readConfig(fs *flag.FlagSet, args []string, getenv func(string) string, io stdio) (*config, error) {
 	all := settings()
 	values := make([]*string, len(all))
@@ -140,6 +140,11 @@ func (c *config) check() error {
 // local reports whether the public URL is on this machine: development.
 func (c *config) local() bool { return isLoopback(c.publicURL.Hostname()) }
 
+// hooks is what the webhooks need to know of the settings.
+func (c *config) hooks(log *slog.Logger) webhooks.Config {
+	return webhooks.Config{EgressAllow: c.egressAllow, AllowPrivate: c.egressAllowPrivate, Production: !c.local(), Log: log}
+}
+
 func isLoopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && addr.IsLoopback()
@@ -177,7 +182,10 @@ func setPublicURL(c *config, v string) error {
 		return nil
 	}
 	u, err := url.Parse(v)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
+	if err == nil && u.User != nil {
+		return errors.New("must not hold a user name or password") // nor repeat them
+	}
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return fmt.Errorf("%q is no http or https URL", v)
 	}
 	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
@@ -224,6 +232,13 @@ func setDataDir(c *config, v string) error {
 func setNATSURL(_ *config, v string) error {
 	if v != "" {
 		return errors.New("this version runs nodes without a bus; leave it empty")
+	}
+	return nil
+}
+
+func setSMTPURL(_ *config, v string) error {
+	if v != "" {
+		return errors.New("this version sends no mail; leave it empty")
 	}
 	return nil
 }
@@ -279,6 +294,3 @@ func setSignup(c *config, v string) error {
 	c.signupOpen = v == "open"
 	return nil
 }
-
-// environment is os.Getenv, named so that tests can pass their own.
-func environment(name string) string { return os.Getenv(name) }

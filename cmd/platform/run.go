@@ -53,7 +53,7 @@ type platform struct {
 
 // serve runs the platform until ctx ends.
 func serve(ctx context.Context, args []string, io stdio) error {
-	c, err := readConfig(flag.NewFlagSet("serve", flag.ContinueOnError), args, environment, io)
+	c, err := readConfig(flag.NewFlagSet("serve", flag.ContinueOnError), args, os.Getenv, io)
 	if err != nil {
 		return err
 	}
@@ -132,11 +132,7 @@ func (p *platform) openStores(ctx context.Context) (err error) {
 	if err := p.tenants.Refresh(ctx); err != nil {
 		return err
 	}
-	p.hooks = webhooks.New(p.db.Pool, p.tenants, webhooks.Config{
-		EgressAllow: p.config.egressAllow,
-		Production:  !p.config.local(),
-		Log:         p.log,
-	})
+	p.hooks = webhooks.New(p.db.Pool, p.tenants, p.config.hooks(p.log))
 	p.ledger = billing.NewLedger(p.db.Pool, p.hooks.Append, p.log)
 	p.ledger.OnChange(p.hooks.Wake)
 	return nil

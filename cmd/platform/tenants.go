@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -30,12 +31,8 @@ func tenantCreate(ctx context.Context, args []string, io stdio) error {
 			made = false
 		}
 		created, err := t.tenants.CreateTenant(ctx, tenant.NewTenant{Name: *name, Email: *email, Password: password, Licence: *licence})
-		var field *tenant.FieldError
-		if errors.As(err, &field) {
-			return fmt.Errorf("%w: --%s: %s", errUsage, field.Field, field.Problem)
-		}
 		if err != nil {
-			return err
+			return wrongFlag(err)
 		}
 		if *asJSON {
 			doc := struct {
@@ -55,6 +52,16 @@ func tenantCreate(ctx context.Context, args []string, io stdio) error {
 			created.APIKey, created.SigningKey, created.SigningKeyID)
 		return nil
 	})
+}
+
+// wrongFlag makes a wrong field the fault of the flag of its name; other errors
+// stay as they are.
+func wrongFlag(err error) error {
+	var field *tenant.FieldError
+	if errors.As(err, &field) {
+		return fmt.Errorf("%w: --%s: %s", errUsage, strings.ReplaceAll(field.Field, "_", "-"), field.Problem)
+	}
+	return err
 }
 
 // tenantList prints every tenant.
@@ -132,12 +139,8 @@ func operatorCreate(ctx context.Context, args []string, io stdio) error {
 			return err
 		}
 		err = t.tenants.CreateOperator(ctx, *email, password)
-		var field *tenant.FieldError
-		if errors.As(err, &field) {
-			return fmt.Errorf("%w: --%s: %s", errUsage, field.Field, field.Problem)
-		}
 		if err != nil {
-			return err
+			return wrongFlag(err)
 		}
 		if *asJSON {
 			return printJSON(io.out, map[string]any{"email": *email})
@@ -162,12 +165,8 @@ func tokenCreate(ctx context.Context, args []string, io stdio) error {
 			return err
 		}
 		signed, err := t.tenants.SignToken(ctx, scope, tenant.TokenRequest{Channel: *channel, Role: *role, ClientID: *clientID, TTL: *ttl})
-		var field *tenant.FieldError
-		if errors.As(err, &field) {
-			return fmt.Errorf("%w: --%s: %s", errUsage, field.Field, field.Problem)
-		}
 		if err != nil {
-			return err
+			return wrongFlag(err)
 		}
 		if *asJSON {
 			return printJSON(io.out, map[string]any{"token": signed, "expires_at": time.Now().Add(*ttl).UTC().Format(time.RFC3339)})

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 
 	"github.com/hibari/hibari/internal/billing"
@@ -28,7 +29,7 @@ type tools struct {
 // withTools reads the settings and the command's own flags from args and runs
 // f with the stores.
 func withTools(ctx context.Context, fs *flag.FlagSet, args []string, io stdio, f func(*tools) error) error {
-	c, err := readConfig(fs, args, environment, io)
+	c, err := readConfig(fs, args, os.Getenv, io)
 	if err != nil {
 		return err
 	}
@@ -56,7 +57,7 @@ func (c *config) withTools(ctx context.Context, io stdio, f func(*tools) error) 
 	if t.tenants, err = tenant.NewStore(t.db.Pool, key, log); err != nil {
 		return err
 	}
-	hooks := webhooks.New(t.db.Pool, t.tenants, webhooks.Config{Production: !c.local(), Log: log})
+	hooks := webhooks.New(t.db.Pool, t.tenants, c.hooks(log))
 	t.ledger = billing.NewLedger(t.db.Pool, hooks.Append, log)
 	return f(t)
 }

@@ -352,3 +352,26 @@ func TestStopOverlooksNoPlace(t *testing.T) {
 		t.Fatal("a stopped node has a place")
 	}
 }
+
+func TestListShowsRunningAndEndedNodes(t *testing.T) {
+	b := newBench(t)
+	old := b.start("a", b)
+	b.connect(old, "left behind")
+	b.must(old.Stop(t.Context()))
+	running := b.start("b", b)
+	b.connect(running, "hello")
+	b.connect(running, "hello")
+
+	nodes, err := cluster.List(t.Context(), b.pool)
+	b.must(err)
+	if len(nodes) != 2 {
+		t.Fatalf("listed %d nodes, want 2: %+v", len(nodes), nodes)
+	}
+	newest, oldest := nodes[0], nodes[1]
+	if newest.ID != running.ID() || newest.State != "up" || newest.Connections != 2 || newest.EndedAt != nil {
+		t.Errorf("the running node is listed as %+v", newest)
+	}
+	if oldest.ID != old.ID() || oldest.State != "stopped" || oldest.Connections != 0 || oldest.EndedAt == nil {
+		t.Errorf("the stopped node is listed as %+v", oldest)
+	}
+}
