@@ -75,6 +75,15 @@ type liveChannel struct {
 	session   string
 	startedAt time.Time
 	counts    tenant.Counts
+	leftAt    *time.Time // the latest end of those that have left; nil: nobody has
+}
+
+// leave notes that a connection ended at a time. Ends may be told late and in
+// any order.
+func (c *liveChannel) leave(at time.Time) {
+	if c.leftAt == nil || c.leftAt.Before(at) {
+		c.leftAt = &at
+	}
 }
 
 // liveChannels reads the channels of the connections. The tenant's row is
@@ -85,7 +94,7 @@ func liveChannels(ctx context.Context, tx pgx.Tx, id tenant.ID, live []*segment)
 		names[i] = c.channel
 	}
 	rows, err := tx.Query(ctx, `
-		select l.channel_id, session_id, s.started_at, connections, sendrecv, sendonly, recvonly
+		select l.channel_id, session_id, s.started_at, connections, sendrecv, sendonly, recvonly, left_at
 		from channel_live l join channel_session s using (tenant_id, session_id)
 		where tenant_id = $1 and l.channel_id = any($2)`, id, names)
 	if err != nil {
@@ -94,7 +103,7 @@ func liveChannels(ctx context.Context, tx pgx.Tx, id tenant.ID, live []*segment)
 	channels := make(map[string]*liveChannel)
 	var c liveChannel
 	_, err = pgx.ForEachRow(rows, []any{&c.name, &c.session, &c.startedAt,
-		&c.counts.Connections, &c.counts.SendRecv, &c.counts.SendOnly, &c.counts.RecvOnly}, func() error {
+		&c.counts.Connections, &c.counts.SendRecv, &c.counts.SendOnly, &c.counts.RecvOnly, &c.leftAt}, func() error {
 		row := c
 		channels[c.name] = &row
 		return nil
@@ -110,7 +119,8 @@ func liveChannels(ctx context.Context, tx pgx.Tx, id tenant.ID, live []*segment)
 	return channels, nil
 }
 
-// leaveChannels writes what is left in the channels and ends the empty ones.
+// leaveChannels writes what is left in the channels and ends the empty ones:
+// when the last of their connections ended, which may have been a while ago.
 func leaveChannels(ctx context.Context, tx pgx.Tx, id tenant.ID, channels map[string]*liveChannel) ([]tenant.Event, error) {
 	sorted := make([]*liveChannel, 0, len(channels))
 	for _, c := range channels {
@@ -121,9 +131,9 @@ func leaveChannels(ctx context.Context, tx pgx.Tx, id tenant.ID, channels map[st
 	for _, c := range sorted {
 		if c.counts.Connections > 0 {
 			if _, err := tx.Exec(ctx, `
-				update channel_live set connections = $3, sendrecv = $4, sendonly = $5, recvonly = $6
+				update channel_live set connections = $3, sendrecv = $4, sendonly = $5, recvonly = $6, left_at = $7
 				where tenant_id = $1 and channel_id = $2`, id, c.name,
-				c.counts.Connections, c.counts.SendRecv, c.counts.SendOnly, c.counts.RecvOnly); err != nil {
+				c.counts.Connections, c.counts.SendRecv, c.counts.SendOnly, c.counts.RecvOnly, c.leftAt); err != nil {
 				return nil, fmt.Errorf("couldn't leave channel %q: %w", c.name, err)
 			}
 			continue
@@ -133,8 +143,8 @@ func leaveChannels(ctx context.Context, tx pgx.Tx, id tenant.ID, channels map[st
 		}
 		var endedAt time.Time
 		if err := tx.QueryRow(ctx, `
-			update channel_session set ended_at = clock_timestamp() where tenant_id = $1 and session_id = $2
-			returning ended_at`, id, c.session).Scan(&endedAt); err != nil {
+			update channel_session set ended_at = greatest(started_at, $3) where tenant_id = $1 and session_id = $2
+			returning ended_at`, id, c.session, c.leftAt).Scan(&endedAt); err != nil {
 			return nil, fmt.Errorf("couldn't end the session of channel %q: %w", c.name, err)
 		}
 		ended, err := channelEvent(id, c.name, tenant.ChannelEnded, endedAt,

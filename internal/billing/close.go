@@ -17,14 +17,28 @@ import (
 // connection that was never opened.
 //
 // A connection that e says has had media, but whose Connected could not be
-// recorded, is recorded as connected first: a tenant always sees the pair.
+// recorded, is recorded as connected first: a tenant always sees the pair, at
+// the times when it happened.
 func (l *Ledger) Close(ctx context.Context, connectionID string, e tenant.Ending) error {
+	asked := time.Now()
 	id, err := l.tenantOf(ctx, connectionID)
 	if err != nil {
 		return err
 	}
-	if _, err := l.close(ctx, id, []string{connectionID}, e); err != nil {
+	if _, err := l.close(ctx, id, []string{connectionID}, asked, e); err != nil {
 		return fmt.Errorf("couldn't close connection %s: %w", connectionID, err)
+	}
+	return nil
+}
+
+// Abandon closes a connection whose Open gave no answer, if that took a place.
+// Such an Open may still be committing, on a server whose disk stalls, when
+// Close would find nothing yet; Abandon waits for it on the tenant's row, so
+// that after it the connection has no place, now or later. ErrNotFound is
+// returned for an unknown tenant.
+func (l *Ledger) Abandon(ctx context.Context, o tenant.Opening, e tenant.Ending) error {
+	if _, err := l.close(ctx, o.Tenant, []string{o.ConnectionID}, time.Now(), e); err != nil {
+		return fmt.Errorf("couldn't abandon connection %s: %w", o.ConnectionID, err)
 	}
 	return nil
 }
@@ -51,7 +65,7 @@ func (l *Ledger) EndNode(ctx context.Context, nodeID string) (int, error) {
 	}
 	ended := 0
 	for _, left := range all {
-		n, err := l.close(ctx, left.Tenant, left.Connections, tenant.Ending{Reason: tenant.EndNodeLost})
+		n, err := l.close(ctx, left.Tenant, left.Connections, time.Now(), tenant.Ending{Reason: tenant.EndNodeLost})
 		ended += n
 		if err != nil {
 			return ended, fmt.Errorf("couldn't end what node %s left of tenant %s: %w", nodeID, left.Tenant, err)
@@ -61,8 +75,9 @@ func (l *Ledger) EndNode(ctx context.Context, nodeID string) (int, error) {
 }
 
 // close ends those of one tenant's connections that are still live, all in the
-// same way, in one transaction, and returns how many those were.
-func (l *Ledger) close(ctx context.Context, id tenant.ID, connectionIDs []string, e tenant.Ending) (int, error) {
+// same way, in one transaction, and returns how many those were. e.Ago counts
+// back from asked.
+func (l *Ledger) close(ctx context.Context, id tenant.ID, connectionIDs []string, asked time.Time, e tenant.Ending) (int, error) {
 	e.Reason = storable(e.Reason)
 	var live []*segment
 	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
@@ -81,11 +96,12 @@ func (l *Ledger) close(ctx context.Context, id tenant.ID, connectionIDs []string
 		if err != nil {
 			return err
 		}
+		at := since(now, asked, e.Ago)
 		var events []tenant.Event
 		ends := make([]time.Time, len(live))
 		for i, c := range live {
 			var about []tenant.Event
-			about, ends[i], err = endSegment(c, now, e, channels[c.channel])
+			about, ends[i], err = endSegment(c, at, e, channels[c.channel])
 			if err != nil {
 				return err
 			}
@@ -129,22 +145,23 @@ func freePlaces(ctx context.Context, tx pgx.Tx, id tenant.ID, live []*segment) e
 	return nil
 }
 
-// endSegment counts the connection off its channel and returns when it ended
-// and the events about that.
-func endSegment(c *segment, now time.Time, e tenant.Ending, channel *liveChannel) ([]tenant.Event, time.Time, error) {
+// endSegment counts the connection off its channel and returns when it ended,
+// by the node's clock at a time, and the events about that.
+func endSegment(c *segment, at time.Time, e tenant.Ending, channel *liveChannel) ([]tenant.Event, time.Time, error) {
 	var events []tenant.Event
 	if c.connectedAt == nil && e.Duration > 0 { // its Connected was never recorded
-		c.connect(now, e.Duration)
+		c.connect(at.Add(-e.Duration.Truncate(time.Microsecond)), e.Duration)
 		created, err := connectionEvent(c, tenant.ConnectionCreated, *c.connectedAt, c.data(channel.counts))
 		if err != nil {
-			return nil, now, err
+			return nil, at, err
 		}
 		events = append(events, created)
 	}
 	if err := count(&channel.counts, c.role, -1); err != nil {
-		return nil, now, err
+		return nil, at, err
 	}
-	ended := c.end(now, e)
+	ended := c.end(at, e)
+	channel.leave(ended)
 	c.bytesIn, c.bytesOut = max(c.bytesIn, e.BytesIn), max(c.bytesOut, e.BytesOut)
 	if c.connectedAt == nil {
 		rejected, err := connectionEvent(c, tenant.ConnectionRejected, ended,

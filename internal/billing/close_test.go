@@ -1,10 +1,14 @@
 package billing_test
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/tenant"
@@ -126,6 +130,125 @@ func TestConnectedWasNeverRecorded(t *testing.T) {
 	}
 	if d := events[2].Data; d.Connections != 1 {
 		t.Fatalf("created is %+v", d)
+	}
+}
+
+// What the ledger is told late it writes with the times when it happened,
+// whatever it was told before.
+func TestLateCloseTellsTheTruth(t *testing.T) {
+	b := newBench(t)
+	for name, test := range map[string]struct {
+		recorded bool // its Connected was
+		duration time.Duration
+		end      tenant.EventType
+	}{
+		"never connected":             {end: tenant.ConnectionRejected},
+		"its Connected was lost, too": {duration: 61 * time.Second, end: tenant.ConnectionDestroyed},
+		"connected":                   {recorded: true, duration: 61 * time.Second, end: tenant.ConnectionDestroyed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scope := b.newTenant(5, 5)
+			first, last := b.open(scope, "room", tenant.SendRecv), b.open(scope, "room", tenant.SendRecv)
+			b.exec(`update connection set opened_at = opened_at - interval '1 hour' where tenant_id = $1`, scope.Tenant())
+			b.exec(`update channel_session set started_at = started_at - interval '1 hour' where tenant_id = $1`, scope.Tenant())
+			now := one[time.Time](b, `select clock_timestamp()`)
+			if test.recorded {
+				b.must(b.Connected(t.Context(), last, 5*time.Minute+test.duration))
+				// The beat before the database went away.
+				b.exec(`update connection set metered_through = connected_at + interval '10 s' where connection_id = $1`, last)
+			}
+			// The one that ended later is told first.
+			b.must(b.Close(t.Context(), last, tenant.Ending{Reason: tenant.EndClient, Duration: test.duration, Ago: 5 * time.Minute}))
+			b.must(b.Close(t.Context(), first, tenant.Ending{Reason: tenant.EndClient, Ago: 6 * time.Minute}))
+			b.check(scope)
+			near := func(what string, at time.Time, ago time.Duration) {
+				if off := now.Sub(at) - ago; off.Abs() > time.Minute/2 {
+					t.Errorf("%s is %s off", what, off)
+				}
+			}
+			var told int
+			for _, e := range b.events(scope) {
+				switch {
+				case e.ConnectionID == last && e.Type == tenant.ConnectionCreated:
+					near("created", e.At, 5*time.Minute+test.duration)
+				case e.ConnectionID == last && e.Type == test.end:
+					near("the end", e.At, 5*time.Minute)
+					if e.Data.DurationSeconds != int64(test.duration/time.Second) {
+						t.Errorf("it lasted %d s", e.Data.DurationSeconds)
+					}
+					told++
+				case e.Type == tenant.ChannelEnded:
+					near("the channel's end", e.At, 5*time.Minute)
+					told++
+				}
+			}
+			if told != 2 {
+				t.Error(b.story(scope))
+			}
+		})
+	}
+}
+
+// While a step waits for its turn, time passes: that it happened before counts.
+func TestWaitingForTheTenantChangesNoTimes(t *testing.T) {
+	b := newBench(t)
+	scope := b.newTenant(5, 5)
+	id := b.open(scope, "room", tenant.SendRecv)
+	lock, err := b.pool.Begin(t.Context())
+	b.must(err)
+	defer lock.Rollback(t.Context())
+	if _, err := lock.Exec(t.Context(), `select from tenant_live where tenant_id = $1 for update`, scope.Tenant()); err != nil {
+		t.Fatal(err)
+	}
+	begun := one[time.Time](b, `select clock_timestamp()`)
+	connected := make(chan error, 1)
+	go func() { connected <- b.Connected(t.Context(), id, 0) }()
+	b.awaitLockWaiter()
+	for one[time.Duration](b, `select clock_timestamp() - $1`, begun) < 700*time.Millisecond {
+	}
+	b.must(lock.Commit(t.Context()))
+	b.must(<-connected)
+	h, err := b.Connection(t.Context(), scope, id)
+	b.must(err)
+	if late := h.ConnectedAt.Sub(begun); late > 500*time.Millisecond {
+		t.Errorf("it connected %s late", late)
+	}
+	if proven := h.MeteredThrough.Sub(h.ConnectedAt); proven > 0 {
+		t.Errorf("%s are proven", proven)
+	}
+}
+
+// An Open whose answer was lost may commit after its client has given up.
+// Abandon does not miss it.
+func TestAbandonWaitsForAnOpenThatCommits(t *testing.T) {
+	b := newBench(t)
+	scope := b.newTenant(5, 5)
+	o := opening(scope, "room", tenant.SendRecv)
+	committing, commit := make(chan struct{}), make(chan struct{})
+	slow := billing.NewLedger(b.pool, func(ctx context.Context, tx pgx.Tx, events ...tenant.Event) error {
+		close(committing)
+		<-commit
+		return outbox(ctx, tx, events...)
+	}, slog.New(slog.DiscardHandler))
+	opened, abandoned := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := slow.Open(t.Context(), b.node, o)
+		opened <- err
+	}()
+	<-committing
+	go func() { abandoned <- b.Abandon(t.Context(), o, tenant.Ending{Reason: tenant.EndFailed}) }()
+	b.awaitLockWaiter()
+	close(commit)
+	b.must(<-opened)
+	b.must(<-abandoned)
+	b.check(scope)
+	if licence, err := b.Licence(t.Context(), scope); err != nil || licence.Connections != 0 {
+		t.Fatal(licence, err)
+	}
+	b.must(b.Abandon(t.Context(), opening(scope, "room", tenant.SendRecv), tenant.Ending{})) // took nothing
+	b.check(scope)
+	if got, want := b.story(scope), "channel.started connection.connecting connection.rejected channel.ended "; got != want {
+		t.Fatalf("got  %s\nwant %s", got, want)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 // does one for a connection that has ended. ErrNotFound is returned for a
 // connection that was never opened.
 func (l *Ledger) Connected(ctx context.Context, connectionID string, ago time.Duration) error {
+	asked := time.Now()
 	id, err := l.tenantOf(ctx, connectionID)
 	if err != nil {
 		return err
@@ -31,7 +32,7 @@ func (l *Ledger) Connected(ctx context.Context, connectionID string, ago time.Du
 			return err
 		}
 		c := live[0]
-		c.connect(now, ago)
+		c.connect(since(now, asked, ago), ago)
 		if _, err := tx.Exec(ctx, `
 			update connection set connected_at = $2, metered_through = $3 where connection_id = $1`,
 			c.id, c.connectedAt, c.meteredThrough); err != nil {

@@ -89,6 +89,13 @@ func (l *Ledger) changed(id tenant.ID) {
 	}
 }
 
+// since returns the moment on the database's clock that lies ago before asked:
+// now is that clock, read just before the call. What passed since asked, in
+// retries of the network or waiting for a lock, counts, too.
+func since(now, asked time.Time, ago time.Duration) time.Time {
+	return now.Add(-(max(ago, 0) + time.Since(asked)).Truncate(time.Microsecond)) // what Postgres can keep
+}
+
 // lockTenant takes the tenant_live row of id, the first lock of every
 // transaction that changes what is live, and returns the database's time.
 func lockTenant(ctx context.Context, tx pgx.Tx, id tenant.ID) (now time.Time, err error) {

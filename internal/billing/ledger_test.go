@@ -120,6 +120,18 @@ func (b *bench) must(err error) {
 	}
 }
 
+// awaitLockWaiter returns when a transaction of the test's database waits for
+// another one's lock.
+func (b *bench) awaitLockWaiter() {
+	b.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !one[bool](b, `select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')`) {
+		if time.Now().After(deadline) {
+			b.t.Fatal("nobody waits for a lock")
+		}
+	}
+}
+
 // event is an event with the data that the tests look at.
 type event struct {
 	Seq          int64

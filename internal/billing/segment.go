@@ -39,24 +39,25 @@ func scanSegment(row pgx.CollectableRow) (*segment, error) {
 	return &c, err
 }
 
-// connect records that the media connected ago before now, though not before
-// the connection was opened. What has passed since then is proven.
-func (c *segment) connect(now time.Time, ago time.Duration) {
-	ago = max(ago, 0).Truncate(time.Microsecond) // what Postgres can keep
-	at := now.Add(-ago)
+// connect records that the media connected at a time, though not before the
+// connection was opened, and was proven to last from then.
+func (c *segment) connect(at time.Time, proven time.Duration) {
 	if at.Before(c.openedAt) {
 		at = c.openedAt
 	}
-	through := at.Add(ago)
+	through := at.Add(max(proven, 0).Truncate(time.Microsecond)) // what Postgres can keep
 	c.connectedAt, c.meteredThrough = &at, &through
 }
 
 // end returns when the segment ended: the node's duration after the media
 // connected, but never before what has been metered already. A segment whose
-// media never connected ends now.
-func (c *segment) end(now time.Time, e tenant.Ending) time.Time {
+// media never connected ends at the time given, or when it was opened.
+func (c *segment) end(at time.Time, e tenant.Ending) time.Time {
 	if c.connectedAt == nil {
-		return now
+		if at.Before(c.openedAt) {
+			return c.openedAt
+		}
+		return at
 	}
 	end := c.connectedAt.Add(max(e.Duration, 0).Truncate(time.Microsecond))
 	if c.meteredThrough != nil && end.Before(*c.meteredThrough) {

@@ -53,6 +53,7 @@ type Counts struct {
 type Ending struct {
 	Reason            string        // one of the End constants, or a client's own word
 	Duration          time.Duration // since its media connected, on the node's monotonic clock; 0 if it never did
+	Ago               time.Duration // since it ended, on the same clock; the ledger may be told late
 	BytesIn, BytesOut int64         // media bytes received from and sent to the client
 }
 
