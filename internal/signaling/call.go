@@ -15,7 +15,8 @@ type call struct {
 	// Static.
 	door       *Door
 	claim      tenant.Claim
-	id         string
+	opening    tenant.Opening
+	id         string // of the connection
 	request    sfu.JoinRequest
 	opened     bool            // the ledger said that it took a place; false: perhaps it did
 	connection *sfu.Connection // nil: there is no media
@@ -38,57 +39,40 @@ func (c *call) run() {
 		return
 	}
 	ended := c.connection.Done()
-	var up time.Time // zero: media never came up
-	told := false
 	select {
 	case <-c.up:
-		up = time.Now().Add(-c.connection.Info().Connected)
+		up := time.Now().Add(-c.connection.Info().Connected)
 		if c.claim.MaxDuration > 0 {
 			lifetime := time.AfterFunc(c.claim.MaxDuration, func() { c.connection.Disconnect(tenant.EndLifetime) })
 			defer lifetime.Stop()
 		}
-		told = c.retry(ended, func(ctx context.Context) error {
+		c.retry(ended, func(ctx context.Context) error {
 			return c.door.ledger.Connected(ctx, c.id, time.Since(up))
 		})
 		<-ended
 	case <-ended:
 	}
-	ending := c.connection.Ending()
-	if up.IsZero() && ending.Duration > 0 {
-		up = time.Now().Add(-ending.Duration) // its socket was gone before it could say so
-	}
+	at, ending := time.Now(), c.connection.Ending()
 	c.retry(nil, func(ctx context.Context) error {
-		if !up.IsZero() && !told {
-			if err := c.door.ledger.Connected(ctx, c.id, time.Since(up)); err != nil {
-				return err
-			}
-			told = true
+		ending.Ago = time.Since(at)
+		return c.door.ledger.Close(ctx, c.id, ending) // also enters a start that could not be told
+	})
+}
+
+// runAbandoned frees the licence place of a call without media, if it was taken.
+func (c *call) runAbandoned() {
+	at := time.Now()
+	c.retry(nil, func(ctx context.Context) error {
+		ending := tenant.Ending{Reason: tenant.EndFailed, Ago: time.Since(at)}
+		if !c.opened {
+			return c.door.ledger.Abandon(ctx, c.opening, ending)
 		}
 		return c.door.ledger.Close(ctx, c.id, ending)
 	})
 }
 
-// runAbandoned frees the licence place of a call without media. If the place
-// perhaps was taken, it does so twice, because the database may still have been
-// at work on the opening the first time.
-func (c *call) runAbandoned() {
-	closing := func(ctx context.Context) error {
-		return c.door.ledger.Close(ctx, c.id, tenant.Ending{Reason: tenant.EndFailed})
-	}
-	c.retry(nil, closing)
-	if c.opened {
-		return
-	}
-	select {
-	case <-time.After(c.door.limits.Admit):
-		c.retry(nil, closing)
-	case <-c.door.ctx.Done():
-	}
-}
-
-// retry calls entry until it succeeds, and reports whether it did: not if stop
-// was closed or the door gave up first.
-func (c *call) retry(stop <-chan struct{}, entry func(context.Context) error) bool {
+// retry calls entry until it succeeds, stop is closed or the door gives up.
+func (c *call) retry(stop <-chan struct{}, entry func(context.Context) error) {
 	limits := c.door.limits
 	wait := limits.RetryFirst
 	for attempt := 1; ; attempt++ {
@@ -96,7 +80,7 @@ func (c *call) retry(stop <-chan struct{}, entry func(context.Context) error) bo
 		err := entry(ctx)
 		cancel()
 		if err == nil || errors.Is(err, tenant.ErrNotFound) { // what was never opened needs no entry
-			return true
+			return
 		}
 		if attempt == 1 || attempt%30 == 0 {
 			c.door.log.Warn("the ledger didn't take an entry, trying again", "connection", c.id, "attempt", attempt, "error", err)
@@ -105,9 +89,9 @@ func (c *call) retry(stop <-chan struct{}, entry func(context.Context) error) bo
 		select {
 		case <-time.After(wait/2 + rand.N(wait/2+1)):
 		case <-stop:
-			return false
+			return
 		case <-c.door.ctx.Done():
-			return false
+			return
 		}
 		wait = min(2*wait, limits.RetryMost)
 	}

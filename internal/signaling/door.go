@@ -29,8 +29,13 @@ type Ledger interface {
 	Open(ctx context.Context, o tenant.Opening) (tenant.Opened, error)
 	// Connected notes that media came up, ago before now.
 	Connected(ctx context.Context, connectionID string, ago time.Duration) error
-	// Close frees the place. tenant.ErrNotFound: it was never taken.
+	// Close frees the place and notes when the connection ended, and before
+	// that when its media came up if Connected could not. tenant.ErrNotFound:
+	// it was never taken.
 	Close(ctx context.Context, connectionID string, e tenant.Ending) error
+	// Abandon is Close after an Open that gave no answer: it may have taken a
+	// place, and may even be about to.
+	Abandon(ctx context.Context, o tenant.Opening, e tenant.Ending) error
 	// Reject notes a connect that had a good token and was refused all the same.
 	Reject(ctx context.Context, o tenant.Opening, r *tenant.Refusal) error
 }
@@ -125,7 +130,7 @@ func (d *Door) enter(v visitor) (*call, error) {
 		return nil, d.reject(ctx, opening, errDraining)
 	}
 
-	c := &call{door: d, claim: claim, id: opening.ConnectionID, up: make(chan struct{})}
+	c := &call{door: d, claim: claim, opening: opening, id: opening.ConnectionID, up: make(chan struct{})}
 	opened, err := d.ledger.Open(ctx, opening)
 	if errors.As(err, new(*tenant.Refusal)) {
 		return nil, d.reject(ctx, opening, err)

@@ -52,7 +52,8 @@ type books struct {
 	opened    map[string]tenant.Opening
 	connected map[string]time.Time
 	closed    map[string]tenant.Ending
-	closings  int // successful Close calls, repeated ones included
+	closings  int                  // successful Close calls, repeated ones included
+	endedAt   map[string]time.Time // of what was closed
 	rejected  []tenant.Refusal
 	tries     map[string]int
 	changed   chan struct{} // closed and replaced at each entry
@@ -60,7 +61,7 @@ type books struct {
 
 func newBooks() *books {
 	return &books{
-		opened: map[string]tenant.Opening{}, connected: map[string]time.Time{}, closed: map[string]tenant.Ending{},
+		opened: map[string]tenant.Opening{}, connected: map[string]time.Time{}, closed: map[string]tenant.Ending{}, endedAt: map[string]time.Time{},
 		tries: map[string]int{}, changed: make(chan struct{}),
 	}
 }
@@ -107,9 +108,14 @@ func (b *books) Close(_ context.Context, id string, e tenant.Ending) error {
 		}
 		if _, ok := b.closed[id]; !ok {
 			b.closed[id] = e
+			b.endedAt[id] = time.Now().Add(-e.Ago)
 		}
 		return nil
 	})
+}
+
+func (b *books) Abandon(ctx context.Context, o tenant.Opening, e tenant.Ending) error {
+	return b.Close(ctx, o.ConnectionID, e)
 }
 
 func (b *books) Reject(_ context.Context, _ tenant.Opening, r *tenant.Refusal) error {
