@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/hibari/hibari/internal/tenant"
 )
 
 // finding is one thing the doctor looked at.
@@ -35,10 +37,13 @@ func doctor(ctx context.Context, args []string, io stdio) error {
 	}
 	err := withTools(ctx, fs, args, io, func(t *tools) error {
 		add("settings", nil, "all readable; public URL "+t.config.publicURL.String())
-		add("database", nil, databaseVersion(ctx, t.db.Pool))
-		skew, err := clockSkew(ctx, t.db.Pool)
-		add("clock", err, "within "+skew.Abs().Round(time.Millisecond).String()+" of the database's")
-		detail, err := checkHTTP(ctx, t.config)
+		detail, err := databaseVersion(ctx, t.db.Pool)
+		add("database", err, detail)
+		detail, err = checkClock(ctx, t.db.Pool)
+		add("clock", err, detail)
+		detail, err = checkSecrets(ctx, t.tenants)
+		add("secrets", err, detail)
+		detail, err = checkHTTP(ctx, t.config)
 		add("http", err, detail)
 		detail, err = checkMedia(t.config)
 		add("media", err, detail)
@@ -75,28 +80,42 @@ func doctor(ctx context.Context, args []string, io stdio) error {
 
 // databaseVersion says which Postgres it is; that it answers was proven by
 // the migrations.
-func databaseVersion(ctx context.Context, pool *pgxpool.Pool) string {
+func databaseVersion(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 	var version string
 	if err := pool.QueryRow(ctx, "show server_version").Scan(&version); err != nil {
-		return err.Error()
+		return "", err
 	}
-	return "Postgres " + version + ", migrated"
+	return "Postgres " + version + ", migrated", nil
 }
 
 // The widest gap between our clock and the database's that tokens' times bear.
 const clockLimit = 5 * time.Second
 
-func clockSkew(ctx context.Context, pool *pgxpool.Pool) (time.Duration, error) {
+func checkClock(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 	var theirs time.Time
 	before := time.Now()
 	if err := pool.QueryRow(ctx, "select clock_timestamp()").Scan(&theirs); err != nil {
-		return 0, err
+		return "", err
 	}
 	skew := theirs.Sub(before.Add(time.Since(before) / 2))
 	if skew.Abs() > clockLimit {
-		return skew, fmt.Errorf("%s away from the database's; run NTP on both machines", skew.Round(time.Second))
+		return "", fmt.Errorf("%s away from the database's; run NTP on both machines", skew.Round(time.Second))
 	}
-	return skew, nil
+	return "within " + skew.Abs().Round(time.Millisecond).String() + " of the database's", nil
+}
+
+// checkSecrets finds out whether this is the master key that the tenants'
+// secrets were sealed with.
+func checkSecrets(ctx context.Context, tenants *tenant.Store) (string, error) {
+	keys, unusable, err := tenants.CheckSecrets(ctx)
+	if err != nil {
+		return "", err
+	}
+	if unusable > 0 {
+		return "", fmt.Errorf("%d of %d signing keys were sealed with another master key; "+
+			"set HIBARI_MASTER_KEY, or restore master.key in the data directory, as it was when they were made", unusable, keys)
+	}
+	return fmt.Sprintf("the master key opens all of %d signing keys", keys), nil
 }
 
 // checkHTTP asks a running server whether it is ready, or finds out whether

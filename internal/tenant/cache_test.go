@@ -321,4 +321,9 @@ func TestAnotherMasterKey(t *testing.T) {
 	if _, err := node.SignToken(t.Context(), h.scope, tenant.TokenRequest{Channel: "room"}); err == nil {
 		t.Error("SignToken signed with a key that cannot be opened")
 	}
+	for store, want := range map[*tenant.Store]int{h.store: 0, node: 1} {
+		if keys, unusable, err := store.CheckSecrets(t.Context()); err != nil || keys != 1 || unusable != want {
+			t.Errorf("CheckSecrets: %d of %d keys unusable, want %d of 1 (%v)", unusable, keys, want, err)
+		}
+	}
 }

@@ -8,7 +8,9 @@ import (
 // EventType names a kind of event (DESIGN A7).
 type EventType string
 
-// The event types written so far.
+// The event types. Those about recordings, thresholds and draining are part of
+// the contract already, so that an endpoint may choose them, but nothing writes
+// them yet.
 const (
 	ConnectionConnecting EventType = "connection.connecting"
 	ConnectionCreated    EventType = "connection.created"
@@ -17,7 +19,12 @@ const (
 	ConnectionRejected   EventType = "connection.rejected"
 	ChannelStarted       EventType = "channel.started"
 	ChannelEnded         EventType = "channel.ended"
+	RecordingStarted     EventType = "recording.started"
+	RecordingReady       EventType = "recording.ready"
+	RecordingFailed      EventType = "recording.failed"
 	LicenceThreshold     EventType = "licence.threshold"
+	UsageThreshold       EventType = "usage.threshold"
+	NodeDraining         EventType = "node.draining"
 	Ping                 EventType = "ping"
 )
 

@@ -39,7 +39,7 @@ const (
 	// A wrong log-in takes one from the account's and one from the address's
 	// bucket; a right one takes nothing. Buckets are kept per node.
 	LoginsPerAccount       = 10 // wrong ones in a row
-	LoginPerAccountRefill  = time.Minute
+	LoginsPerAccountRefill = time.Minute
 	LoginsPerAddress       = 50 // an office behind one address is many people
 	LoginsPerAddressRefill = 6 * time.Second
 

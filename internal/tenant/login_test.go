@@ -116,7 +116,7 @@ func TestLogInLimits(t *testing.T) {
 		guesses.Go(func() { attempt("owner@example.com", "guess", fmt.Sprintf("198.51.100.%d:1234", i)) })
 	}
 	guesses.Wait()
-	refilled := int32(time.Since(begin) / tenant.LoginPerAccountRefill)
+	refilled := int32(time.Since(begin) / tenant.LoginsPerAccountRefill)
 	if n := wrong.Load(); n < tenant.LoginsPerAccount || n > tenant.LoginsPerAccount+refilled || n+limited.Load() != tries {
 		t.Errorf("of %d guesses at once %d were checked and %d refused, want %d checked", tries, n, limited.Load(), tenant.LoginsPerAccount)
 	}

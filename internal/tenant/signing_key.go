@@ -52,21 +52,6 @@ func isSigningKeyID(kid string) bool {
 	return ok && isID(id)
 }
 
-// isID reports whether s is 26 characters of Crockford's base 32, as NewID
-// makes them.
-func isID(s string) bool {
-	if len(s) != 26 {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if !('0' <= c && c <= '9' || 'A' <= c && c <= 'Z' && c != 'I' && c != 'L' && c != 'O' && c != 'U') {
-			return false
-		}
-	}
-	return true
-}
-
 // CreateSigningKey makes an HS256 key. The secret is text, and the bytes of the
 // text as it stands are the HMAC key: what libraries take when given a string.
 // It is returned for the only time.
@@ -135,6 +120,30 @@ func (s *Store) keyMaterial(t ID, id, algorithm string, sealed, public []byte) (
 		}
 	}
 	return nil, fmt.Errorf("couldn't use a public key: it is no key for %s", algorithm)
+}
+
+// CheckSecrets tries the master key on every active signing key of every
+// tenant: how many there are, and how many of them it does not open. It is the
+// operator's.
+func (s *Store) CheckSecrets(ctx context.Context) (keys, unusable int, err error) {
+	rows, err := s.pool.Query(ctx, `
+		select signing_key_id, tenant_id, algorithm, secret_sealed, public_key from signing_key where revoked_at is null`)
+	if err != nil {
+		return 0, 0, fmt.Errorf("couldn't read signing keys: %w", err)
+	}
+	var key verifyKey
+	var sealed, public []byte
+	_, err = pgx.ForEachRow(rows, []any{&key.id, &key.tenant, &key.algorithm, &sealed, &public}, func() error {
+		keys++
+		if _, err := s.keyMaterial(key.tenant, key.id, key.algorithm, sealed, public); err != nil {
+			unusable++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("couldn't read signing keys: %w", err)
+	}
+	return keys, unusable, nil
 }
 
 // SigningKeys returns the tenant's signing keys, newest first, revoked ones

@@ -7,8 +7,6 @@ import (
 	"net/mail"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -150,26 +148,6 @@ func checkEmail(email string) (string, error) {
 		return "", &FieldError{"email", "Enter an address such as name@example.com."}
 	}
 	return email, nil
-}
-
-// badText reports text that a line of a page or a text column cannot hold:
-// broken UTF-8 or control characters, NUL among them.
-func badText(s string) bool {
-	return !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl)
-}
-
-// storable makes what a client says about itself fit for a text column.
-func storable(s string, most int) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, ""))
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "")
-	}
-	return s
 }
 
 // taken reports whether err is the violation of this unique index.

@@ -54,7 +54,7 @@ func NewStore(pool *pgxpool.Pool, key []byte, log *slog.Logger) (*Store, error) 
 		log:       log,
 		master:    master,
 		passwords: passwords{seats: make(chan struct{}, runtime.NumCPU())},
-		accounts:  newThrottle(LoginsPerAccount, LoginPerAccountRefill),
+		accounts:  newThrottle(LoginsPerAccount, LoginsPerAccountRefill),
 		addresses: newThrottle(LoginsPerAddress, LoginsPerAddressRefill),
 		lookups:   rate.NewLimiter(KeyLookupsPerSecond, 2*KeyLookupsPerSecond),
 		cache:     newCache(),

@@ -24,6 +24,21 @@ func NewID() string {
 	return crockford.EncodeToString(b[:])
 }
 
+// isID reports whether s is 26 characters of Crockford's base 32, as NewID
+// makes them.
+func isID(s string) bool {
+	if len(s) != 26 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !('0' <= c && c <= '9' || 'A' <= c && c <= 'Z' && c != 'I' && c != 'L' && c != 'O' && c != 'U') {
+			return false
+		}
+	}
+	return true
+}
+
 // Role is what a connection does with media, in the words of WebRTC.
 type Role string
 

@@ -24,8 +24,11 @@ type bucket struct {
 	at     time.Time
 }
 
+// maxBuckets bounds the memory of a throttle: some hundred bytes for each key.
+const maxBuckets = 10_000
+
 func newThrottle(burst int, refill time.Duration) *throttle {
-	return &throttle{burst: float64(burst), refill: refill, most: 10_000, buckets: map[string]bucket{}}
+	return &throttle{burst: float64(burst), refill: refill, most: maxBuckets, buckets: map[string]bucket{}}
 }
 
 // take takes a token, or returns how long it will be until there is one.

@@ -28,8 +28,8 @@ var Types = []string{
 	string(tenant.ConnectionConnecting), string(tenant.ConnectionCreated), string(tenant.ConnectionUpdated),
 	string(tenant.ConnectionDestroyed), string(tenant.ConnectionRejected),
 	string(tenant.ChannelStarted), string(tenant.ChannelEnded),
-	"recording.started", "recording.ready", "recording.failed",
-	string(tenant.LicenceThreshold), "usage.threshold", "node.draining", string(tenant.Ping),
+	string(tenant.RecordingStarted), string(tenant.RecordingReady), string(tenant.RecordingFailed),
+	string(tenant.LicenceThreshold), string(tenant.UsageThreshold), string(tenant.NodeDraining), string(tenant.Ping),
 }
 
 // Endpoint is a URL that a tenant's events are posted to.
