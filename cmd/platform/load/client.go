@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
@@ -107,9 +108,14 @@ func (c *client) runSignaling(ctx context.Context) {
 	}
 }
 
+// goodbyeTimeout bounds the wait for a server that no longer reads.
+const goodbyeTimeout = 2 * time.Second
+
 // close says goodbye and closes both.
 func (c *client) close() {
-	wsjson.Write(context.Background(), c.ws, map[string]string{"type": "disconnect", "reason": "NO-ERROR"}) // it may be gone already
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTimeout)
+	defer cancel()
+	wsjson.Write(ctx, c.ws, map[string]string{"type": "disconnect", "reason": "NO-ERROR"}) // it may be gone already
 	c.ws.CloseNow()
 	c.pc.Close()
 }

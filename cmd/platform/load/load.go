@@ -96,7 +96,7 @@ func newAPI() (*webrtc.API, error) {
 func (r *run) publish(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	p, err := newPublisher(ctx, r)
+	p, err := startPublisher(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (r *run) watch(ctx context.Context) error {
 			defer func() { <-places }()
 			ctx, cancel := context.WithTimeout(ctx, startTimeout)
 			defer cancel()
-			v, err := newViewer(ctx, r)
+			v, err := startViewer(ctx, r)
 			if v != nil {
 				r.mu.Lock()
 				r.viewers = append(r.viewers, v)
@@ -164,6 +164,7 @@ func (r *run) measure(ctx context.Context) (Report, error) {
 // settle is how long packets sent at the end have to arrive.
 const settle = time.Second
 
+// close ends the viewers and the publisher and returns when all are gone.
 func (r *run) close() {
 	if r.publisher != nil {
 		r.publisher.close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,8 +36,8 @@ type publisher struct {
 	done  chan struct{}
 }
 
-// newPublisher joins and starts to send when media is up.
-func newPublisher(ctx context.Context, r *run) (*publisher, error) {
+// startPublisher joins and starts to send when media is up.
+func startPublisher(ctx context.Context, r *run) (*publisher, error) {
 	pc, err := r.api.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		return nil, err
@@ -50,9 +51,10 @@ func newPublisher(ctx context.Context, r *run) (*publisher, error) {
 		return nil, errors.Join(err, pc.Close())
 	}
 	up := make(chan struct{})
+	connected := sync.OnceFunc(func() { close(up) }) // a shaken network may bring the state up twice
 	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
 		if s == webrtc.PeerConnectionStateConnected {
-			close(up)
+			connected()
 		}
 	})
 	c, err := connect(ctx, r, "sendonly", pc)

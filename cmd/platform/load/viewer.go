@@ -25,16 +25,20 @@ type viewer struct {
 	twice    int
 }
 
-// How many delays a viewer keeps: every 16th packet of a minute at 240 a
-// second.
+// Which delays a viewer keeps: every 16th packet's, at most those of 18 minutes
+// at 240 packets a second.
 const (
 	delayEvery = 16
 	maxDelays  = 1 << 14
 )
 
-// newViewer joins and returns when the first packet is there. It returns a
+// maxWords bounds what a viewer notes: a packet that claims a number far ahead
+// must not cost memory.
+const maxWords = 1 << 20
+
+// startViewer joins and returns when the first packet is there. It returns a
 // viewer to close even with an error, when it got that far.
-func newViewer(ctx context.Context, r *run) (*viewer, error) {
+func startViewer(ctx context.Context, r *run) (*viewer, error) {
 	start := time.Now()
 	pc, err := r.api.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
@@ -118,7 +122,7 @@ func (v *viewer) count(number uint64, delay time.Duration) {
 		return
 	}
 	word, bit := (number-v.from)/64, uint64(1)<<((number-v.from)%64)
-	if word > 1<<20 {
+	if word >= maxWords {
 		return // no packet of ours
 	}
 	for uint64(len(v.seen)) <= word {

@@ -1,7 +1,8 @@
 // Package sfutest has WebRTC clients, built on pion's PeerConnection, that speak
-// to the media plane over real UDP: for the tests of sfu and of its doors, and
-// for `platform bench`. They know no signalling: whoever uses them carries the
-// SDP to and fro ([Attach] does it for an SFU in the same process).
+// to the media plane over real UDP: for the tests of sfu and of its doors. They
+// know no signalling: whoever uses them carries the SDP to and fro ([Attach]
+// does it for an SFU in the same process). `platform bench` has clients of its
+// own, which come in through the front door.
 //
 //	c, _ := sfutest.NewClient(sfutest.Options{Publish: &sfutest.Media{Audio: true, Video: "VP8"}})
 //	defer c.Close()
