@@ -35,6 +35,11 @@ var (
 	figKeys        = prometheus.NewDesc("hibari_key_frame_requests_total", "Key frames asked of publishers.", nil, nil)
 	figDrops       = prometheus.NewDesc("hibari_rtp_packets_dropped_total", "RTP packets not forwarded, by reason.", []string{"reason"}, nil)
 	figTransport   = prometheus.NewDesc("hibari_datagrams_dropped_total", "Datagrams dropped at the media port, by reason.", []string{"reason"}, nil)
+	figBroken      = prometheus.NewDesc("hibari_channels_broken_total", "Channels that were ended because their worker broke, by cause.", []string{"cause"}, nil)
+	figHandshakes  = prometheus.NewDesc("hibari_dtls_handshakes_total", "DTLS handshakes that succeeded.", nil, nil)
+	figUntold      = prometheus.NewDesc("hibari_rejected_events_dropped_total", "Refused connects that were too many to be written as events.", nil, nil)
+	figAttempts    = prometheus.NewDesc("hibari_webhook_attempts_total", "Attempts to deliver a webhook, by outcome.", []string{"outcome"}, nil)
+	figSlowStreams = prometheus.NewDesc("hibari_streams_slow_total", "Streams closed because their reader did not keep up.", nil, nil)
 	figSockets     = prometheus.NewDesc("hibari_signaling_sockets", "Open signalling WebSockets.", nil, nil)
 	figUnsettled   = prometheus.NewDesc("hibari_ledger_unsettled", "Connections whose end the ledger has not taken yet, the living included.", nil, nil)
 	figRefused     = prometheus.NewDesc("hibari_refused_total", "Clients refused, by code.", []string{"code"}, nil)
@@ -45,7 +50,7 @@ var (
 func (f figures) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		figConnections, figChannels, figPacketsIn, figForwarded, figResent, figTrains, figKeys, figDrops,
-		figTransport, figSockets, figUnsettled, figRefused, figLive,
+		figBroken, figTransport, figHandshakes, figSockets, figUnsettled, figRefused, figUntold, figAttempts, figSlowStreams, figLive,
 	} {
 		out <- d
 	}
@@ -70,15 +75,25 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	for reason, n := range media.Drops {
 		counter(figDrops, n, string(reason))
 	}
-	for reason, n := range f.port.Stats().Drops {
-		counter(figTransport, int64(n), string(reason))
+	counter(figBroken, media.Panics, "panic")
+	counter(figBroken, media.Stalls, "stall")
+	port := f.port.Stats()
+	for reason, n := range port.Drops {
+		counter(figTransport, n, string(reason))
 	}
+	counter(figHandshakes, port.Handshakes)
 	door := f.door.Stats()
 	gauge(figSockets, float64(door.OpenSockets))
 	gauge(figUnsettled, float64(door.Unsettled))
 	for code, n := range door.Refused {
 		counter(figRefused, n, string(code))
 	}
+	counter(figUntold, f.ledger.RejectsDropped())
+	hooks := f.hooks.Stats()
+	counter(figAttempts, hooks.Delivered, "delivered")
+	counter(figAttempts, hooks.Failed, "failed")
+	counter(figAttempts, hooks.Dead, "dead")
+	counter(figSlowStreams, hooks.SlowStreams)
 	live := 0.0
 	if f.node.Live() {
 		live = 1

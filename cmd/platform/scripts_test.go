@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,7 +46,7 @@ func TestScripts(t *testing.T) {
 					env.Setenv("PATH", os.Getenv("PATH")+string(os.PathListSeparator)+env.Getenv("PATH"))
 					return nil
 				},
-				Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "nopostgres": noPostgres},
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "fetch": fetch, "nopostgres": noPostgres},
 			})
 		})
 	}
@@ -73,6 +75,26 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// fetch gets a URL, or posts to it what is in a file, and writes the answer's
+// status and body to standard output.
+func fetch(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: fetch URL [FILE]")
+	}
+	var response *http.Response
+	var err error
+	if len(args) == 1 {
+		response, err = http.Get(args[0])
+	} else {
+		response, err = http.Post(args[0], "application/json", strings.NewReader(ts.ReadFile(args[1])))
+	}
+	ts.Check(err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%s\n%s\n", response.Status, body)
 }
 
 // noPostgres checks that no Postgres runs on a private data directory.

@@ -26,8 +26,15 @@ type DeliveryQuery struct {
 	Endpoint string // "": of every endpoint
 	State    string // "": in every state
 	Before   string // a delivery's id: only older ones; "": from the newest
-	Limit    int    // 0: 50; at most 500
+	Limit    int    // 0: 50; at most MaxDeliveries
 }
+
+// MaxDeliveries is the most deliveries that one call of Deliveries returns;
+// usualDeliveries is what it returns to those who name no number.
+const (
+	MaxDeliveries   = 500
+	usualDeliveries = 50
+)
 
 // Delivery is one event on its way to one endpoint.
 type Delivery struct {
@@ -65,7 +72,7 @@ func (w *Webhooks) Deliveries(ctx context.Context, s tenant.Scope, q DeliveryQue
 		return nil, err
 	}
 	if q.Limit <= 0 {
-		q.Limit = 50
+		q.Limit = usualDeliveries
 	}
 	rows, err := w.pool.Query(ctx, `
 		select d.delivery_id, d.endpoint_id, d.event_id, event.type, d.event_seq, coalesce(event.channel_id, ''),
@@ -78,7 +85,7 @@ func (w *Webhooks) Deliveries(ctx context.Context, s tenant.Scope, q DeliveryQue
 			and ($4 = '' or (d.created_at, d.delivery_id) < (
 				select b.created_at, b.delivery_id from delivery b where b.tenant_id = $1 and b.delivery_id = $4))
 		order by d.created_at desc, d.delivery_id desc limit $5`,
-		t, q.Endpoint, q.State, q.Before, min(q.Limit, 500), q.ID)
+		t, q.Endpoint, q.State, q.Before, min(q.Limit, MaxDeliveries), q.ID)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't list deliveries: %w", err)
 	}

@@ -112,6 +112,8 @@ func TestPublishedSchedule(t *testing.T) {
 	if err != nil || len(attempts) != 12 || attempts[11].Number != 12 || attempts[0].Status != 500 || len(attempts[0].ResponseHead) != 4096 {
 		t.Errorf("attempts are %d, %v", len(attempts), err)
 	}
+	want := webhooks.Stats{Failed: 12, Dead: 1} // eleven of the head's and one of its follower's
+	eventually(t, "every attempt to be counted", func() bool { return w.hooks.Stats() == want })
 }
 
 func TestWhatCountsAsFailure(t *testing.T) {

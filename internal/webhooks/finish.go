@@ -9,9 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// finish records an attempt and decides what becomes of the delivery. While the database is away it tries again, for a result that is
-// lost here is a duplicate for the receiver; it gives up when ctx ends or the
-// lease is nearly over.
+// finish records an attempt and decides what becomes of the delivery. While the
+// database is away it tries again, for a result that is lost here is a duplicate
+// for the receiver; it gives up when ctx ends or the lease is nearly over.
 func (w *Webhooks) finish(ctx context.Context, j job, o outcome) {
 	giveUp := time.After(leaseTime - 2*attemptTimeout)
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
@@ -37,7 +37,11 @@ func (w *Webhooks) tryFinish(ctx context.Context, j job, o outcome) error {
 	if err := w.recordHealth(ctx, j.endpoint, o); err != nil {
 		return err
 	}
-	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error { return w.record(ctx, tx, j, o) })
+	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error { return w.record(ctx, tx, j, o) })
+	if err == nil {
+		w.counters.attempted(o, j.attempt >= len(w.schedule))
+	}
+	return err
 }
 
 // errNotOurs says that the delivery was deleted, or its lease passed on.

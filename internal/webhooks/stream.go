@@ -76,7 +76,11 @@ func (w *Webhooks) Stream(rw http.ResponseWriter, r *http.Request, scope tenant.
 	}
 	defer feed.Close()
 	s := &stream{conn: conn, feed: feed, sora2015: format == "sora2015", patience: w.patience, sent: feed.After()}
-	closeStream(conn, s.run(ctx))
+	err = s.run(ctx)
+	if errors.As(err, new(*slowError)) {
+		w.counters.slowStreams.Add(1)
+	}
+	closeStream(conn, err)
 }
 
 // refuseStream answers a bad request with a problem document (RFC 9457).

@@ -307,6 +307,7 @@ func TestSlowConsumer(t *testing.T) {
 	if last == events {
 		t.Error("the slow one got everything: the test did not stall it")
 	}
+	eventually(t, "the slow stream to be counted", func() bool { return w.hooks.Stats().SlowStreams == 1 })
 	again := dial(t, fmt.Sprintf("%s/?after=%d", url, last), nil)
 	again.event()
 	if e := again.event(); e.Seq != last+1 {

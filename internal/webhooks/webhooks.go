@@ -74,9 +74,10 @@ type Webhooks struct {
 	closed   chan struct{} // closed when Run is told to stop: feeds end
 	close    func()
 
-	toFanOut *bell //  tenants that have new events
+	toFanOut *bell // tenants that have new events
 	toClaim  *bell // tenants that have new deliveries
 	feeds    feeds // who listens to what
+	counters counters
 }
 
 // New returns the webhooks on pool. Events can be appended and read at once;
