@@ -25,7 +25,9 @@ type Connect struct {
 }
 
 // parseConnect reads a connect message and tells the dialects apart: that of
-// 2015 writes names in camel case and speaks of streams, not of sending.
+// 2015 writes the channel's name in camel case and speaks of streams, not of
+// sending. Where the token stands tells nothing: clients of today's dialect may
+// put it into accessToken, too.
 func parseConnect(f fields, limits Limits) (*Connect, error) {
 	word := f.text("role")
 	if word == "" {
@@ -37,7 +39,7 @@ func parseConnect(f fields, limits Limits) (*Connect, error) {
 		return nil, bad("%s", err)
 	}
 	c := &Connect{
-		Dialect2015: f.has("channelId") || f.has("accessToken") || word == "upstream" || word == "downstream",
+		Dialect2015: f.has("channelId") || word == "upstream" || word == "downstream",
 		Role:        role,
 		Channel:     oneName(f, "channel_id", "channelId"),
 		Token:       findToken(f),

@@ -1,6 +1,8 @@
 package signaling
 
 import (
+	"bytes"
+
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -59,7 +61,7 @@ func ParseMessage(data []byte, limits Limits) (Message, error) {
 			f.fail("sdp", "is missing")
 		}
 	case m.Type == typeCandidate:
-		m.Candidate = f.text("candidate")
+		m.Candidate = readCandidate(f)
 	case m.Type == typeDisconnect:
 		m.Reason = f.text("reason")
 	}
@@ -67,4 +69,13 @@ func ParseMessage(data []byte, limits Limits) (Message, error) {
 		return Message{}, *f.err
 	}
 	return m, nil
+}
+
+// readCandidate reads the candidate as a line, or as the browser's
+// RTCIceCandidate, which is what a page sends that does not unpack it.
+func readCandidate(f fields) string {
+	if bytes.HasPrefix(f.raw("candidate"), []byte("{")) {
+		f = f.object("candidate")
+	}
+	return f.text("candidate")
 }

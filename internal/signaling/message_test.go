@@ -84,7 +84,7 @@ func TestParseConnectTellsTheDialectsApart(t *testing.T) {
 		{`{"type":"connect","role":"sendrecv","channelId":"room","video":{"codecType":"H264"},"audio":false}`,
 			signaling.Connect{Dialect2015: true, Role: tenant.SendRecv, Channel: "room", Video: sfu.MediaWish{Enabled: true, Codec: "H264"}, AnyCodec: true, Slots: true}},
 		{`{"type":"connect","role":"recvonly","channel_id":"room","accessToken":"t"}`,
-			signaling.Connect{Dialect2015: true, Role: tenant.RecvOnly, Channel: "room", Token: "t", Audio: wish, Video: wish, Slots: true}},
+			signaling.Connect{Role: tenant.RecvOnly, Channel: "room", Token: "t", Audio: sfu.MediaWish{Enabled: true, Codec: "OPUS"}, Video: sfu.MediaWish{Enabled: true, Codec: "VP9"}}},
 		{sdkConnect,
 			signaling.Connect{Role: tenant.RecvOnly, Channel: "room", Token: "tok", Audio: sfu.MediaWish{Enabled: true, Codec: "OPUS"}, Video: sfu.MediaWish{Enabled: true, Codec: "VP9"}}},
 	}
@@ -163,7 +163,8 @@ var badMessages = map[string]struct {
 	"large notify metadata":   {connectWith(`"signaling_notify_metadata":"` + strings.Repeat("x", 8<<10) + `"`), "8192", tenant.TooLarge},
 	"answer without sdp":      {`{"type":"answer"}`, "sdp is missing", tenant.BadMessage},
 	"answer with a number":    {`{"type":"answer","sdp":1}`, "sdp must be a string", tenant.BadMessage},
-	"candidate is an object":  {`{"type":"candidate","candidate":{}}`, "candidate must be a string", tenant.BadMessage},
+	"candidate is a list":     {`{"type":"candidate","candidate":[]}`, "candidate must be a string", tenant.BadMessage},
+	"candidate of a number":   {`{"type":"candidate","candidate":{"candidate":1}}`, "candidate.candidate must be a string", tenant.BadMessage},
 	"disconnect for a list":   {`{"type":"disconnect","reason":[]}`, "reason must be a string", tenant.BadMessage},
 }
 
@@ -196,10 +197,12 @@ func TestParseMessageOfEveryType(t *testing.T) {
 		`{"type":"candidate","candidate":"candidate:1 1 udp","sdpMid":0}`: {Type: "candidate", Candidate: "candidate:1 1 udp"},
 		`{"type":"candidate","candidate":""}`:                             {Type: "candidate"},
 		`{"type":"candidate"}`:                                            {Type: "candidate"},
-		`{"type":"pong","stats":[{"id":"T01"}]}`:                          {Type: "pong"},
-		`{"type":"disconnect","reason":"NO-ERROR"}`:                       {Type: "disconnect", Reason: "NO-ERROR"},
-		`{"type":"disconnect"}`:                                           {Type: "disconnect"},
-		`{"type":"sing","song":{"bird":"雲雀"}}`:                            {Type: "sing"},
+		`{"type":"candidate","candidate":null}`:                           {Type: "candidate"},
+		`{"type":"candidate","candidate":{"candidate":"candidate:1 1 udp","sdpMid":"0","sdpMLineIndex":0}}`: {Type: "candidate", Candidate: "candidate:1 1 udp"},
+		`{"type":"pong","stats":[{"id":"T01"}]}`:                                                            {Type: "pong"},
+		`{"type":"disconnect","reason":"NO-ERROR"}`:                                                         {Type: "disconnect", Reason: "NO-ERROR"},
+		`{"type":"disconnect"}`:                                                                             {Type: "disconnect"},
+		`{"type":"sing","song":{"bird":"雲雀"}}`:                                                              {Type: "sing"},
 	}
 	for data, want := range tests {
 		if got, err := signaling.ParseMessage([]byte(data), signaling.Limits{}); err != nil || got != want {
