@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
-	"slices"
 	"strings"
 )
 
@@ -61,8 +60,7 @@ func loadAssets() (*assets, error) {
 	if err != nil {
 		return nil, fmt.Errorf("couldn't load the embedded assets: %w", err)
 	}
-	sheet := slices.Concat(bytes.Join(sheets, []byte("\n")))
-	sheet = bytes.ReplaceAll(sheet, []byte("FONT_INTER"), []byte(a.url["inter-5.3.0-latin.woff2"]))
+	sheet := bytes.ReplaceAll(bytes.Join(sheets, []byte("\n")), []byte("FONT_INTER"), []byte(a.url["inter-5.3.0-latin.woff2"]))
 	return a, a.add("console.css", sheet)
 }
 

@@ -1,10 +1,6 @@
 package ui
 
-import (
-	"net/http"
-	"strconv"
-	"strings"
-)
+import "strings"
 
 // input is one field of a form.
 type input struct {
@@ -16,7 +12,6 @@ type input struct {
 	Problem      string // what is wrong with Value; "": nothing
 	Placeholder  string
 	Autocomplete string
-	MinLength    int
 	Required     bool
 	Focus        bool
 }
@@ -33,33 +28,4 @@ func (i input) kind() string {
 		return "text"
 	}
 	return i.Kind
-}
-
-// share is part of all as the width of a bar 100 wide.
-func share(part, all int) string {
-	if all <= 0 {
-		return "0"
-	}
-	return strconv.FormatFloat(min(100, 100*float64(part)/float64(all)), 'f', 1, 64)
-}
-
-// ask sends a question: only the form to our scripts, else a page.
-func (v *visit) ask(w http.ResponseWriter, r *http.Request, q question) error {
-	if v.partial {
-		return v.page(w, r, http.StatusOK, askForm(q))
-	}
-	return v.page(w, r, http.StatusOK, askPage(v, q))
-}
-
-// under reports whether the page asked for belongs to the menu entry path.
-func (v *visit) under(path string) bool {
-	switch path {
-	case "/console":
-		return v.path == path
-	case "/demo/hello":
-		return strings.HasPrefix(v.path, "/demo/")
-	case "/console/webhooks":
-		return strings.HasPrefix(v.path, path) || strings.HasPrefix(v.path, "/console/deliveries/")
-	}
-	return v.path == path || strings.HasPrefix(v.path, path+"/")
 }

@@ -94,6 +94,14 @@ func plural[N ~int | ~int64](n N, one, many string) string {
 	return whole(n) + " " + many
 }
 
+// share is part of all as the width of a bar 100 wide.
+func share(part, all int) string {
+	if all <= 0 {
+		return "0"
+	}
+	return strconv.FormatFloat(min(100, 100*float64(part)/float64(all)), 'f', 1, 64)
+}
+
 // shortID is enough of an id to tell it from its neighbours.
 func shortID(id string) string {
 	prefix, rest, found := strings.Cut(id, "_")

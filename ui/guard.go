@@ -110,10 +110,6 @@ func (c *Console) setCookie(w http.ResponseWriter, name, value string, age time.
 	http.SetCookie(w, cookie)
 }
 
-// sessionAge is how long the browser keeps the session cookie; the store ends
-// a session earlier when it is idle.
-const sessionAge = 7 * 24 * time.Hour
-
 // sendToLogin asks a stranger to log in, and brings them back after it.
 func (c *Console) sendToLogin(w http.ResponseWriter, r *http.Request) {
 	switch {

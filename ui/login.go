@@ -3,7 +3,6 @@ package ui
 import (
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/hibari/hibari/internal/tenant"
 )
@@ -40,7 +39,7 @@ func (c *Console) login(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		c.fail(w, r, nil, err)
 	default:
-		c.setCookie(w, c.cookieName(), cookie, sessionAge)
+		c.setCookie(w, c.cookieName(), cookie, tenant.SessionLifetime)
 		http.Redirect(w, r, next, http.StatusSeeOther)
 	}
 }
@@ -62,16 +61,4 @@ func loginFields(email, problem string) []input {
 		{Name: "email", Label: "Email", Kind: "email", Value: email, Autocomplete: "username", Required: true, Focus: problem == ""},
 		{Name: "password", Label: "Password", Kind: "password", Autocomplete: "current-password", Required: true, Problem: problem},
 	}
-}
-
-// knownZone returns name if it is a time zone we know, else "": the browser's
-// word is a convenience and must not stop a sign-up.
-func knownZone(name string) string {
-	if name == "Local" {
-		return ""
-	}
-	if _, err := time.LoadLocation(name); err != nil {
-		return ""
-	}
-	return name
 }

@@ -27,9 +27,10 @@ type secretValue struct {
 // onceAge is how long a secret waits to be shown.
 const onceAge = 2 * time.Minute
 
-// handSecrets hands s to the member's next visit of the page at path. They travel in a cookie that
-// only this platform can open, so that no process keeps them and the answer to
-// the form can still be a redirect: a reload must not make a second key.
+// handSecrets hands s to the member's next visit of the page at path. They
+// travel in a cookie that only this platform can open, so that no process keeps
+// them and the answer to the form can still be a redirect: a reload must not
+// make a second key.
 func (c *Console) handSecrets(w http.ResponseWriter, memberID, path string, s secrets) error {
 	s.Member, s.Path, s.Expires = memberID, path, time.Now().Add(onceAge).Unix()
 	plain, err := json.Marshal(s)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/a-h/templ"
@@ -39,6 +40,27 @@ func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, pag
 func (v *visit) page(w http.ResponseWriter, r *http.Request, status int, page templ.Component) error {
 	v.console.render(w, r, status, page)
 	return nil
+}
+
+// ask sends a question: only the form to our scripts, else a page.
+func (v *visit) ask(w http.ResponseWriter, r *http.Request, q question) error {
+	if v.partial {
+		return v.page(w, r, http.StatusOK, askForm(q))
+	}
+	return v.page(w, r, http.StatusOK, askPage(v, q))
+}
+
+// under reports whether the page asked for belongs to the menu entry path.
+func (v *visit) under(path string) bool {
+	switch path {
+	case "/console":
+		return v.path == path
+	case "/demo/hello":
+		return strings.HasPrefix(v.path, "/demo/")
+	case "/console/webhooks":
+		return strings.HasPrefix(v.path, path) || strings.HasPrefix(v.path, "/console/deliveries/")
+	}
+	return v.path == path || strings.HasPrefix(v.path, path+"/")
 }
 
 // readForm reads a posted form of ours.

@@ -69,6 +69,25 @@ func TestSecretsAreForWhoMadeThem(t *testing.T) {
 	}
 }
 
+// The first steps are to be pasted: they name the key that somebody is most
+// likely to have at hand, and never a revoked one.
+func TestFirstStepsNameTheNewestKey(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p := s.owner(t, "Skylark")
+	_, newer, err := s.tenants.CreateSigningKey(t.Context(), p.scope, "newer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ named, other string }{{newer.ID, p.signed.SigningKeyID}, {p.signed.SigningKeyID, newer.ID}} {
+		page := p.get("/console/start").want(http.StatusOK).body
+		if !strings.Contains(page, step.named) || strings.Contains(page, step.other) {
+			t.Errorf("the page does not name %s alone", step.named)
+		}
+		p.post("/console/keys/signing/" + newer.ID + "/revoke")
+	}
+}
+
 func TestRevoke(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/hibari/hibari/internal/tenant"
 )
@@ -48,7 +49,7 @@ func (c *Console) signup(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, nil, err)
 		return
 	}
-	c.setCookie(w, c.cookieName(), cookie, sessionAge)
+	c.setCookie(w, c.cookieName(), cookie, tenant.SessionLifetime)
 	if err := c.handSecrets(w, created.MemberID, "/console", firstSecrets(created)); err != nil {
 		c.fail(w, r, nil, err)
 		return
@@ -85,6 +86,18 @@ func signupFields(wish tenant.NewTenant, wrong *tenant.FieldError) []input {
 		fields[i].Problem = wrong.Problem
 	}
 	return fields
+}
+
+// knownZone returns name if it is a time zone we know, else "": the browser's
+// word is a convenience and must not stop a sign-up.
+func knownZone(name string) string {
+	if name == "Local" {
+		return ""
+	}
+	if _, err := time.LoadLocation(name); err != nil {
+		return ""
+	}
+	return name
 }
 
 // firstSecrets are a new tenant's keys.

@@ -29,9 +29,10 @@ func (c *Console) readStart(r *http.Request, v *visit) (startData, error) {
 		d.signaling = public.JoinPath("signaling").String()
 	}
 	keys, err := c.Tenants.SigningKeys(r.Context(), v.login.Scope)
-	for _, key := range keys {
+	for _, key := range keys { // newest first
 		if key.RevokedAt == nil && key.Algorithm == "HS256" {
 			d.keyID = key.ID
+			break
 		}
 	}
 	return d, err
