@@ -79,6 +79,13 @@ func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	}
 }
 
+// Run keeps a private Postgres up until ctx ends. Somebody else's is theirs.
+func (db *database) Run(ctx context.Context) {
+	if db.private != nil {
+		db.private.Run(ctx)
+	}
+}
+
 // Close closes the pool and lets go of the private Postgres, which stops when
 // nobody else uses it.
 func (db *database) Close() error {

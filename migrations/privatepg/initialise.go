@@ -146,10 +146,14 @@ func syncFolder(dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// complaint picks the line of Postgres's output that says what is wrong.
+// complaint picks the line of Postgres's output that says what is wrong. The
+// last words of a killed server's processes may stand before it.
 func complaint(out string) string {
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	for _, line := range lines {
+		if strings.Contains(line, "terminating connection") {
+			continue
+		}
 		if strings.Contains(line, "FATAL:") || strings.Contains(line, "error:") {
 			return strings.TrimSpace(line)
 		}

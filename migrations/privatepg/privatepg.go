@@ -11,7 +11,8 @@
 //	start.lock  held by whoever starts or stops the server
 //
 // The server listens on no network address, outlives a killed platform, and is
-// stopped by the last user that lets go. The kernel drops a dead process's
+// stopped by the last user that lets go; one that dies in use is started again
+// by whoever is in Run. The kernel drops a dead process's
 // locks, so there is no count that could be wrong.
 package privatepg
 
@@ -57,8 +58,11 @@ type Cluster struct {
 	// Set by Open, static afterwards.
 	bin      string // folder of initdb and postgres
 	password string
-	server   postmaster
-	ended    <-chan struct{} // closed when the server we started has ended; nil if we adopted it
+	url      string
+
+	// Owned by Open, then Run, then Close.
+	server postmaster
+	ended  <-chan struct{} // closed when the server we started has ended; nil if we adopted it
 
 	closed   sync.Once
 	closeErr error // Guarded by closed
@@ -154,19 +158,15 @@ func (c *Cluster) bringUp(ctx context.Context) error {
 	if c.password, err = readPassword(c.dir); err != nil {
 		return err
 	}
-	if err := c.adopt(ctx); err == nil {
-		return c.createDatabase(ctx)
-	} else if !errors.Is(err, errNotRunning) {
+	if err := c.adoptOrStart(ctx); err != nil {
 		return err
 	}
-	if err := c.start(ctx); err != nil {
-		return err
-	}
+	c.url = c.server.url(c.password, database)
 	return c.createDatabase(ctx)
 }
 
 // URL returns what connects to the platform's database, password included.
-func (c *Cluster) URL() string { return c.server.url(c.password, database) }
+func (c *Cluster) URL() string { return c.url }
 
 // Close lets go of the server and stops it if nobody else holds on to it.
 // Connections should be closed before. Closing twice does nothing.

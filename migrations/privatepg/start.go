@@ -53,7 +53,7 @@ func (c *Cluster) adopt(ctx context.Context) error {
 	if err := c.await(ctx, pm, nil); err != nil {
 		return err
 	}
-	c.server = pm
+	c.server, c.ended = pm, nil
 	c.log.Debug("joined a running Postgres", "dir", c.dir, "pid", pm.pid)
 	return nil
 }
