@@ -86,15 +86,10 @@ func uploadFormats(k kind, wish MediaWish, anyCodec bool) []formatID {
 	if id, ok := formatOf(wish.Codec); ok && formats[id].kind == k && !anyCodec {
 		return []formatID{id}
 	}
-	return allFormats(k)[:1+anyExtra(k, anyCodec)]
-}
-
-// anyExtra is how many codecs an offer lists after the first.
-func anyExtra(k kind, anyCodec bool) int {
-	if !anyCodec {
-		return 0
+	if anyCodec {
+		return allFormats(k)
 	}
-	return len(allFormats(k)) - 1
+	return allFormats(k)[:1]
 }
 
 // allFormats is every codec of one kind.

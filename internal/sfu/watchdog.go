@@ -7,13 +7,10 @@ import "time"
 // free at once, while the worker, should it ever come round, finds the channel
 // closed and ends.
 
-func (s *SFU) startWatchdog() {
-	s.watching.Add(1)
-	go s.runWatchdog()
-}
+func (s *SFU) startWatchdog() { s.watching.Go(s.runWatchdog) }
 
+// runWatchdog looks at every channel five times within StallLimit.
 func (s *SFU) runWatchdog() {
-	defer s.watching.Done()
 	ticker := time.NewTicker(s.cfg.StallLimit / 5)
 	defer ticker.Stop()
 	for {

@@ -164,9 +164,9 @@ func (s *session) serve() farewell {
 		case <-s.answerDue.C:
 			bye = s.unanswered()
 		case <-s.mediaDue.C:
-			bye = ptr(ended(tenant.EndSetupTimeout))
+			bye = new(ended(tenant.EndSetupTimeout))
 		case <-s.socket.lost:
-			bye = ptr(ended(tenant.EndTimeout))
+			bye = new(ended(tenant.EndTimeout))
 		case now := <-pingDue:
 			if now.Sub(s.heard) > limits.Pong {
 				return ended(tenant.EndTimeout)
@@ -187,7 +187,7 @@ func (s *session) serve() farewell {
 func (s *session) receive(f frame) *farewell {
 	m, err := s.parse(f)
 	if err != nil {
-		return ptr(refused(err))
+		return new(refused(err))
 	}
 	switch m.Type {
 	case typeAnswer, typeReAnswer, typeUpdate:
@@ -201,7 +201,7 @@ func (s *session) receive(f frame) *farewell {
 		bye.end = clientEnd(m.Reason)
 		return &bye
 	case typeConnect:
-		return ptr(refused(bad("connect came twice on one socket")))
+		return new(refused(bad("connect came twice on one socket")))
 	}
 	return nil
 }
@@ -214,7 +214,7 @@ func (s *session) answer(sdp string) *farewell {
 	case errors.Is(err, sfu.ErrEnded): // the last signal says why
 		return nil
 	case err != nil:
-		return ptr(refused(bad("%s", err)))
+		return new(refused(bad("%s", err)))
 	}
 	s.answerDue.Stop()
 	if !s.answered && !s.up {
@@ -227,9 +227,9 @@ func (s *session) answer(sdp string) *farewell {
 // unanswered ends a client that left an offer without an answer.
 func (s *session) unanswered() *farewell {
 	if !s.answered {
-		return ptr(tooLate(tenant.EndSetupTimeout, "no answer within "+s.door.limits.Answer.String()+" of the offer"))
+		return new(tooLate(tenant.EndSetupTimeout, "no answer within "+s.door.limits.Answer.String()+" of the offer"))
 	}
-	return ptr(refused(bad("no re-answer within %s of a re-offer", s.door.limits.Answer)))
+	return new(refused(bad("no re-answer within %s of a re-offer", s.door.limits.Answer)))
 }
 
 // signal tells the client what its connection says; ok is false once there is
@@ -237,11 +237,11 @@ func (s *session) unanswered() *farewell {
 func (s *session) signal(signal sfu.Signal, ok bool) *farewell {
 	if !ok {
 		<-s.call.connection.Done()
-		return ptr(ended(s.call.connection.Ending().Reason))
+		return new(ended(s.call.connection.Ending().Reason))
 	}
 	switch signal.Kind {
 	case sfu.SignalEnded:
-		return ptr(ended(signal.Reason))
+		return new(ended(signal.Reason))
 	case sfu.SignalConnected:
 		if !s.up {
 			s.up = true
@@ -261,7 +261,7 @@ func (s *session) signal(signal sfu.Signal, ok bool) *farewell {
 // send sends a message; not nil: the client is gone.
 func (s *session) send(message any) *farewell {
 	if err := s.socket.send(message); err != nil {
-		return ptr(gone(err))
+		return new(gone(err))
 	}
 	return nil
 }
@@ -292,5 +292,3 @@ func hostOf(address string) string {
 	}
 	return address
 }
-
-func ptr[T any](v T) *T { return &v }

@@ -143,8 +143,8 @@ func (p *Peer) Remote() netip.AddrPort {
 // SetRemote sets what the client's answer said: its ICE credentials, the
 // fingerprint of its certificate ("sha-256 AB:…"; SHA-384 and SHA-512 too) and
 // its part in the handshake, which starts with the first valid check; the time
-// for set-up runs from here. Calling it again with the same values does nothing; other values are
-// ErrRemoteChanged.
+// for set-up runs from here. Calling it again with the same values does nothing;
+// other values are ErrRemoteChanged.
 func (p *Peer) SetRemote(ufrag, pwd, fingerprint string, setup Setup) error {
 	// RFC 8839 §5.4: 4 to 256 and 22 to 256 characters.
 	if len(ufrag) < 4 || len(ufrag) > 256 || len(pwd) < 22 || len(pwd) > 256 {
