@@ -42,10 +42,10 @@ func TestSignUpLeadsIntoTheConsole(t *testing.T) {
 	s := newSite(t)
 	p := s.stranger(t)
 	p.get("/console").wantTo("/login?next=%2Fconsole")
-	p.post("/signup", "organization", "Skylark", "email", "Mika@Example.com", "password", password, "time_zone", "Europe/Berlin").wantTo("/console?done=welcome")
+	p.post("/signup", "organization", "Skylark", "email", "Mika@Example.com", "password", password, "time_zone", "Europe/Berlin").wantTo("/console")
 
 	first := p.get("/console").want(http.StatusOK)
-	for _, want := range []string{"hib_live_", "Signing key id", "Skylark", "Your first call in five minutes", "Europe/Berlin"} {
+	for _, want := range []string{"hib_live_", "Signing key id", "Skylark", "Your first call in five minutes", "Europe/Berlin", "Welcome to Hibari"} {
 		if !strings.Contains(first.body, want) {
 			t.Errorf("the first page lacks %q", want)
 		}
@@ -53,10 +53,12 @@ func TestSignUpLeadsIntoTheConsole(t *testing.T) {
 	if again := p.get("/console").want(http.StatusOK); strings.Contains(again.body, "hib_live_") {
 		t.Error("the secrets are shown a second time")
 	}
+	p.wantCookies("hibari")
 	p.get("/").wantTo("/console")
 	p.get("/login").wantTo("/console")
 
 	p.post("/logout").wantTo("/login?done=bye")
+	p.wantCookies()
 	p.get("/console").wantTo("/login?next=%2Fconsole")
 }
 

@@ -79,6 +79,9 @@ func (c *Console) visit(w http.ResponseWriter, r *http.Request) (*visit, error) 
 	if r.Method == http.MethodGet && !v.partial {
 		v.once = c.takeSecrets(w, r, v)
 	}
+	if v.once != nil && v.once.Done != "" {
+		v.done = doneTexts[v.once.Done]
+	}
 	return v, nil
 }
 
@@ -104,8 +107,11 @@ func (c *Console) cookieName() string {
 // cannot use. A negative age deletes it, 0 keeps it for the browser's session.
 func (c *Console) setCookie(w http.ResponseWriter, name, value string, age time.Duration) {
 	cookie := &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: c.Secure}
-	if age != 0 {
-		cookie.MaxAge = max(-1, int(age.Seconds()))
+	switch {
+	case age < 0:
+		cookie.MaxAge = -1
+	case age > 0:
+		cookie.MaxAge = int(age.Seconds())
 	}
 	http.SetCookie(w, cookie)
 }

@@ -14,6 +14,7 @@ type secrets struct {
 	Member  string        `json:"m"` // who may see them
 	Path    string        `json:"p"` // on which page
 	Expires int64         `json:"x"` // Unix seconds
+	Done    string        `json:"d"` // which of doneTexts that page says with them, "": none of its own
 	Title   string        `json:"t"`
 	Hint    string        `json:"h"`
 	Values  []secretValue `json:"v"`

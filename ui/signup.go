@@ -54,7 +54,7 @@ func (c *Console) signup(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, nil, err)
 		return
 	}
-	http.Redirect(w, r, "/console?done=welcome", http.StatusSeeOther)
+	http.Redirect(w, r, "/console", http.StatusSeeOther)
 }
 
 // refuseSignup shows the form again, with what is wrong beside its field.
@@ -103,6 +103,7 @@ func knownZone(name string) string {
 // firstSecrets are a new tenant's keys.
 func firstSecrets(created tenant.Created) secrets {
 	return secrets{
+		Done:  "welcome",
 		Title: "Your first keys",
 		Hint:  "They are shown only now. Keep them where your server keeps its secrets; you can make new ones under Keys.",
 		Values: []secretValue{

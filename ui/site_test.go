@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -163,6 +164,22 @@ func (s *site) enter(t *testing.T, created tenant.Created, memberID string) *per
 	}
 	p.client.Jar.SetCookies(home, []*http.Cookie{{Name: "hibari", Value: cookie}})
 	return p
+}
+
+// wantCookies checks the names of all cookies the person's browser still has.
+func (p *person) wantCookies(names ...string) {
+	p.t.Helper()
+	home, err := url.Parse(p.site.server.URL)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var got []string
+	for _, cookie := range p.client.Jar.Cookies(home) {
+		got = append(got, cookie.Name)
+	}
+	if !slices.Equal(got, names) {
+		p.t.Errorf("the browser keeps the cookies %v, want %v", got, names)
+	}
 }
 
 // answer is what the server said.
