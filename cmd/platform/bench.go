@@ -9,38 +9,61 @@ import (
 	"time"
 
 	"github.com/hibari/hibari/cmd/platform/load"
+	"github.com/hibari/hibari/cmd/platform/load/naive"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
-// bench loads a running server with one publisher and many viewers.
+// bench loads a running server with publishers and viewers.
 func bench(ctx context.Context, args []string, io stdio) error {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	name := fs.String("tenant", "", "tenant id, name or a member's email, to sign a token for")
-	given := fs.String("token", "", "an access token for the channel and both roles, instead of -tenant")
-	channel := fs.String("channel", "bench", "channel to load")
-	viewers := fs.Int("viewers", 10, "how many viewers")
-	rate := fs.Int("rate", 240, "packets per second of the publisher")
+	token := fs.String("token", "", "an access token for the channels and both roles, instead of -tenant")
+	url := fs.String("url", "", "the server's signalling, ws:// or wss:// (default: that of the settings)")
+	metrics := fs.String("metrics", "", "the server's /metrics, for the length of its trains")
+	channel := fs.String("channel", "bench", "channel to load; several get a number each")
+	channels := fs.Int("channels", 1, "how many channels")
+	publishers := fs.Int("publishers", 1, "how many publishers in each channel; 0 measures idle viewers")
+	viewers := fs.Int("viewers", 10, "how many viewers in each channel")
+	full := fs.Int("full", 4, "how many of all viewers decrypt every packet and tell the latency")
+	audio := fs.Bool("audio", false, "publish Opus: 50 packets of 80 bytes per second, unless told otherwise")
+	rate := fs.Int("rate", 240, "packets per second of a publisher")
 	size := fs.Int("size", 1000, "bytes of payload in a packet")
 	frames := fs.Int("fps", 30, "frames per second")
 	duration := fs.Duration("duration", 10*time.Second, "how long to measure")
 	warmup := fs.Duration("warmup", 2*time.Second, "how long to run before measuring")
 	joining := fs.Int("joining", 4, "how many viewers join at once")
-	pid := fs.Int("pid", 0, "the server's process id, to measure its CPU (Linux)")
+	pid := fs.Int("pid", 0, "the server's process id, to measure its CPU and memory (Linux)")
 	asJSON := fs.Bool("json", false, "print one JSON document")
 	c, err := readConfig(fs, args, os.Getenv, io)
 	if err != nil {
 		return err
 	}
-	token := *given
-	if token == "" {
-		if token, err = benchToken(ctx, c, *name, *channel, *duration, io); err != nil {
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if *audio {
+		for name, speech := range map[string]string{"rate": "50", "size": "80", "fps": "50"} {
+			if !given[name] {
+				_ = fs.Set(name, speech) // numbers all
+			}
+		}
+	}
+	if *url == "" {
+		*url = "ws" + strings.TrimPrefix(c.publicURL.String(), "http") + "/signaling"
+	}
+	if *token == "" && *name != "" {
+		pattern := *channel
+		if *channels > 1 {
+			pattern += "*"
+		}
+		if *token, err = benchToken(ctx, c, *name, pattern, *duration, io); err != nil {
 			return err
 		}
 	}
 	report, err := load.Run(ctx, load.Config{
-		URL:   "ws" + strings.TrimPrefix(c.publicURL.String(), "http") + "/signaling",
-		Token: token, Channel: *channel, Viewers: *viewers, Rate: *rate, PacketSize: *size, FrameRate: *frames,
-		Warmup: *warmup, Duration: *duration, Joining: *joining, PID: *pid,
+		URL: *url, Metrics: *metrics, Token: *token, Channel: *channel,
+		Channels: *channels, Publishers: *publishers, Viewers: *viewers, Full: *full, Joining: *joining,
+		Audio: *audio, Rate: *rate, PacketSize: *size, FrameRate: *frames,
+		Warmup: *warmup, Duration: *duration, PID: *pid,
 	}, func(line string) { fmt.Fprintln(io.err, line) })
 	if err != nil {
 		return err
@@ -62,4 +85,20 @@ func benchToken(ctx context.Context, c *config, name, channel string, duration t
 		return err
 	})
 	return token, err
+}
+
+// benchNaive serves the benchmark's yardstick until ctx ends.
+func benchNaive(ctx context.Context, args []string, io stdio) error {
+	fs := flag.NewFlagSet("bench naive", flag.ContinueOnError)
+	signaling := fs.String("signaling", "127.0.0.1:18081", "address of the WebSocket, without tokens")
+	media := fs.String("media", "127.0.0.1:17701", "address of the UDP port")
+	if err := parseFlags(fs, args, io); err != nil {
+		return err
+	}
+	s, err := naive.Listen(*signaling, *media)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(io.out, "The yardstick is ready: %s\n", s.URL())
+	return s.Serve(ctx)
 }

@@ -36,14 +36,17 @@ var arrows = map[string][]string{
 	"cmd/platform": {
 		"internal/tenant", "internal/sfu", "internal/sfu/transport", "internal/signaling", "internal/cluster",
 		"internal/billing", "internal/webhooks", "ui", "migrations", "migrations/privatepg", "cmd/platform/load",
+		"cmd/platform/load/naive", "cmd/platform/load/suite",
 	},
-	"cmd/platform/load":      {},
-	"cmd/platform/e2e":       {},
-	"docs/examples/token-go": {},
+	"cmd/platform/load":       {},
+	"cmd/platform/load/naive": {},
+	"cmd/platform/load/suite": {"cmd/platform/load"},
+	"cmd/platform/e2e":        {},
+	"docs/examples/token-go":  {},
 }
 
 // forTests are what test files may import besides what their package may.
-var forTests = []string{"migrations/dbtest", "internal/sfu/sfutest", "internal/sfu/transport", "internal/sfu", "internal/tenant"}
+var forTests = []string{"migrations/dbtest", "internal/sfu/sfutest", "internal/sfu/transport", "internal/sfu", "internal/tenant", "cmd/platform/load"}
 
 // TestImports reads the sources itself: go list's answer would be cached by
 // go test, which cannot see what a child process reads.

@@ -3,8 +3,8 @@ package load
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -20,16 +20,17 @@ func TestCountsAgainstASet(t *testing.T) {
 		from := rapid.Uint64Range(0, 1<<40).Draw(t, "from")
 		length := rapid.Uint64Range(0, 300).Draw(t, "length")
 		offsets := rapid.SliceOf(rapid.Int64Range(-100, 500)).Draw(t, "offsets")
-		v := &viewer{}
-		v.count(from, time.Second) // before the measurement: not counted
-		v.begin(from)
+		r := newReceipts()
+		r.got(3, from) // before the measurement: not counted
+		r.begin(map[int]uint64{3: from})
+		r.got(4, from) // of a publisher in another channel
 		seen, twice := map[uint64]bool{}, 0
 		for _, offset := range offsets {
 			number := from + uint64(offset)
 			if offset < 0 && uint64(-offset) > from {
 				continue
 			}
-			v.count(number, time.Millisecond)
+			r.got(3, number)
 			if number >= from {
 				if seen[number] {
 					twice++
@@ -43,46 +44,74 @@ func TestCountsAgainstASet(t *testing.T) {
 				want++
 			}
 		}
-		if got := countBits(v.seen, length); got != want || v.twice != twice {
-			t.Fatalf("counted %d and %d twice, want %d and %d", got, v.twice, want, twice)
+		counted := r.tallies[3]
+		if got := counted.upTo(from + length); got != want || counted.twice != twice {
+			t.Fatalf("counted %d and %d twice, want %d and %d", got, counted.twice, want, twice)
 		}
 	})
 }
 
 func TestAbsurdNumbersCostNoMemory(t *testing.T) {
-	v := &viewer{}
-	v.begin(0)
-	v.count(1<<63, time.Second)
-	v.count(maxWords*64, time.Second)
-	if len(v.seen) != 0 {
-		t.Errorf("%d words are kept", len(v.seen))
+	c := &tally{}
+	c.add(1 << 63)
+	c.add(maxWords * 64)
+	if len(c.seen) != 0 {
+		t.Errorf("%d words are kept", len(c.seen))
 	}
 }
 
+// arrivals is a watcher without a connection.
+type arrivals struct{ *receipts }
+
+func (a arrivals) count() *receipts { return a.receipts }
+func (arrivals) close()             {}
+
 func TestReportAddsUp(t *testing.T) {
-	r := &run{Config: Config{PID: 1}}
+	r := &run{Config: Config{PID: 1, Publishers: 1}}
 	for _, lost := range []uint64{0, 3} {
-		v := &viewer{joined: 40 * time.Millisecond}
-		v.begin(100)
+		v := arrivals{newReceipts()}
+		v.begin(map[int]uint64{0: 100})
 		for n := uint64(100); n < 200-lost; n++ {
-			v.count(n, 2*time.Millisecond)
+			v.got(0, n)
+			v.delayed(n, 2*time.Millisecond)
 		}
-		v.count(250, time.Hour) // sent after the measurement
-		r.viewers = append(r.viewers, v)
+		v.got(0, 250) // sent after the measurement
+		v.joined = 40 * time.Millisecond
+		r.viewers = append(r.viewers, placed{v, 0})
 	}
-	got := r.report(100, 200, 2*time.Second, 197*time.Microsecond)
+	got := r.report(window{
+		from: []uint64{100}, to: []uint64{200}, elapsed: 2 * time.Second, tool: time.Second,
+		alone: usage{memory: 1e6}, joined: usage{memory: 3e6},
+		server: usage{cpu: 197 * time.Microsecond, memory: 5e6}, trains: trains{packets: 30, trains: 4},
+	})
 	if got.PacketsExpected != 200 || got.PacketsDelivered != 197 || got.PacketsLost != 3 || got.PacketsTwice != 0 {
 		t.Errorf("packets: %+v", got)
 	}
-	if got.LostRatio != 3.0/200 || got.DeliveredRatio+got.LostRatio != 1 {
+	if got.LostRatio != 3.0/200 || got.DeliveredRatio+got.LostRatio != 1 || got.DeliveredRate != 98.5 {
 		t.Errorf("ratios: %+v", got)
 	}
-	if got.CPUPerPacket != 1 || got.JoinP50 != 40 || got.LatencyP50 != 2 {
+	if got.CPUPerPacket < 0.999 || got.CPUPerPacket > 1.001 || got.JoinP50 != 40 || got.LatencyP50 != 2 || got.ToolCores != 0.5 {
 		t.Errorf("times: %+v", got)
+	}
+	if got.MemoryViewer != 2000 || got.TrainLength != 7.5 || got.JoinCPU != 0 || got.IdleCPU != 0 {
+		t.Errorf("server: %+v", got)
 	}
 	var out bytes.Buffer
 	if err := got.Print(&out); err != nil || !strings.Contains(out.String(), "lost") {
 		t.Errorf("printed %q (%v)", &out, err)
+	}
+}
+
+// Without a publisher, the server's CPU is for joins and for idling.
+func TestReportOfIdleViewers(t *testing.T) {
+	r := &run{Config: Config{PID: 1}, idle: time.Millisecond, viewers: []placed{{arrivals{newReceipts()}, 0}, {arrivals{newReceipts()}, 0}}}
+	got := r.report(window{
+		elapsed: 2 * time.Second,
+		alone:   usage{cpu: time.Second, memory: 1e6}, joined: usage{cpu: time.Second + 8*time.Millisecond},
+		server: usage{cpu: 3 * time.Millisecond, memory: 2e6},
+	})
+	if got.JoinCPU != 4 || got.IdleCPU < 249 || got.IdleCPU > 251 || got.MemoryViewer != 500 {
+		t.Errorf("got %+v", got)
 	}
 }
 
@@ -139,35 +168,41 @@ func FuzzPayload(f *testing.F) {
 	})
 }
 
-// A packet tells its number and time, and says "key frame" where one begins.
+// A packet tells its publisher, number and time, and says "key frame" where one
+// begins.
 func TestFilledPayloads(t *testing.T) {
-	p := &publisher{}
-	p.sent.Store(77)
-	packet := &rtp.Packet{Payload: make([]byte, minPayload)}
 	for _, one := range []struct {
-		first, key bool
-		begin      []byte
+		key   bool
+		begin []byte
 	}{
-		{true, true, []byte{0x10, 0, 0, 0, 0x9d, 0x01, 0x2a}},
-		{true, false, []byte{0x10, 0x01, 0, 0, 0}},
-		{false, true, []byte{0, 0, 0, 0, 0}},
+		{true, []byte{0x10, 0, 0, 0, 0x9d, 0x01, 0x2a}},
+		{false, []byte{0x10, 0x01, 0, 0, 0}},
 	} {
-		p.fill(packet, one.first, one.key, 5*time.Second)
+		packet := &rtp.Packet{Header: rtp.Header{Version: 2}, Payload: make([]byte, minPayload)}
+		writeVP8(packet.Payload, one.key)
+		want := stamp{publisher: 1<<15 + 1, number: 1<<48 - 1, sent: 5 * time.Second}
+		want.write(packet.Payload)
 		if !bytes.HasPrefix(packet.Payload, one.begin) {
-			t.Errorf("first %v, key %v: % x", one.first, one.key, packet.Payload)
+			t.Errorf("key %v: % x", one.key, packet.Payload)
 		}
-		number := binary.BigEndian.Uint64(packet.Payload[headerSize:])
-		at := time.Duration(binary.BigEndian.Uint64(packet.Payload[headerSize+8:]))
-		if number != 77 || at != 5*time.Second {
-			t.Errorf("number %d at %s", number, at)
+		data, err := packet.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := readStamp(data); !ok || got != want {
+			t.Errorf("read %+v, want %+v", got, want)
+		}
+		if _, ok := readStamp(data[:len(data)-1]); ok {
+			t.Error("a packet too short has a stamp")
 		}
 	}
 }
 
 func TestRunRefusesWhatItCannotSend(t *testing.T) {
-	good := Config{Viewers: 1, Rate: 240, FrameRate: 30, PacketSize: 1000}
+	good := Config{Channels: 1, Publishers: 1, Viewers: 1, Rate: 240, FrameRate: 30, PacketSize: 1000}
 	for name, change := range map[string]func(*Config){
 		"no viewer":             func(c *Config) { c.Viewers = 0 },
+		"no channel":            func(c *Config) { c.Channels = 0 },
 		"no frame":              func(c *Config) { c.FrameRate = 0 },
 		"less than one a frame": func(c *Config) { c.Rate = 29 },
 		"no room for the time":  func(c *Config) { c.PacketSize = minPayload - 1 },
@@ -175,31 +210,36 @@ func TestRunRefusesWhatItCannotSend(t *testing.T) {
 	} {
 		c := good
 		change(&c)
-		if _, err := Run(context.Background(), c, func(string) {}); err == nil || !strings.Contains(err.Error(), "need at least") {
+		if _, err := Run(context.Background(), c, func(string) {}); err == nil || !strings.Contains(err.Error(), "need ") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-func TestProcessCPU(t *testing.T) {
-	if used, err := processCPU(0); used != 0 || err != nil {
-		t.Errorf("process 0 used %s (%v)", used, err)
+// The kernel's answer about this process is near what the process knows itself.
+func TestProcessUsage(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		if _, err := processUsage(os.Getpid()); err == nil {
+			t.Error("usage was measured where it can't be")
+		}
+		return
 	}
-	if _, err := processCPU(1 << 30); err == nil {
+	if _, err := processUsage(1 << 28); err == nil {
 		t.Error("a process that cannot be has used CPU time")
 	}
-	if _, err := os.Stat("/proc/self/stat"); err != nil {
-		return // only Linux tells
-	}
-	before, err := processCPU(os.Getpid())
+	before, err := processUsage(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
+	if before.memory < 1<<20 || before.cpu <= 0 {
+		t.Errorf("this process uses %+v", before)
+	}
 	for begun := time.Now(); ; {
-		if now, err := processCPU(os.Getpid()); err != nil || now > before {
-			if err != nil {
-				t.Error(err)
-			}
+		now, err := processUsage(os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now.cpu > before.cpu+10*time.Millisecond {
 			return
 		}
 		if time.Since(begun) > 10*time.Second {

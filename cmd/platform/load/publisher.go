@@ -2,9 +2,7 @@ package load
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,65 +11,52 @@ import (
 	"github.com/pion/webrtc/v4"
 )
 
-// A payload begins with a VP8 descriptor and frame header that say "key
-// frame" or not, then the packet's number and time:
-//
-//	descriptor 1 | frame header 10 | number 8 | nanoseconds since epoch 8
-const (
-	headerSize = 11
-	minPayload = headerSize + 16
-	maxPayload = 1180
-)
-
 // keyEvery is how many frames go between key frames nobody asked for.
 const keyEvery = 300
 
 // publisher sends frames of equal packets at a steady rate.
 type publisher struct {
-	*client
-	track *webrtc.TrackLocalStaticRTP
-	sent  atomic.Uint64 // packets so far; the number of the next one
-	key   atomic.Bool   // somebody asked for a key frame
-	stop  context.CancelFunc
-	done  chan struct{}
+	*peer
+	index   int // of the run's publishers
+	channel int
+	track   *webrtc.TrackLocalStaticRTP
+	sent    atomic.Uint64 // packets so far; the number of the next one
+	key     atomic.Bool   // somebody asked for a key frame
+	halt    context.CancelFunc
+	done    chan struct{}
 }
 
 // startPublisher joins and starts to send when media is up.
-func startPublisher(ctx context.Context, r *run) (*publisher, error) {
-	pc, err := r.api.NewPeerConnection(webrtc.Configuration{})
+func startPublisher(ctx context.Context, r *run, index, channel int) (*publisher, error) {
+	codec := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000}
+	if r.Audio {
+		codec = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}
+	}
+	track, err := webrtc.NewTrackLocalStaticRTP(codec, "track", "bench")
 	if err != nil {
 		return nil, err
 	}
-	track, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000}, "video", "bench")
+	pc, err := r.api.NewPeerConnection(webrtc.Configuration{Certificates: r.identity.webrtc})
 	if err != nil {
-		return nil, errors.Join(err, pc.Close())
+		return nil, err
 	}
 	sender, err := pc.AddTrack(track)
 	if err != nil {
 		return nil, errors.Join(err, pc.Close())
 	}
-	up := make(chan struct{})
-	connected := sync.OnceFunc(func() { close(up) }) // a shaken network may bring the state up twice
-	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
-		if s == webrtc.PeerConnectionStateConnected {
-			connected()
-		}
-	})
-	c, err := connect(ctx, r, "sendonly", pc)
-	if err != nil {
-		return nil, errors.Join(err, pc.Close())
+	p := &publisher{index: index, channel: channel, track: track, done: make(chan struct{})}
+	if p.peer, err = startPeer(ctx, r, r.channelName(channel), "sendonly", pc); err != nil {
+		return nil, err
 	}
-	running, stop := context.WithCancel(context.Background())
-	p := &publisher{client: c, track: track, stop: stop, done: make(chan struct{})}
-	go p.runSignaling(running)
 	go p.runFeedback(sender)
 	select {
-	case <-up:
+	case <-p.up:
 	case <-ctx.Done():
-		stop()
-		c.close()
+		p.peer.close()
 		return nil, errors.New("media did not connect in time")
 	}
+	running, halt := context.WithCancel(context.Background())
+	p.halt = halt
 	go p.runFrames(running, r)
 	return p, nil
 }
@@ -96,6 +81,7 @@ func (p *publisher) runFeedback(sender *webrtc.RTPSender) {
 func (p *publisher) runFrames(ctx context.Context, r *run) {
 	defer close(p.done)
 	perFrame := r.Rate / r.FrameRate
+	clock := p.track.Codec().ClockRate
 	tick := time.NewTicker(time.Second / time.Duration(r.FrameRate))
 	defer tick.Stop()
 	packet := &rtp.Packet{Header: rtp.Header{Version: 2}, Payload: make([]byte, r.PacketSize)}
@@ -106,10 +92,14 @@ func (p *publisher) runFrames(ctx context.Context, r *run) {
 		case <-tick.C:
 		}
 		key := p.key.Swap(false) || frame%keyEvery == 0
-		packet.Timestamp += uint32(90000 / r.FrameRate)
+		packet.Timestamp += clock / uint32(r.FrameRate)
 		for i := range perFrame {
-			packet.Marker = i == perFrame-1
-			p.fill(packet, i == 0, key, time.Since(r.epoch))
+			packet.Marker = !r.Audio && i == perFrame-1
+			clear(packet.Payload[:headerSize])
+			if !r.Audio && i == 0 {
+				writeVP8(packet.Payload, key)
+			}
+			stamp{p.index, p.sent.Load(), time.Since(r.epoch)}.write(packet.Payload)
 			if p.track.WriteRTP(packet) != nil {
 				return // the PeerConnection closed
 			}
@@ -119,24 +109,18 @@ func (p *publisher) runFrames(ctx context.Context, r *run) {
 	}
 }
 
-// fill writes the payload of one packet.
-func (p *publisher) fill(packet *rtp.Packet, first, key bool, at time.Duration) {
-	b := packet.Payload
-	clear(b[:headerSize])
-	if first {
-		b[0] = 0x10 // start of partition 0, RFC 7741 §4.2
-		if !key {
-			b[1] = 0x01 // P: an inter frame, RFC 6386 §9.1
-		} else {
-			copy(b[4:], []byte{0x9d, 0x01, 0x2a, 0x80, 0x02, 0xe0, 0x01}) // start code, 640 × 480
-		}
+// writeVP8 writes the descriptor and header of a frame's first packet.
+func writeVP8(b []byte, key bool) {
+	b[0] = 0x10 // start of partition 0, RFC 7741 §4.2
+	if !key {
+		b[1] = 0x01 // P: an inter frame, RFC 6386 §9.1
+		return
 	}
-	binary.BigEndian.PutUint64(b[headerSize:], p.sent.Load())
-	binary.BigEndian.PutUint64(b[headerSize+8:], uint64(at))
+	copy(b[4:], []byte{0x9d, 0x01, 0x2a, 0x80, 0x02, 0xe0, 0x01}) // start code, 640 × 480
 }
 
 func (p *publisher) close() {
-	p.stop()
+	p.halt()
 	<-p.done
-	p.client.close()
+	p.peer.close()
 }

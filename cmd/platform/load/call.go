@@ -1,0 +1,119 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
+)
+
+// call is the signalling of one client: a WebSocket on which it follows the
+// server's offers.
+type call struct {
+	ws     *websocket.Conn
+	answer func(offer string) (string, error)
+}
+
+// message is what passes over the WebSocket, as far as load reads it.
+type message struct {
+	Type      string `json:"type"`
+	SDP       string `json:"sdp,omitempty"`
+	Candidate string `json:"candidate,omitempty"`
+}
+
+// dial opens the WebSocket, asks for a role in a channel and answers the first
+// offer.
+func dial(ctx context.Context, r *run, channel, role string, answer func(string) (string, error)) (*call, error) {
+	ws, _, err := websocket.Dial(ctx, r.URL, nil)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't open %s: %w", r.URL, err)
+	}
+	ws.SetReadLimit(4 << 20)
+	c := &call{ws: ws, answer: answer}
+	request := map[string]any{
+		"type": "connect", "role": role, "channel_id": channel, "audio": r.Audio, "video": !r.Audio,
+		"sora_client": "Hibari bench", "environment": "pion",
+	}
+	if r.Token != "" {
+		request["metadata"] = map[string]any{"access_token": r.Token}
+	}
+	if r.Audio {
+		request["audio"] = map[string]any{"codec_type": "OPUS"}
+	} else {
+		request["video"] = map[string]any{"codec_type": "VP8"}
+	}
+	if err := wsjson.Write(ctx, ws, request); err != nil {
+		ws.CloseNow()
+		return nil, err
+	}
+	for {
+		m, err := c.read(ctx)
+		if err == nil && m.Type == "offer" {
+			err = c.follow(ctx, "answer", m.SDP)
+		}
+		if err != nil {
+			ws.CloseNow()
+			return nil, err
+		}
+		if m.Type == "offer" {
+			return c, nil
+		}
+	}
+}
+
+// read reads one message; a refusal's reason is the error.
+func (c *call) read(ctx context.Context) (message, error) {
+	var m message
+	_, data, err := c.ws.Read(ctx)
+	var closed websocket.CloseError
+	if errors.As(err, &closed) {
+		return m, fmt.Errorf("the server closed: %d %s", closed.Code, closed.Reason)
+	}
+	if err != nil {
+		return m, err
+	}
+	return m, json.Unmarshal(data, &m)
+}
+
+// follow answers an offer with a message of the given type.
+func (c *call) follow(ctx context.Context, kind, offer string) error {
+	sdp, err := c.answer(offer)
+	if err != nil {
+		return fmt.Errorf("couldn't answer: %w", err)
+	}
+	return wsjson.Write(ctx, c.ws, message{Type: kind, SDP: sdp})
+}
+
+// runSignaling answers pings and re-offers until the WebSocket closes.
+func (c *call) runSignaling(ctx context.Context) {
+	for {
+		m, err := c.read(ctx)
+		if err != nil {
+			return
+		}
+		switch m.Type {
+		case "ping":
+			err = wsjson.Write(ctx, c.ws, message{Type: "pong"})
+		case "re-offer":
+			err = c.follow(ctx, "re-answer", m.SDP)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// goodbyeTimeout bounds the wait for a server that no longer reads.
+const goodbyeTimeout = 2 * time.Second
+
+// close says goodbye and closes the WebSocket.
+func (c *call) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTimeout)
+	defer cancel()
+	_ = wsjson.Write(ctx, c.ws, map[string]string{"type": "disconnect", "reason": "NO-ERROR"}) // it may be gone already
+	c.ws.CloseNow()
+}

@@ -1,0 +1,30 @@
+//go:build !linux || !(amd64 || arm64)
+
+package load
+
+import (
+	"errors"
+	"net/netip"
+)
+
+// Lean viewers are for Linux; elsewhere all are full ones.
+
+type socket struct{}
+
+func openSocket(netip.AddrPort) (*socket, netip.AddrPort, error) {
+	return nil, netip.AddrPort{}, errors.ErrUnsupported
+}
+
+func (s *socket) send([]byte) {}
+
+func (s *socket) close() {}
+
+type poller struct{}
+
+func startPoller() (*poller, error) { return nil, nil }
+
+func (p *poller) close() {}
+
+func (p *poller) add(*leanViewer) {}
+
+func (p *poller) remove(*leanViewer) {}
