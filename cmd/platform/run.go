@@ -23,9 +23,6 @@ import (
 	"github.com/hibari/hibari/ui"
 )
 
-// How often the node proves to the ledger what its connections used.
-const meterInterval = 10 * time.Second
-
 // How long an orderly stop may take, and how much of it the HTTP server has.
 const (
 	stopLimit     = 20 * time.Second
@@ -173,30 +170,6 @@ func (p *platform) runLoops() {
 	p.halt = cancel
 	for _, loop := range []func(context.Context){p.db.Run, p.tenants.Run, p.hooks.Run, p.node.Run, p.meter} {
 		p.running.Go(func() { loop(ctx) })
-	}
-}
-
-// meter moves this node's marks forward until ctx ends.
-func (p *platform) meter(ctx context.Context) {
-	tick := time.NewTicker(meterInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		var marks []billing.Mark
-		for _, c := range p.media.Connections() {
-			if c.Connected > 0 {
-				marks = append(marks, billing.Mark{ConnectionID: c.ConnectionID, Connected: c.Connected, BytesIn: c.BytesIn, BytesOut: c.BytesOut})
-			}
-		}
-		beat, cancel := context.WithTimeout(ctx, meterInterval)
-		if err := p.ledger.Beat(beat, p.node.ID(), marks); err != nil && ctx.Err() == nil {
-			p.log.Warn("couldn't meter the connections; the next beat makes up for it", "err", err)
-		}
-		cancel()
 	}
 }
 
