@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// How often the certificate files are looked at.
-const certificateCheck = time.Minute
+// How often the certificate files are looked at, at most, and only when somebody
+// connects: a renewal is served about at once.
+const certificateCheck = time.Second
 
 // certificate is the HTTPS certificate, read again when its files change, so
 // that a renewal needs no restart.
