@@ -78,7 +78,7 @@ func (l *Ledger) EndNode(ctx context.Context, nodeID string) (int, error) {
 // same way, in one transaction, and returns how many those were. e.Ago counts
 // back from asked.
 func (l *Ledger) close(ctx context.Context, id tenant.ID, connectionIDs []string, asked time.Time, e tenant.Ending) (int, error) {
-	e.Reason = storable(e.Reason)
+	e.Reason = tenant.Printable(e.Reason, maxText)
 	var live []*segment
 	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
 		now, err := lockTenant(ctx, tx, id)

@@ -141,7 +141,8 @@ func insertConnection(ctx context.Context, tx pgx.Tx, nodeID, session string, o 
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, nullif($11, ''), $12, $13, $14)
 		on conflict (connection_id) do nothing`,
 		o.ConnectionID, o.Tenant, o.Channel, session, nodeID, o.Role, o.ClientID, o.Protocol,
-		tokenHash, timeOrNull(o.TokenExpiresAt), o.KeyID, o.Metadata, storable(o.RemoteAddress), storable(o.UserAgent))
+		tokenHash, timeOrNull(o.TokenExpiresAt), o.KeyID, o.Metadata,
+		tenant.Printable(o.RemoteAddress, maxText), tenant.Printable(o.UserAgent, maxText))
 	if unstorable(err) {
 		return tenant.Refuse(tenant.BadMessage,
 			"the channel, client id or token metadata has a character or number that cannot be stored: NUL, broken UTF-8 or an endless number")

@@ -53,8 +53,8 @@ func (l *Ledger) Reject(ctx context.Context, o tenant.Opening, r *tenant.Refusal
 		}
 		return nil
 	}
-	c := &segment{tenant: o.Tenant, id: storable(o.ConnectionID), channel: storable(o.Channel),
-		role: o.Role, clientID: storable(o.ClientID), metadata: o.Metadata}
+	c := &segment{tenant: o.Tenant, id: tenant.Printable(o.ConnectionID, maxText), channel: tenant.Printable(o.Channel, maxText),
+		role: o.Role, clientID: tenant.Printable(o.ClientID, maxText), metadata: o.Metadata}
 	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
 		now, err := lockTenant(ctx, tx, o.Tenant)
 		if err != nil {
@@ -66,7 +66,7 @@ func (l *Ledger) Reject(ctx context.Context, o tenant.Opening, r *tenant.Refusal
 		}
 		rejected, err := connectionEvent(c, tenant.ConnectionRejected, now, RejectedData{
 			ConnectionData: c.data(counts), Code: r.Code, Reason: string(r.Code),
-			Detail: storable(r.Detail), Current: r.Current, Max: r.Max})
+			Detail: tenant.Printable(r.Detail, maxText), Current: r.Current, Max: r.Max})
 		if err != nil {
 			return err
 		}

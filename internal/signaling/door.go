@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"strings"
 	"sync"
 	"time"
 
@@ -153,14 +152,15 @@ func (d *Door) enter(v visitor) (*call, error) {
 	return c, nil
 }
 
-// opening is what the ledger is told about the visitor.
+// opening is what the ledger is told about the visitor. The ledger makes text of
+// the client's own fit to be kept.
 func (v visitor) opening(claim tenant.Claim, channel string) tenant.Opening {
 	id := tenant.NewID()
 	return tenant.Opening{
 		ConnectionID: id, Tenant: claim.Tenant, Channel: channel, Role: v.Role,
 		ClientID: firstOf(claim.ClientID, v.ClientID, id), Protocol: v.Protocol,
 		KeyID: claim.KeyID, TokenHash: claim.TokenHash, TokenExpiresAt: claim.ExpiresAt,
-		Metadata: claim.Metadata, RemoteAddress: v.RemoteAddress, UserAgent: printable(v.UserAgent, 255),
+		Metadata: claim.Metadata, RemoteAddress: v.RemoteAddress, UserAgent: v.UserAgent,
 	}
 }
 
@@ -285,16 +285,4 @@ func firstOf(values ...string) string {
 		}
 	}
 	return ""
-}
-
-// printable makes client text fit for a database and a log line: valid UTF-8
-// without control characters, at most limit bytes.
-func printable(s string, limit int) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\uFFFD"))
-	return cutText(s, limit)
 }

@@ -93,7 +93,7 @@ func (s *Store) CreateAPIKey(ctx context.Context, scope Scope, name string) (sec
 		if err != nil {
 			return err
 		}
-		secret, k, err = insertAPIKey(ctx, tx, scope, storable(name, MaxNameBytes))
+		secret, k, err = insertAPIKey(ctx, tx, scope, Printable(name, MaxNameBytes))
 		if err != nil {
 			return err
 		}

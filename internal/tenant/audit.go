@@ -47,7 +47,7 @@ func audit(ctx context.Context, db Execer, scope Scope, action, target, address 
 	_, err := db.Exec(ctx, `
 		insert into audit_entry (tenant_id, actor, action, target, detail, address)
 		values ($1, $2, $3, $4, $5, $6)`,
-		scope.tenant, scope.actor, action, target, document, storable(address, MaxNameBytes))
+		scope.tenant, scope.actor, action, target, document, Printable(address, MaxNameBytes))
 	if err != nil {
 		return fmt.Errorf("couldn't write the audit log: %w", err)
 	}

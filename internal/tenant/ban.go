@@ -38,7 +38,7 @@ func (s *Store) BanToken(ctx context.Context, scope Scope, tokenHash [32]byte, u
 			on conflict (tenant_id, kind, subject) do update
 			set expires_at = greatest(ban.expires_at, excluded.expires_at), reason = excluded.reason
 			returning ban_id, expires_at`,
-			id, scope.tenant, subject, storable(reason, MaxNameBytes), scope.actor, until).Scan(&id, &until)
+			id, scope.tenant, subject, Printable(reason, MaxNameBytes), scope.actor, until).Scan(&id, &until)
 		if err != nil {
 			return fmt.Errorf("couldn't bar a token: %w", err)
 		}

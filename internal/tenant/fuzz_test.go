@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/hibari/hibari/internal/tenant"
 )
@@ -103,4 +105,24 @@ func cutLast(token string) (before, after string, ok bool) {
 		return token, "", false
 	}
 	return token[:i], token[i+1:], true
+}
+
+// Whatever a stranger sends, what is kept of it is one short line of UTF-8, and
+// plain text stays as it was.
+func FuzzPrintable(f *testing.F) {
+	f.Add("Mozilla/5.0 (雲雀)", 12)
+	f.Add("a\x00b\r\nc\u0085\xff\xe2\x82", 255)
+	f.Fuzz(func(t *testing.T, s string, most int) {
+		most = max(0, min(most, 1<<10))
+		kept := tenant.Printable(s, most)
+		if len(kept) > most || !utf8.ValidString(kept) || strings.ContainsFunc(kept, unicode.IsControl) {
+			t.Errorf("kept %q of %q", kept, s)
+		}
+		if again := tenant.Printable(kept, most); again != kept {
+			t.Errorf("%q became %q the second time", kept, again)
+		}
+		if plain := utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl); plain && !strings.HasPrefix(s, kept) || plain && len(s) <= most && kept != s {
+			t.Errorf("plain %q became %q", s, kept)
+		}
+	})
 }

@@ -39,7 +39,7 @@ func (s *Store) startSession(ctx context.Context, m Member, address, userAgent s
 	secret := make([]byte, 32)
 	rand.Read(secret)
 	hash := sha256.Sum256(secret)
-	address, userAgent = storable(address, MaxNameBytes), storable(userAgent, maxUserAgent)
+	address, userAgent = Printable(address, MaxNameBytes), Printable(userAgent, maxUserAgent)
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
 			insert into login_session (session_hash, tenant_id, member_id, expires_at, address, user_agent)

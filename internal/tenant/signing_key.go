@@ -65,7 +65,7 @@ func (s *Store) CreateSigningKey(ctx context.Context, scope Scope, name string) 
 		if err != nil {
 			return err
 		}
-		secret, k, key, err = s.insertSigningKey(ctx, tx, scope, storable(name, MaxNameBytes))
+		secret, k, key, err = s.insertSigningKey(ctx, tx, scope, Printable(name, MaxNameBytes))
 		if err != nil {
 			return err
 		}

@@ -12,8 +12,10 @@ func badText(s string) bool {
 	return !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl)
 }
 
-// storable makes what a client says about itself fit for a text column.
-func storable(s string, most int) string {
+// Printable makes what a stranger says of itself fit for a text column, a log
+// line and a page: what is no UTF-8 or a control character is left out, and what
+// goes beyond most bytes.
+func Printable(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return -1
