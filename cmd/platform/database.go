@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -36,6 +37,9 @@ func openDatabase(ctx context.Context, c *config, log *slog.Logger) (*database, 
 		url = cluster.URL()
 	}
 	pool, err := connect(ctx, url)
+	if err != nil && db.private == nil {
+		return nil, fmt.Errorf("HIBARI_DATABASE_URL: %w", err)
+	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -50,12 +54,15 @@ func openDatabase(ctx context.Context, c *config, log *slog.Logger) (*database, 
 	return db, nil
 }
 
+// connectPatience is how long a Postgres may take to answer at our start.
+const connectPatience = 15 * time.Second
+
 // connect opens a pool and waits a little for a Postgres that is just
 // starting, as beside us in a compose file.
 func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		return nil, errors.New("HIBARI_DATABASE_URL is no valid Postgres URL") // err may quote the password
+		return nil, errors.New("is no valid Postgres URL") // err may quote the password
 	}
 	config.ConnConfig.RuntimeParams["application_name"] = "hibari"
 	config.MaxConns = max(config.MaxConns, 16)
@@ -63,7 +70,7 @@ func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("couldn't open the database: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, connectPatience)
 	defer cancel()
 	for {
 		if err = pool.Ping(ctx); err == nil {
@@ -72,8 +79,8 @@ func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
 		select {
 		case <-ctx.Done():
 			pool.Close()
-			return nil, fmt.Errorf("couldn't reach Postgres at %s:%d within 15 s: %w",
-				config.ConnConfig.Host, config.ConnConfig.Port, err)
+			return nil, fmt.Errorf("couldn't reach Postgres at %s:%d within %s: %s", // err has a line for each address
+				config.ConnConfig.Host, config.ConnConfig.Port, connectPatience, strings.Join(strings.Fields(err.Error()), " "))
 		case <-time.After(300 * time.Millisecond):
 		}
 	}

@@ -93,8 +93,8 @@ func tenantList(ctx context.Context, args []string, io stdio) error {
 func licenceSet(ctx context.Context, args []string, io stdio) error {
 	fs := flag.NewFlagSet("licence set", flag.ContinueOnError)
 	name := fs.String("tenant", "", "tenant id, name or a member's email (required)")
-	connections := fs.Int("connections", -1, "connections at once in all (default: as it is)")
-	perChannel := fs.Int("per-channel", -1, "connections at once in one channel (default: as it is)")
+	connections := fs.Int("connections", 0, "connections at once in all (default: as it is)")
+	perChannel := fs.Int("per-channel", 0, "connections at once in one channel (default: as it is)")
 	asJSON := fs.Bool("json", false, "print one JSON document")
 	return withTools(ctx, fs, args, io, func(t *tools) error {
 		scope, err := t.find(ctx, *name)
@@ -105,10 +105,12 @@ func licenceSet(ctx context.Context, args []string, io stdio) error {
 		if err != nil {
 			return err
 		}
-		if *connections < 0 {
+		given := map[string]bool{}
+		fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+		if !given["connections"] {
 			*connections = now.MaxConnections
 		}
-		if *perChannel < 0 {
+		if !given["per-channel"] {
 			*perChannel = now.MaxPerChannel
 		}
 		if err := t.ledger.SetLicence(ctx, scope, *connections, *perChannel); err != nil {
