@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -37,18 +38,23 @@ func problemOf(err error) problem {
 		return problem{429, "Too many tries", refusal.Detail}
 	case errors.As(err, &refusal):
 		return problem{503, "Not possible right now", refusal.Detail}
+	case tenant.DatabaseAway(err):
+		return problem{503, "The database does not answer", "Calls go on, and nothing is lost. Try again in a moment."}
 	}
 	return problem{500, "Something broke on our side", "It has been written to the log. Try again in a moment."}
 }
 
 // fail answers a request with what went wrong. v may be nil: nobody is logged in.
 func (c *Console) fail(w http.ResponseWriter, r *http.Request, v *visit, err error) {
-	if r.Context().Err() != nil {
+	if errors.Is(r.Context().Err(), context.Canceled) {
 		return // nobody is listening any more
 	}
 	p := problemOf(err)
-	if p.status == http.StatusInternalServerError {
+	switch {
+	case p.status == http.StatusInternalServerError:
 		c.Log.Error("a console page failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	case tenant.DatabaseAway(err):
+		c.Log.Warn("a console page found no database", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	c.tell(w, r, v, p)
 }

@@ -60,9 +60,26 @@ func (c *Console) member(route route) http.Handler {
 	})
 }
 
+// pageLimit is how long a page may wait for the database before it becomes an
+// error page.
+const pageLimit = 10 * time.Second
+
+// inTime gives a request pageLimit. Streams go on for longer; they limit each
+// of their questions.
+func inTime(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), pageLimit)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
 // visit finds out who asks. Its visit is usable for the error page even when
 // there is an error, if the member is known.
 func (c *Console) visit(w http.ResponseWriter, r *http.Request) (*visit, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), pageLimit)
+	defer cancel()
+	r = r.WithContext(ctx)
 	login, err := c.session(r)
 	if err != nil {
 		return nil, err

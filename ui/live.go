@@ -84,6 +84,9 @@ func (c *Console) follow(ctx context.Context, s *eventStream, r *http.Request, v
 
 // renderFragment renders f as of now.
 func renderFragment(r *http.Request, v *visit, f fragment) (string, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), pageLimit)
+	defer cancel()
+	r = r.WithContext(ctx)
 	v.now = time.Now()
 	component, err := f(r, v)
 	if err != nil {

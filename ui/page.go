@@ -2,6 +2,7 @@ package ui
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -26,7 +27,7 @@ const maxForm = 64 << 10
 // page that breaks becomes an error page and not half a page.
 func (c *Console) render(w http.ResponseWriter, r *http.Request, status int, page templ.Component) {
 	var html bytes.Buffer
-	if err := page.Render(r.Context(), &html); err != nil {
+	if err := page.Render(context.WithoutCancel(r.Context()), &html); err != nil { // also when its time is up
 		c.Log.Error("a console page could not be rendered", "path", r.URL.Path, "error", err)
 		http.Error(w, "Something broke on our side. Try again in a moment.", http.StatusInternalServerError)
 		return

@@ -86,20 +86,25 @@ func (c *Console) Routes(r chi.Router) {
 	r.Get("/favicon.ico", c.favicon)
 	r.Group(func(r chi.Router) {
 		r.Use(c.headers, c.csrf.Handler)
-		r.Get("/", c.landing)
-		r.Head("/", c.landing)
-		r.Get("/signup", c.askSignup)
-		r.Post("/signup", c.signup)
-		r.Get("/login", c.askLogin)
-		r.Post("/login", c.login)
-		r.Post("/logout", c.logout)
+		pages := r.With(inTime)
+		pages.Get("/", c.landing)
+		pages.Head("/", c.landing)
+		pages.Get("/signup", c.askSignup)
+		pages.Post("/signup", c.signup)
+		pages.Get("/login", c.askLogin)
+		pages.Post("/login", c.login)
+		pages.Post("/logout", c.logout)
 		for _, route := range c.table() {
-			r.Method(route.method, route.path, c.member(route))
-			if route.method == http.MethodGet && !strings.HasPrefix(route.path, "/console/live/") {
-				r.Method(http.MethodHead, route.path, c.member(route))
+			if strings.HasPrefix(route.path, "/console/live/") {
+				r.Method(route.method, route.path, c.member(route))
+				continue
+			}
+			pages.Method(route.method, route.path, c.member(route))
+			if route.method == http.MethodGet {
+				pages.Method(http.MethodHead, route.path, c.member(route))
 			}
 		}
-		r.Get("/console/*", c.NotFound)
-		r.Get("/demo/*", c.NotFound)
+		pages.Get("/console/*", c.NotFound)
+		pages.Get("/demo/*", c.NotFound)
 	})
 }

@@ -79,7 +79,9 @@ func (p *platform) action(w http.ResponseWriter, r *http.Request, scope tenant.S
 			return
 		}
 	}
-	answer, err := do(r.Context(), scope, request)
+	ctx, cancel := context.WithTimeout(r.Context(), askLimit)
+	defer cancel()
+	answer, err := do(ctx, scope, request)
 	if err != nil {
 		p.fail(w, r, err)
 		return

@@ -63,6 +63,8 @@ func asProblem(err error) (p problem, known bool) {
 		refusal = tenant.Refuse(codeUnauthorized, "send a live API key as Authorization: Bearer hib_live_…; the console makes them under Keys")
 	case errors.Is(err, billing.ErrNotFound), errors.Is(err, tenant.ErrNotFound):
 		refusal = tenant.Refuse(codeNotFound, "there is no such live connection or channel in this tenant; it may have ended already")
+	case tenant.DatabaseAway(err):
+		refusal = tenant.Refuse(tenant.Unavailable, "the platform's database does not answer; calls go on, try again in a few seconds")
 	default:
 		return problem{
 			Type: "about:blank", Title: http.StatusText(http.StatusInternalServerError), Status: http.StatusInternalServerError,
@@ -79,8 +81,11 @@ func asProblem(err error) (p problem, known bool) {
 // fail answers with the problem document of err.
 func (p *platform) fail(w http.ResponseWriter, r *http.Request, err error) {
 	doc, known := asProblem(err)
-	if !known {
+	switch {
+	case !known:
 		p.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+	case tenant.DatabaseAway(err):
+		p.log.Warn("request found no database", "method", r.Method, "path", r.URL.Path, "err", err)
 	}
 	switch doc.Status {
 	case http.StatusUnauthorized:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -104,6 +105,7 @@ func TestProblemsTellCallersApart(t *testing.T) {
 		{fmt.Errorf("no: %w", tenant.ErrAPIKey), http.StatusUnauthorized, codeUnauthorized},
 		{fmt.Errorf("no: %w", tenant.ErrNotFound), http.StatusNotFound, codeNotFound},
 		{billing.ErrNotFound, http.StatusNotFound, codeNotFound},
+		{fmt.Errorf("couldn't ask geheim: %w", context.DeadlineExceeded), http.StatusServiceUnavailable, tenant.Unavailable},
 		{errors.New("password geheim is wrong"), http.StatusInternalServerError, codeInternal},
 	} {
 		w, doc := answer(t, one.err)

@@ -34,6 +34,9 @@ func (p *platform) routes() http.Handler {
 	return r
 }
 
+// askLimit is how long a tenant's server waits for the database at most.
+const askLimit = 10 * time.Second
+
 // withAPIKey lets a request in whose Authorization header has a live API key
 // and hands on the scope it proves.
 func (p *platform) withAPIKey(next func(http.ResponseWriter, *http.Request, tenant.Scope)) http.HandlerFunc {
@@ -42,7 +45,9 @@ func (p *platform) withAPIKey(next func(http.ResponseWriter, *http.Request, tena
 		if !strings.EqualFold(scheme, "Bearer") {
 			key = ""
 		}
-		scope, err := p.tenants.AuthenticateAPIKey(r.Context(), strings.TrimSpace(key))
+		ctx, cancel := context.WithTimeout(r.Context(), askLimit)
+		scope, err := p.tenants.AuthenticateAPIKey(ctx, strings.TrimSpace(key))
+		cancel()
 		if err != nil {
 			p.fail(w, r, err)
 			return
