@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/hibari/hibari/migrations"
@@ -36,7 +37,8 @@ func openDatabase(ctx context.Context, c *config, log *slog.Logger) (*database, 
 		db.private = cluster
 		url = cluster.URL()
 	}
-	pool, err := connect(ctx, url)
+	var p patience
+	pool, err := connect(ctx, url, p.dial)
 	if err != nil && db.private == nil {
 		return nil, fmt.Errorf("HIBARI_DATABASE_URL: %w", err)
 	}
@@ -51,6 +53,7 @@ func openDatabase(ctx context.Context, c *config, log *slog.Logger) (*database, 
 	if n > 0 {
 		log.Info("migrated the database", "migrations", n)
 	}
+	p.end()
 	return db, nil
 }
 
@@ -59,11 +62,12 @@ const connectPatience = 15 * time.Second
 
 // connect opens a pool and waits a little for a Postgres that is just
 // starting, as beside us in a compose file.
-func connect(ctx context.Context, url string) (*pgxpool.Pool, error) {
+func connect(ctx context.Context, url string, dial pgconn.DialFunc) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("is no valid Postgres URL") // err may quote the password
 	}
+	config.ConnConfig.DialFunc = dial
 	config.ConnConfig.RuntimeParams["application_name"] = "hibari"
 	config.MaxConns = max(config.MaxConns, 16)
 	pool, err := pgxpool.NewWithConfig(ctx, config)

@@ -23,9 +23,11 @@ import (
 	"github.com/hibari/hibari/ui"
 )
 
-// How long an orderly stop may take, and how much of it the HTTP server has.
+// How long a stop may take, what of it is for doing it in order, and how much
+// of that the HTTP server has. Docker kills after 10 s.
 const (
-	stopLimit     = 20 * time.Second
+	stopAtMost    = 9 * time.Second
+	stopLimit     = 7 * time.Second
 	httpStopLimit = 3 * time.Second
 )
 
@@ -209,8 +211,13 @@ func (p *platform) listen() error {
 
 // stop ends whatever start began, in the order that loses nothing: stop
 // taking, end the connections, write what they cost, stop the loops, close
-// the database.
+// the database. With a database that hangs there may be no order in which to
+// stop: then the process just ends, and the ledger is closed as after a crash.
 func (p *platform) stop() error {
+	defer time.AfterFunc(stopAtMost, func() {
+		p.log.Error("couldn't stop in good order in time; the next start, or another node, ends what is left in the ledger")
+		os.Exit(1)
+	}).Stop()
 	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
 	defer cancel()
 	var errs []error
