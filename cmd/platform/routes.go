@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 
 	"github.com/hibari/hibari/internal/tenant"
 )
@@ -15,6 +16,7 @@ import (
 func (p *platform) routes() http.Handler {
 	r := chi.NewRouter()
 	r.Use(p.recoverPanics)
+	r.Use(middleware.GetHead) // load balancers ask for health with HEAD
 
 	// Clients: a token in the first message says who they are.
 	r.Get("/signaling", p.door.Signaling)

@@ -46,7 +46,7 @@ func TestScripts(t *testing.T) {
 					env.Setenv("PATH", os.Getenv("PATH")+string(os.PathListSeparator)+env.Getenv("PATH"))
 					return nil
 				},
-				Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "fetch": fetch, "nopostgres": noPostgres},
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "fetch": fetch, "head": head, "nopostgres": noPostgres},
 			})
 		})
 	}
@@ -95,6 +95,18 @@ func fetch(ts *testscript.TestScript, neg bool, args []string) {
 	body, err := io.ReadAll(response.Body)
 	ts.Check(err)
 	fmt.Fprintf(ts.Stdout(), "%s\n%s\n", response.Status, body)
+}
+
+// head asks a URL with HEAD, as load balancers do, and writes the answer's
+// status to standard output.
+func head(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: head URL")
+	}
+	response, err := http.Head(args[0])
+	ts.Check(err)
+	defer response.Body.Close()
+	fmt.Fprintln(ts.Stdout(), response.Status)
 }
 
 // noPostgres checks that no Postgres runs on a private data directory.
