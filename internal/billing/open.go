@@ -124,7 +124,7 @@ func refuseTenant(ctx context.Context, tx pgx.Tx, id tenant.ID) error {
 }
 
 func suspended() *tenant.Refusal {
-	return tenant.Refuse(tenant.TenantSuspended, "the organization is suspended: ask its owner to settle it in the console")
+	return tenant.Refuse(tenant.TenantSuspended, "the tenant is suspended; its owner should ask the operator")
 }
 
 // insertConnection writes the connection and its place. The first insert's

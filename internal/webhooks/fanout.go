@@ -207,9 +207,9 @@ func insertDeliveries(ctx context.Context, tx pgx.Tx, t tenant.ID, f fresh) (int
 	states := make([]string, len(f.ids))
 	for i := range f.ids {
 		l := line{f.endpoints[i], f.keys[i]}
-		states[i] = "pending"
+		states[i] = Pending
 		if busy[l] {
-			states[i] = "waiting"
+			states[i] = Waiting
 		}
 		busy[l] = true
 	}

@@ -55,11 +55,11 @@ func (w *Webhooks) record(ctx context.Context, tx pgx.Tx, j job, o outcome) erro
 	var state string
 	switch {
 	case o.delivered():
-		state = "delivered"
+		state = Delivered
 	case again:
-		state = "pending"
+		state = Pending
 	default:
-		state = "dead"
+		state = Dead
 	}
 	var key string
 	var attempt int
@@ -80,7 +80,7 @@ func (w *Webhooks) record(ctx context.Context, tx pgx.Tx, j job, o outcome) erro
 		j.id, attempt, o.took.Milliseconds(), o.status, cleanText(o.problem), o.answer); err != nil {
 		return fmt.Errorf("couldn't record an attempt of %s: %w", j.id, err)
 	}
-	if state != "pending" {
+	if state != Pending {
 		// Its own statement: it must see what fan-out committed while we waited
 		// for the row above.
 		if _, err := tx.Exec(ctx, `update delivery set state = 'pending', due = clock_timestamp() where delivery_id = (
