@@ -47,29 +47,31 @@ func (a actionRequest) connection() string {
 }
 
 // actions maps a target to what it does.
-func (p *platform) actions() map[string]func(context.Context, tenant.Scope, actionRequest) (any, error) {
-	return map[string]func(context.Context, tenant.Scope, actionRequest) (any, error){
-		"Sora_20151104.ListConnections":        p.listConnections,
-		"Sora_20151104.Disconnect":             p.disconnect,
-		"Sora_20151104.DisconnectConnection":   p.disconnect,
-		"Sora_20151104.DisconnectClient":       p.disconnectClient,
-		"Sora_20151104.DisconnectChannel":      p.disconnectChannel,
-		"Sora_20201013.ListConnections":        p.listConnections,
-		"Sora_20201013.ListChannelConnections": p.listConnections,
-	}
+var actions = map[string]func(*platform, context.Context, tenant.Scope, actionRequest) (any, error){
+	"Sora_20151104.ListConnections":        (*platform).listConnections,
+	"Sora_20151104.Disconnect":             (*platform).disconnect,
+	"Sora_20151104.DisconnectConnection":   (*platform).disconnect,
+	"Sora_20151104.DisconnectClient":       (*platform).disconnectClient,
+	"Sora_20151104.DisconnectChannel":      (*platform).disconnectChannel,
+	"Sora_20201013.ListConnections":        (*platform).listConnections,
+	"Sora_20201013.ListChannelConnections": (*platform).listConnections,
 }
 
 // action serves POST /.
 func (p *platform) action(w http.ResponseWriter, r *http.Request, scope tenant.Scope) {
-	do := p.actions()[r.Header.Get("x-sora-target")]
+	do := actions[r.Header.Get("x-sora-target")]
 	if do == nil {
 		p.fail(w, r, tenant.Refuse(tenant.BadMessage,
 			"the x-sora-target header names no action; try Sora_20151104.ListConnections, .Disconnect or .DisconnectChannel"))
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, actionLimit))
-	if err != nil {
+	if errors.As(err, new(*http.MaxBytesError)) {
 		p.fail(w, r, tenant.Refuse(tenant.TooLarge, "an action's body has at most %d bytes", actionLimit))
+		return
+	}
+	if err != nil {
+		p.fail(w, r, tenant.Refuse(tenant.BadMessage, "the body could not be read to its end"))
 		return
 	}
 	var request actionRequest
@@ -81,7 +83,7 @@ func (p *platform) action(w http.ResponseWriter, r *http.Request, scope tenant.S
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), askLimit)
 	defer cancel()
-	answer, err := do(ctx, scope, request)
+	answer, err := do(p, ctx, scope, request)
 	if err != nil {
 		p.fail(w, r, err)
 		return

@@ -14,6 +14,9 @@ import (
 	_ "time/tzdata" // a small image has no zone files, and tenants have time zones
 )
 
+// version is what clients are told in the offer; Sora's SDKs show it.
+const version = "hibari 0.1.0"
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	code := run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr})

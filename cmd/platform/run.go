@@ -90,6 +90,7 @@ func (p *platform) start(ctx context.Context) error {
 		Verifier: p.tenants,
 		Ledger:   nodeLedger{p.ledger, p.node},
 		Media:    p.media,
+		Version:  version,
 		Log:      p.log,
 	})
 	p.console = ui.New(ui.Config{
