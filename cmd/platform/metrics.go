@@ -41,6 +41,8 @@ var (
 	figAttempts    = prometheus.NewDesc("hibari_webhook_attempts_total", "Attempts to deliver a webhook, by outcome.", []string{"outcome"}, nil)
 	figSlowStreams = prometheus.NewDesc("hibari_streams_slow_total", "Streams closed because their reader did not keep up.", nil, nil)
 	figSockets     = prometheus.NewDesc("hibari_signaling_sockets", "Open signalling WebSockets.", nil, nil)
+	figOpen        = prometheus.NewDesc("hibari_http_connections", "Open connections of the HTTP port.", nil, nil)
+	figTurned      = prometheus.NewDesc("hibari_http_connections_refused_total", "Connections closed at once because too many were open.", nil, nil)
 	figUnsettled   = prometheus.NewDesc("hibari_ledger_unsettled", "Connections whose end the ledger has not taken yet, the living included.", nil, nil)
 	figRefused     = prometheus.NewDesc("hibari_refused_total", "Clients refused, by code.", []string{"code"}, nil)
 	figLive        = prometheus.NewDesc("hibari_node_live", "1 while the node's lease holds and it may admit.", nil, nil)
@@ -50,7 +52,7 @@ var (
 func (f figures) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		figConnections, figChannels, figPacketsIn, figForwarded, figResent, figTrains, figKeys, figDrops,
-		figBroken, figTransport, figHandshakes, figSockets, figUnsettled, figRefused, figUntold, figAttempts, figSlowStreams, figLive,
+		figBroken, figTransport, figHandshakes, figSockets, figOpen, figTurned, figUnsettled, figRefused, figUntold, figAttempts, figSlowStreams, figLive,
 	} {
 		out <- d
 	}
@@ -84,6 +86,8 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	counter(figHandshakes, port.Handshakes)
 	door := f.door.Stats()
 	gauge(figSockets, float64(door.OpenSockets))
+	gauge(figOpen, float64(f.clients.open.Load()))
+	counter(figTurned, f.clients.turned.Load())
 	gauge(figUnsettled, float64(door.Unsettled))
 	for code, n := range door.Refused {
 		counter(figRefused, n, string(code))

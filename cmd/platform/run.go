@@ -46,6 +46,7 @@ type platform struct {
 	door    *signaling.Door
 	console *ui.Console
 	server  *http.Server
+	clients *boundedListener
 	running sync.WaitGroup // the background loops
 	halt    context.CancelFunc
 }
@@ -183,6 +184,10 @@ func (p *platform) listen() error {
 	if err != nil {
 		return fmt.Errorf("HIBARI_HTTP_ADDR: %w", err)
 	}
+	if p.clients, err = newBoundedListener(listener); err != nil {
+		listener.Close()
+		return err
+	}
 	p.server = &http.Server{
 		Handler:           p.routes(),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -203,7 +208,7 @@ func (p *platform) listen() error {
 		if p.server.TLSConfig != nil {
 			serve = func(l net.Listener) error { return p.server.ServeTLS(l, "", "") }
 		}
-		if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := serve(p.clients); !errors.Is(err, http.ErrServerClosed) {
 			p.log.Error("the HTTP server ended", "err", err)
 		}
 	})
