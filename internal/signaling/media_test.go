@@ -164,7 +164,7 @@ func (c *caller) answer(reply, offer string) {
 	}
 	if err != nil {
 		// Once the server has said goodbye on the media path there is no way on.
-		if c.pc.ConnectionState() != webrtc.PeerConnectionStateClosed {
+		if !errors.Is(err, webrtc.ErrConnectionClosed) && c.pc.ConnectionState() != webrtc.PeerConnectionStateClosed {
 			c.t.Errorf("couldn't answer: %v\n%s", err, offer)
 		}
 		return
