@@ -49,6 +49,7 @@ func commands() []command {
 		{"token", "print an access token", tokenCreate},
 		{"node list", "list the nodes and their leases", nodeList},
 		{"bench", "load a running server with publishers and viewers", bench},
+		{"bench suite", "measure Hibari against the naive yardstick and print one table", benchSuite},
 		{"bench naive", "serve the benchmark's yardstick, a forwarder as pion's examples show it", benchNaive},
 		{"doctor", "check the settings, the database and the ports", doctor},
 	}

@@ -1,0 +1,54 @@
+package suite
+
+import (
+	"os/exec"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// cores says who runs where. With several cores the server has the first to
+// itself, so that it is measured alone and Go gives it one processor; the load
+// tool has the others.
+type cores struct {
+	server, tool *unix.CPUSet // nil: anywhere
+}
+
+func shareCores() cores {
+	var all unix.CPUSet
+	if unix.SchedGetaffinity(0, &all) != nil || all.Count() < 2 {
+		return cores{}
+	}
+	var server unix.CPUSet
+	for i := 0; server.Count() == 0; i++ {
+		if all.IsSet(i) {
+			server.Set(i)
+			all.Clear(i)
+		}
+	}
+	return cores{&server, &all}
+}
+
+// start starts a command on a set of cores: a child inherits its thread's.
+func (cores) start(cmd *exec.Cmd, on *unix.CPUSet) error {
+	if on == nil {
+		return cmd.Start()
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return err
+	}
+	if err := unix.SchedSetaffinity(0, on); err != nil {
+		return err
+	}
+	defer func() { _ = unix.SchedSetaffinity(0, &before) }()
+	return cmd.Start()
+}
+
+// ownGroup keeps the terminal's Ctrl-C from a child, and has it end with us.
+func ownGroup() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true}
+}

@@ -1,0 +1,19 @@
+//go:build !linux
+
+package suite
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// cores says who runs where; here nobody can.
+type cores struct {
+	server, tool struct{}
+}
+
+func shareCores() cores { return cores{} }
+
+func (cores) start(cmd *exec.Cmd, _ struct{}) error { return cmd.Start() }
+
+func ownGroup() *syscall.SysProcAttr { return nil }

@@ -1,0 +1,99 @@
+// Package suite is the benchmark as a whole: it starts Hibari and the naive
+// yardstick, each in a process of its own and anew for every load, loads them
+// in turn with the same clients, and prints one table of medians, spreads and
+// ratios. The parts it runs are commands of the platform's own binary: serve,
+// bench naive and bench.
+package suite
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/hibari/hibari/cmd/platform/load"
+)
+
+// Config says how much to measure.
+type Config struct {
+	Rounds   int           // how often every load is measured, on both servers in turn
+	Duration time.Duration // of each measurement
+	Only     string        // if set: only loads with this in their name
+	Quick    bool          // a few small loads, to see whether all is well
+	Log      io.Writer     // progress, and what the servers say
+}
+
+// Result is everything that was measured.
+type Result struct {
+	Machine Machine
+	Loads   []Measured
+}
+
+// Measured is one load's reports, a pair per round.
+type Measured struct {
+	Load          Load
+	Hibari, Naive []load.Report
+}
+
+// Run measures. The result holds complete loads only, also with an error.
+func Run(ctx context.Context, c Config) (Result, error) {
+	binary, err := os.Executable()
+	if err != nil {
+		return Result{}, err
+	}
+	dir, err := os.MkdirTemp("", "hibari-bench-")
+	if err != nil {
+		return Result{}, err
+	}
+	defer os.RemoveAll(dir)
+	// As root, Postgres runs as somebody else, who must get through.
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return Result{}, err
+	}
+	b := &bench{Config: c, binary: binary, dir: dir, cores: shareCores()}
+	result := Result{Machine: machine()}
+	if err := b.prepare(ctx); err != nil {
+		return result, err
+	}
+	all := make([]Measured, 0, len(Loads(c.Quick)))
+	for _, l := range Loads(c.Quick) {
+		if l.matches(c.Only) {
+			all = append(all, Measured{Load: l})
+		}
+	}
+	for round := range c.Rounds {
+		for i := range all {
+			fmt.Fprintf(c.Log, "round %d of %d: %s\n", round+1, c.Rounds, all[i].Load.Name)
+			if err := b.measure(ctx, &all[i]); err != nil {
+				return result, fmt.Errorf("%s: %w", all[i].Load.Name, err)
+			}
+		}
+	}
+	result.Loads = all
+	return result, nil
+}
+
+// measure loads both servers once.
+func (b *bench) measure(ctx context.Context, m *Measured) error {
+	ours, err := b.once(ctx, b.startHibari, m.Load)
+	if err != nil {
+		return fmt.Errorf("hibari: %w", err)
+	}
+	naive, err := b.once(ctx, b.startNaive, m.Load)
+	if err != nil {
+		return fmt.Errorf("naive: %w", err)
+	}
+	m.Hibari, m.Naive = append(m.Hibari, ours), append(m.Naive, naive)
+	return nil
+}
+
+// once starts a server, loads it and stops it.
+func (b *bench) once(ctx context.Context, start func(context.Context) (*server, error), l Load) (load.Report, error) {
+	s, err := start(ctx)
+	if err != nil {
+		return load.Report{}, err
+	}
+	defer s.stop()
+	return b.load(ctx, s, l)
+}

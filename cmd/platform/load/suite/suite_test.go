@@ -1,0 +1,107 @@
+package suite_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/hibari/hibari/cmd/platform/load"
+	"github.com/hibari/hibari/cmd/platform/load/suite"
+)
+
+func TestMedian(t *testing.T) {
+	for _, one := range []struct {
+		s    suite.Series
+		want float64
+	}{
+		{nil, 0}, {suite.Series{3}, 3}, {suite.Series{4, 1}, 2.5}, {suite.Series{9, 1, 2}, 2}, {suite.Series{8, 1, 4, 2}, 3},
+	} {
+		if got := one.s.Median(); got != one.want {
+			t.Errorf("the median of %v is %v, want %v", one.s, got, one.want)
+		}
+	}
+}
+
+// Half of the values are on each side of the median, all lie within the spread,
+// and asking changes nothing.
+func TestMedianLiesInTheMiddle(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := suite.Series(rapid.SliceOfN(rapid.Float64Range(-1e6, 1e6), 1, 20).Draw(t, "series"))
+		before := append(suite.Series(nil), s...)
+		median := s.Median()
+		low, high := s.Spread()
+		below, above := 0, 0
+		for i, v := range s {
+			if v != before[i] {
+				t.Fatalf("the series became %v", s)
+			}
+			if v < low || v > high {
+				t.Fatalf("%v is outside %v to %v", v, low, high)
+			}
+			if v < median {
+				below++
+			}
+			if v > median {
+				above++
+			}
+		}
+		if below > len(s)/2 || above > len(s)/2 {
+			t.Fatalf("of %v, %d are below %v and %d above", s, below, median, above)
+		}
+	})
+}
+
+// A ratio is taken within its round: noise that slows a whole round does not
+// show.
+func TestRatiosOfARound(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		share := rapid.Float64Range(0.01, 10).Draw(t, "share")
+		naive := suite.Series(rapid.SliceOfN(rapid.Float64Range(0.1, 100), 1, 10).Draw(t, "naive"))
+		var ours suite.Series
+		for _, v := range naive {
+			ours = append(ours, share*v)
+		}
+		if got := ours.Over(naive).Median(); math.Abs(got-share) > 1e-9*share {
+			t.Fatalf("ratio %v, want %v", got, share)
+		}
+	})
+	if got := (suite.Series{1, 2, 3}).Over(suite.Series{0, 4}); len(got) != 1 || got[0] != 0.5 {
+		t.Errorf("ratios %v, want only 0.5", got)
+	}
+}
+
+// Every load prints all its figures, and says so when it was the tool that was
+// measured.
+func TestTable(t *testing.T) {
+	result := suite.Result{Machine: suite.Machine{CPU: "abacus", Cores: 2, Kernel: "wood", Go: "go1", At: time.Unix(0, 0).UTC()}}
+	for _, l := range suite.Loads(false) {
+		result.Loads = append(result.Loads, suite.Measured{
+			Load:   l,
+			Hibari: []load.Report{{CPUPerPacket: 2, JoinCPU: 1, MemoryViewer: 50, TrainLength: 7.5, JoinP50: 20}, {CPUPerPacket: 3, ToolCores: 0.9}},
+			Naive:  []load.Report{{CPUPerPacket: 8, JoinCPU: 4, MemoryViewer: 500, JoinP50: 200}, {CPUPerPacket: 12}},
+		})
+	}
+	var out strings.Builder
+	if err := result.Print(&out); err != nil {
+		t.Fatal(err)
+	}
+	table := strings.Join(strings.Fields(out.String()), " ")
+	for _, want := range []string{
+		"1970-01-01 00:00 UTC: 2 × abacus, wood, go1",
+		"| CPU µs per packet | 2.50 [2.00–3.00] | 10.00 [8.00–12.00] | 0.25 |",
+		"| packets per train | 3.75 [0.00–7.50] | – | – |",
+		"The load tool used 0.90 cores",
+	} {
+		if !strings.Contains(table, want) {
+			t.Errorf("the table lacks %q:\n%s", want, out.String())
+		}
+	}
+	for _, l := range suite.Loads(false) {
+		if strings.Count(table, "| "+l.Name+" |") != 1 {
+			t.Errorf("%q is not there once", l.Name)
+		}
+	}
+}
