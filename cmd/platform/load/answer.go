@@ -18,7 +18,7 @@ const uriMID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 type offered struct {
 	ufrag, pwd string
 	lite       bool           // the server leaves the checks to us (RFC 8445 §2.5)
-	remote     netip.AddrPort // its first UDP candidate on IPv4
+	remote     netip.AddrPort // its first UDP candidate on IPv4, or one on loopback
 	sections   []*sdp.MediaDescription
 }
 
@@ -38,8 +38,12 @@ func parseOffer(text string) (*offered, error) {
 			o.ufrag, o.pwd = attribute(&d, m, "ice-ufrag"), attribute(&d, m, "ice-pwd")
 		}
 		for _, a := range m.Attributes {
-			if a.Key == "candidate" && !o.remote.IsValid() {
-				o.remote = hostIPv4(a.Value)
+			if a.Key != "candidate" {
+				continue
+			}
+			// A server offers loopback when it listens on nothing else.
+			if at := hostIPv4(a.Value); at.IsValid() && (!o.remote.IsValid() || at.Addr().IsLoopback()) {
+				o.remote = at
 			}
 		}
 	}
