@@ -109,14 +109,14 @@ func benchSuite(ctx context.Context, args []string, io stdio) error {
 	fs := flag.NewFlagSet("bench suite", flag.ContinueOnError)
 	quick := fs.Bool("quick", false, "one short round of small loads, to see whether all is well")
 	rounds := fs.Int("rounds", 3, "how often each load is measured")
-	duration := fs.Duration("duration", 3*time.Second, "of each measurement")
+	duration := fs.Duration("duration", 2*time.Second, "of each measurement")
 	only := fs.String("only", "", "only the loads with this in their name")
 	asJSON := fs.Bool("json", false, "print one JSON document")
 	if err := parseFlags(fs, args, io); err != nil {
 		return err
 	}
 	if *quick {
-		*rounds, *duration = 1, 2*time.Second
+		*rounds, *duration = 1, time.Second
 	}
 	result, err := suite.Run(ctx, suite.Config{Rounds: *rounds, Duration: *duration, Only: *only, Quick: *quick, Log: io.err})
 	if err != nil {

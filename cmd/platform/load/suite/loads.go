@@ -27,7 +27,7 @@ func Loads(quick bool) []Load {
 		video(100, 240), video(200, 240), video(300, 240),
 		audio(1, 200), audio(5, 100),
 		channels(20, 1, 10),
-		joins(100, 4), joins(100, 50),
+		joins(60, 4), joins(100, 50),
 	}
 }
 
@@ -63,7 +63,7 @@ func channels(n, publishers, viewers int) Load {
 func idle(viewers int) Load {
 	return Load{
 		Name:    strconv.Itoa(viewers) + " idle viewers",
-		args:    args("publishers", 0, "viewers", viewers),
+		args:    args("publishers", 0, "viewers", viewers, "joining", 25),
 		figures: []figure{joinCPU, idleCPU, memoryViewer},
 	}
 }

@@ -168,7 +168,7 @@ func (s *server) stop() {
 // load runs platform bench against a server.
 func (b *bench) load(ctx context.Context, s *server, l Load) (load.Report, error) {
 	args := append([]string{"bench", "-json", "-url", s.signaling, "-pid", fmt.Sprint(s.cmd.Process.Pid),
-		"-warmup", "1s", "-duration", b.Duration.String()}, l.args...)
+		"-warmup", "500ms", "-duration", b.Duration.String()}, l.args...)
 	if s.metrics != "" {
 		args = append(args, "-metrics", s.metrics, "-token", s.token)
 	}
