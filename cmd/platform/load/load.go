@@ -231,6 +231,16 @@ func (r *run) join(ctx context.Context, i int) error {
 // measure watches the counters over Duration. alone and joined are what the
 // server had used before and after the viewers joined.
 func (r *run) measure(ctx context.Context, alone, joined usage) (Report, error) {
+	// Viewers begin at packets that are still to be sent: one that came while
+	// they were being told would count as lost.
+	w := window{from: r.sent(), alone: alone, joined: joined}
+	for i := range w.from {
+		w.from[i] += uint64(r.Rate) / uint64(time.Second/headStart)
+	}
+	r.begin(w.from)
+	if err := pause(ctx, headStart); err != nil {
+		return Report{}, err
+	}
 	trainsBefore, err := r.trains(ctx)
 	if err != nil {
 		return Report{}, err
@@ -239,9 +249,7 @@ func (r *run) measure(ctx context.Context, alone, joined usage) (Report, error) 
 	if err != nil {
 		return Report{}, err
 	}
-	w := window{from: r.sent(), alone: alone, joined: joined}
 	toolBefore, start := ownCPU(), time.Now()
-	r.begin(w.from)
 	if err := pause(ctx, r.Duration); err != nil {
 		return Report{}, err
 	}
@@ -259,6 +267,9 @@ func (r *run) measure(ctx context.Context, alone, joined usage) (Report, error) 
 	}
 	return r.report(w), nil
 }
+
+// headStart is how long before the measurement the viewers are told of it.
+const headStart = 500 * time.Millisecond
 
 // begin has every viewer count its publishers' packets from these on.
 func (r *run) begin(from []uint64) {
