@@ -49,6 +49,7 @@ type platform struct {
 	clients *boundedListener
 	running sync.WaitGroup // the background loops
 	halt    context.CancelFunc
+	broken  chan error // buffered: why the HTTP server ended by itself
 }
 
 // serve runs the platform until ctx ends.
@@ -58,7 +59,7 @@ func serve(ctx context.Context, args []string, io stdio) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(io.err, &slog.HandlerOptions{Level: c.logLevel}))
-	p := &platform{config: c, log: log}
+	p := &platform{config: c, log: log, broken: make(chan error, 1)}
 	if err := p.start(ctx); err != nil {
 		p.stop()
 		if ctx.Err() != nil {
@@ -71,6 +72,8 @@ func serve(ctx context.Context, args []string, io stdio) error {
 	case <-ctx.Done():
 		log.Info("stopping")
 		return p.stop()
+	case err := <-p.broken:
+		return errors.Join(err, p.stop())
 	case <-p.node.Lost():
 		// Its connections are closed in the books already; to serve on would
 		// be to serve unbilled. A supervisor starts a new incarnation.
@@ -209,7 +212,7 @@ func (p *platform) listen() error {
 			serve = func(l net.Listener) error { return p.server.ServeTLS(l, "", "") }
 		}
 		if err := serve(p.clients); !errors.Is(err, http.ErrServerClosed) {
-			p.log.Error("the HTTP server ended", "err", err)
+			p.broken <- fmt.Errorf("the HTTP server ended: %w", err)
 		}
 	})
 	return nil
