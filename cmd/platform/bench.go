@@ -118,7 +118,11 @@ func benchSuite(ctx context.Context, args []string, io stdio) error {
 	if *quick {
 		*rounds, *duration = 1, time.Second
 	}
-	result, err := suite.Run(ctx, suite.Config{Rounds: *rounds, Duration: *duration, Only: *only, Quick: *quick, Log: io.err})
+	binary, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	result, err := suite.Run(ctx, suite.Config{Binary: binary, Rounds: *rounds, Duration: *duration, Only: *only, Quick: *quick, Log: io.err})
 	if err != nil {
 		return err
 	}

@@ -26,10 +26,9 @@ const (
 // bench runs the platform's binary in its different roles.
 type bench struct {
 	Config
-	binary string
-	dir    string // the data directory and logs
-	cores  cores
-	token  string
+	dir   string // of the data directory
+	cores cores
+	token string // for all channels
 }
 
 // server is a running server of either kind.
@@ -42,7 +41,7 @@ type server struct {
 
 // command is the binary with settings of its own and no others.
 func (b *bench) command(ctx context.Context, settings []string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, b.binary, args...)
+	cmd := exec.CommandContext(ctx, b.Binary, args...)
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "HIBARI_") {
 			cmd.Env = append(cmd.Env, v)

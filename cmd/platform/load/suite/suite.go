@@ -17,6 +17,7 @@ import (
 
 // Config says how much to measure.
 type Config struct {
+	Binary   string        // the platform
 	Rounds   int           // how often every load is measured, on both servers in turn
 	Duration time.Duration // of each measurement
 	Only     string        // if set: only loads with this in their name
@@ -38,10 +39,6 @@ type Measured struct {
 
 // Run measures. The result holds complete loads only, also with an error.
 func Run(ctx context.Context, c Config) (Result, error) {
-	binary, err := os.Executable()
-	if err != nil {
-		return Result{}, err
-	}
 	dir, err := os.MkdirTemp("", "hibari-bench-")
 	if err != nil {
 		return Result{}, err
@@ -51,7 +48,7 @@ func Run(ctx context.Context, c Config) (Result, error) {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return Result{}, err
 	}
-	b := &bench{Config: c, binary: binary, dir: dir, cores: shareCores()}
+	b := &bench{Config: c, dir: dir, cores: shareCores()}
 	result := Result{Machine: machine()}
 	if err := b.prepare(ctx); err != nil {
 		return result, err

@@ -1,7 +1,11 @@
 package suite_test
 
 import (
+	"bytes"
 	"math"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +74,38 @@ func TestRatiosOfARound(t *testing.T) {
 	})
 	if got := (suite.Series{1, 2, 3}).Over(suite.Series{0, 4}); len(got) != 1 || got[0] != 0.5 {
 		t.Errorf("ratios %v, want only 0.5", got)
+	}
+}
+
+// The whole of it, with both servers and a database of its own: what the table
+// says was really measured.
+func TestSuite(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "platform")
+	if out, err := exec.Command("go", "build", "-o", binary, "../../").CombinedOutput(); err != nil {
+		t.Fatalf("couldn't build the platform: %v\n%s", err, out)
+	}
+	var log bytes.Buffer
+	result, err := suite.Run(t.Context(), suite.Config{
+		Binary: binary, Rounds: 2, Duration: 500 * time.Millisecond, Only: "audio 1:50", Quick: true, Log: &log,
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &log)
+	}
+	if len(result.Loads) != 1 || len(result.Loads[0].Hibari) != 2 || len(result.Loads[0].Naive) != 2 {
+		t.Fatalf("measured %+v", result.Loads)
+	}
+	for server, reports := range map[string][]load.Report{"hibari": result.Loads[0].Hibari, "naive": result.Loads[0].Naive} {
+		for _, r := range reports {
+			if r.Viewers != 50 || r.PacketsDelivered < 50*10 || r.LatencyP50 <= 0 {
+				t.Errorf("%s: %+v", server, r)
+			}
+			if runtime.GOOS == "linux" && (r.CPUPerPacket <= 0 || r.MemoryViewer == 0) {
+				t.Errorf("%s: its process was not measured: %+v", server, r)
+			}
+			if (r.TrainLength > 0) != (server == "hibari") {
+				t.Errorf("%s: trains of %v", server, r.TrainLength)
+			}
+		}
 	}
 }
 
