@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -37,6 +39,18 @@ type server struct {
 	done           chan struct{} // closed when the process is gone
 	signaling      string
 	metrics, token string
+}
+
+// sharedLog lets several processes and the suite write to one log.
+type sharedLog struct {
+	mu  sync.Mutex // guards out
+	out io.Writer
+}
+
+func (l *sharedLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.Write(b)
 }
 
 // command is the binary with settings of its own and no others.

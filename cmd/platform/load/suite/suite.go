@@ -48,6 +48,7 @@ func Run(ctx context.Context, c Config) (Result, error) {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return Result{}, err
 	}
+	c.Log = &sharedLog{out: c.Log}
 	b := &bench{Config: c, dir: dir, cores: shareCores()}
 	result := Result{Machine: machine()}
 	if err := b.prepare(ctx); err != nil {
