@@ -283,11 +283,14 @@ func (l nodeLedger) Open(ctx context.Context, o tenant.Opening) (tenant.Opened, 
 }
 
 // offeredIPs returns the addresses clients are told to send media to: the
-// configured ones, or the host's own, with loopback when the HTTP server is
-// for this machine only.
+// configured ones, the one that the media port is bound to, or the host's own,
+// with loopback when the HTTP server is for this machine only.
 func offeredIPs(c *config) []netip.Addr {
 	if len(c.mediaIPs) > 0 {
 		return c.mediaIPs
+	}
+	if bound, err := netip.ParseAddrPort(c.mediaAddr); err == nil && !bound.Addr().IsUnspecified() {
+		return []netip.Addr{bound.Addr()}
 	}
 	var ips []netip.Addr
 	addrs, _ := net.InterfaceAddrs() // none found: loopback below
