@@ -272,25 +272,68 @@ func (s *Store) readBans(ctx context.Context, v *snapshot) error {
 	return err
 }
 
-// lookUp reads the keys of one kid or one tenant that the snapshot does not
-// know: made elsewhere in the last two seconds, or never. It is false if too
-// many are asked for at once.
-func (s *Store) lookUp(ctx context.Context, condition, argument string) (found []*verifyKey, asked bool, err error) {
-	if !s.lookups.Allow() {
-		return nil, false, nil
+// keyQuery asks for one key by its kid, or for a tenant's HS256 keys.
+type keyQuery struct {
+	kid    string
+	tenant ID
+}
+
+// in returns what a snapshot answers.
+func (q keyQuery) in(v *snapshot) []*verifyKey {
+	if q.kid == "" {
+		return v.symmetric[q.tenant]
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-	defer cancel()
-	found, err = s.readKeys(ctx, condition, argument)
-	if err != nil {
-		return nil, true, fmt.Errorf("couldn't look a signing key up: %w", err)
+	if key, ok := v.keys[q.kid]; ok {
+		return []*verifyKey{key}
 	}
-	if len(found) > 0 {
-		s.cache.apply(func(v *snapshot) {
-			for _, key := range found {
-				v.add(key)
+	return nil
+}
+
+// where is the query's condition in SQL, with its argument.
+func (q keyQuery) where() (condition, argument string) {
+	if q.kid == "" {
+		return `algorithm = 'HS256' and tenant_id = $1`, string(q.tenant)
+	}
+	return `signing_key_id = $1`, q.kid
+}
+
+// lookUp reads keys that the snapshot does not know: made elsewhere in the last
+// two seconds, or never. All who ask for the same at once share one answer, such
+// as an audience that comes with a key just made. It is false if too many
+// different ones are asked for.
+func (s *Store) lookUp(ctx context.Context, q keyQuery) (found []*verifyKey, asked bool, err error) {
+	answer, err, _ := s.asking.Do(q.kid+"@"+string(q.tenant), func() (any, error) {
+		if v := s.cache.current.Load(); v != nil {
+			if known := q.in(v); len(known) > 0 {
+				return lookedUp{known, true}, nil // somebody was a moment faster
 			}
-		})
-	}
-	return found, true, nil
+		}
+		if !s.lookups.Allow() {
+			return lookedUp{}, nil
+		}
+		// Whoever asked first may leave; the others still want to know.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout)
+		defer cancel()
+		condition, argument := q.where()
+		found, err := s.readKeys(ctx, condition, argument)
+		if err != nil {
+			return lookedUp{asked: true}, fmt.Errorf("couldn't look a signing key up: %w", err)
+		}
+		if len(found) > 0 {
+			s.cache.apply(func(v *snapshot) {
+				for _, key := range found {
+					v.add(key)
+				}
+			})
+		}
+		return lookedUp{found, true}, nil
+	})
+	result := answer.(lookedUp)
+	return result.found, result.asked, err
+}
+
+// lookedUp is what a look-up found, if it was made.
+type lookedUp struct {
+	found []*verifyKey
+	asked bool
 }

@@ -116,6 +116,27 @@ func TestNewKeyElsewhere(t *testing.T) {
 	h.accepts(node, kidless, "room", tenant.SendOnly)
 }
 
+// TestCrowdWithANewKey lets a whole audience come with a key that was made on
+// another node a moment ago: one look-up serves them all.
+func TestCrowdWithANewKey(t *testing.T) {
+	h := newHouse(t)
+	node := h.newStore(h.pool)
+	if err := node.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.made = h.newTenant("Later", "later@example.com")
+	token := h.token(good())
+	var crowd sync.WaitGroup
+	for range 200 {
+		crowd.Go(func() {
+			if _, _, err := node.Verify(t.Context(), tenant.TokenWish{Token: token, Channel: "room", Role: tenant.SendOnly}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	crowd.Wait()
+}
+
 // TestUnknownKidsAreBounded shows invented kids: after a burst they cost the
 // database nothing, and those that are known are not disturbed.
 func TestUnknownKidsAreBounded(t *testing.T) {

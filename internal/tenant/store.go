@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 )
 
@@ -38,6 +39,7 @@ type Store struct {
 	accounts  *throttle     // wrong log-ins by account
 	addresses *throttle     // wrong log-ins by address
 	lookups   *rate.Limiter // what unknown kids may cost the database
+	asking    singleflight.Group
 
 	cache cache
 }

@@ -140,10 +140,7 @@ func readHeader(token string) (tokenHeader, *Refusal) {
 // or all HS256 keys of the tenant at the end of its channel_id.
 func (s *Store) candidates(ctx context.Context, view *snapshot, h tokenHeader, token string) ([]*verifyKey, *Refusal) {
 	if h.kid != "" {
-		if key, ok := view.keys[h.kid]; ok {
-			return []*verifyKey{key}, nil
-		}
-		found, refusal := s.unseen(ctx, `signing_key_id = $1`, h.kid)
+		found, refusal := s.find(ctx, view, keyQuery{kid: h.kid})
 		if refusal == nil && len(found) == 0 {
 			refusal = Refuse(TokenInvalid, "there is no active signing key %s; use the id of an active one as kid", h.kid)
 		}
@@ -153,18 +150,19 @@ func (s *Store) candidates(ctx context.Context, view *snapshot, h tokenHeader, t
 	if !ok {
 		return nil, Refuse(TokenInvalid, "the header has no kid and channel_id does not end in @TENANT_ID; set kid")
 	}
-	if keys, ok := view.symmetric[id]; ok {
-		return keys, nil
-	}
-	found, refusal := s.unseen(ctx, `algorithm = 'HS256' and tenant_id = $1`, string(id))
+	found, refusal := s.find(ctx, view, keyQuery{tenant: id})
 	if refusal == nil && len(found) == 0 {
 		refusal = Refuse(TokenInvalid, "no tenant %s with an active HS256 key; set kid to a signing key's id", id)
 	}
 	return found, refusal
 }
 
-func (s *Store) unseen(ctx context.Context, condition, argument string) ([]*verifyKey, *Refusal) {
-	found, asked, err := s.lookUp(ctx, condition, argument)
+// find returns the keys that the snapshot or else the database knows.
+func (s *Store) find(ctx context.Context, view *snapshot, q keyQuery) ([]*verifyKey, *Refusal) {
+	if known := q.in(view); len(known) > 0 {
+		return known, nil
+	}
+	found, asked, err := s.lookUp(ctx, q)
 	switch {
 	case err != nil:
 		return nil, Refuse(Unavailable, "the token's key is not known here and cannot be looked up now; try again in a few seconds")
