@@ -12,9 +12,10 @@
 //	uptrack     Unprotect in place, parse, payload type → track and codec
 //	packet      History keeps one copy for everybody; Gaps notes what is missing
 //	codec       does a key frame begin here?
-//	fanout      end of round or 128 packets: for each viewer, for each packet:
+//	fanout      frame whole, or held for 2 ms, or 128 packets (audio: end of round):
+//	            for each viewer, for each packet:
 //	downtrack     renumber, header, SealRTP from the shared copy into the batch
-//	wire        sendmmsg: a viewer's packets of a round leave as one train
+//	wire        sendmmsg: a viewer's packets of a frame leave as one train
 //
 // Nothing on this path locks (but for the inbox, once per batch), allocates or
 // starts a timer. Every drop has a [DropReason]. Retransmissions are sealed from

@@ -75,6 +75,10 @@ func (f *Fed) Wait(d time.Duration) {
 // Viewer is the viewer's connection.
 func (f *Fed) Viewer() *Connection { return f.members[1].conn }
 
+// Awaiting is how many packets were kept from the viewer so far because it waits
+// for a key frame.
+func (f *Fed) Awaiting() int64 { return f.w.round.drops[dropAwaitingKeyFrame] }
+
 // round ends a round, a moment later.
 func (f *Fed) round() {
 	f.w.now = f.w.now.Add(20 * time.Millisecond)

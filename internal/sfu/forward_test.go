@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/rtp"
+
 	"github.com/hibari/hibari/internal/sfu"
 	"github.com/hibari/hibari/internal/sfu/sfutest"
 	"github.com/hibari/hibari/internal/tenant"
@@ -127,6 +129,40 @@ func TestViewerCatchesUpFromTheLastKeyFrame(t *testing.T) {
 	}
 	if keys := p.Sent().KeyFrames; keys != 1 {
 		t.Fatalf("the publisher sent %d key frames, want 1", keys)
+	}
+}
+
+// A publisher that changes its codec under one SSRC must not have the old
+// codec's packets sent as the new one's: its viewers wait for a key frame.
+func TestNewCodecStartsAnew(t *testing.T) {
+	s := newSFU(t)
+	video := func(r *sfu.JoinRequest) { r.Audio, r.BundleID = sfu.MediaWish{}, r.ConnectionID }
+	fed, err := s.NewFed(request(tenant.SendOnly, video), request(tenant.RecvOnly, video))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fed.Close()
+	send := func(pt uint8, seq uint16, marker bool, payload ...byte) {
+		b, err := (&rtp.Packet{
+			Header:  rtp.Header{Version: 2, PayloadType: pt, SequenceNumber: seq, Timestamp: uint32(seq), SSRC: 7, Marker: marker},
+			Payload: payload,
+		}).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fed.RTP(b)
+	}
+	const vp8, vp9 = 96, 98
+	key := []byte{0x10, 0x00, 0x00, 0x00, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xf0, 0x00}
+	for seq := range uint16(4) { // announced and bound on the way
+		send(vp8, seq, true, key...)
+	}
+	if got := fed.Awaiting(); got != 0 {
+		t.Fatalf("the viewer waited with %d packets of the first codec", got)
+	}
+	send(vp9, 4, true, 0xc8, 1, 2, 3) // inter-picture predicted: no key frame
+	if got := fed.Awaiting(); got != 1 {
+		t.Errorf("%d packets waited for a key frame of the new codec, want 1", got)
 	}
 }
 

@@ -126,6 +126,7 @@ func (w *worker) mediaArrived(m *member, data []byte, at time.Time) {
 		h.Seq = uint16(h.Payload[0])<<8 | uint16(h.Payload[1])
 		h.Payload = h.Payload[2:]
 	case !t.live || h.SSRC != t.ssrc:
+		w.fanOut() // what is held belongs to the source before
 		t.begin(h.SSRC)
 	}
 	w.packetArrived(t, meaning.format, &h, meaning.rtx, at)
@@ -137,7 +138,8 @@ func (w *worker) packetArrived(t *upTrack, id formatID, h *packet.Header, resent
 		t.live, t.liveAt = true, w.now
 	}
 	if id != t.format {
-		t.format = id
+		w.fanOut() // what is held is of the codec before
+		t.format, t.hasKey = id, false
 		t.wait()
 		if t.kind == video {
 			t.owner.conn.videoCodec.Store(&formats[id].codec)
