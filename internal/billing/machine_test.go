@@ -53,6 +53,8 @@ func (m *machine) live(id tenant.ID, channel string) (all, inChannel int) {
 	return all, inChannel
 }
 
+// some draws a connection. Without one it skips: rapid then draws another
+// action, and the test goes on.
 func (m *machine) some(t *rapid.T) (string, *modelConnection) {
 	if len(m.ids) == 0 {
 		t.Skip("nothing has been opened")
@@ -169,7 +171,8 @@ func (m *machine) endNode(t *rapid.T) {
 	m.dead = append(m.dead, node)
 }
 
-// deadNode lets a node that was ended go on as if it had not noticed.
+// deadNode lets a node that was ended go on as if it had not noticed. While
+// there is none, rapid draws another action.
 func (m *machine) deadNode(t *rapid.T) {
 	if len(m.dead) == 0 {
 		t.Skip("no node is dead")
