@@ -5,7 +5,7 @@ package wire
 import "net/netip"
 
 // Inbound is the memory of one reader. It belongs to the goroutine that calls
-// Receive.
+// Receive or Poll.
 type Inbound struct {
 	socket *Socket
 	buffer *Buffer
@@ -24,7 +24,8 @@ func (in *Inbound) Free() {
 	}
 }
 
-// Receive waits for a datagram. It is valid until the next Receive unless taken.
+// Receive waits for a datagram. It is valid until the next Receive or Poll
+// unless taken.
 func (in *Inbound) Receive() (int, error) {
 	if in.buffer == nil {
 		in.buffer = NewBuffer()

@@ -18,8 +18,8 @@ const socketMemory = 8 << 20
 // ErrFull reports that the socket had no room; the datagram is dropped.
 var ErrFull = errors.New("socket is full")
 
-// Socket is one UDP port. Receive belongs to one goroutine; everything else may
-// be called from any.
+// Socket is one UDP port. Its methods may be called from any goroutine; an Inbound
+// and an Arena belong to one each.
 type Socket struct {
 	// Static after Listen.
 	conn   *net.UDPConn

@@ -126,7 +126,7 @@ func (s *Socket) Send(b []byte, to *Route) error {
 	var errno unix.Errno
 	err := s.raw.Control(func(fd uintptr) {
 		for {
-			_, _, errno = unix.Syscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&h)), unix.MSG_DONTWAIT)
+			_, _, errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&h)), unix.MSG_DONTWAIT)
 			if errno != unix.EINTR {
 				return
 			}

@@ -201,6 +201,71 @@ func TestReceiveKeepsAddressAndOrder(t *testing.T) {
 	}
 }
 
+// TestPollTakesWhatIsThere polls while another goroutine waits for datagrams: each
+// goes to one of them, and polling never waits.
+func TestPollTakesWhatIsThere(t *testing.T) {
+	s, f := listen(t, "127.0.0.1:0"), newFar(t, "127.0.0.1:0")
+	poller := s.NewInbound()
+	defer poller.Free()
+	if n, err := poller.Poll(); n != 0 || err != nil {
+		t.Fatalf("polled %d datagrams from an empty socket: %v", n, err)
+	}
+	if _, err := f.WriteToUDPAddrPort(packet(0, 500), s.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := poller.Poll(); n != 1 || err != nil || !bytes.Equal(poller.Data(0), packet(0, 500)) || poller.From(0) != f.addr {
+		t.Fatalf("polled %d datagrams: %v", n, err)
+	}
+	const n = 500
+	seen := make(chan byte, n)
+	ended := make(chan error, 1)
+	go func() {
+		in := s.NewInbound()
+		defer in.Free()
+		for {
+			k, err := in.Receive()
+			if err != nil {
+				ended <- err
+				return
+			}
+			for i := range k {
+				seen <- in.Data(i)[0]
+			}
+		}
+	}()
+	for range n {
+		if _, err := f.WriteToUDPAddrPort([]byte{7}, s.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+		k, err := poller.Poll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range k {
+			seen <- poller.Data(i)[0]
+		}
+	}
+	for i := range n {
+		select {
+		case b := <-seen:
+			if b != 7 {
+				t.Fatalf("datagram %d differs", i)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("only %d of %d datagrams came", i, n)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("receive ended with %v", err)
+	}
+	if _, err := poller.Poll(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("poll ended with %v", err)
+	}
+}
+
 func TestTooLongDatagramIsMarked(t *testing.T) {
 	s, f := listen(t, "127.0.0.1:0"), newFar(t, "127.0.0.1:0")
 	in := s.NewInbound()
