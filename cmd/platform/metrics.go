@@ -34,6 +34,8 @@ var (
 	figTrains      = prometheus.NewDesc("hibari_rtp_trains_total", "Messages handed to the kernel; packets sent over trains is the mean train.", nil, nil)
 	figKeys        = prometheus.NewDesc("hibari_key_frame_requests_total", "Key frames asked of publishers.", nil, nil)
 	figDrops       = prometheus.NewDesc("hibari_rtp_packets_dropped_total", "RTP packets not forwarded, by reason.", []string{"reason"}, nil)
+	figShed        = prometheus.NewDesc("hibari_video_frames_shed_total", "Video frames dropped for the viewers that they had not reached in time.", nil, nil)
+	figOverloaded  = prometheus.NewDesc("hibari_overloaded", "1 while the media plane had to drop video within the last seconds.", nil, nil)
 	figTransport   = prometheus.NewDesc("hibari_datagrams_dropped_total", "Datagrams dropped at the media port, by reason.", []string{"reason"}, nil)
 	figBroken      = prometheus.NewDesc("hibari_channels_broken_total", "Channels that were ended because their worker broke, by cause.", []string{"cause"}, nil)
 	figHandshakes  = prometheus.NewDesc("hibari_dtls_handshakes_total", "DTLS handshakes that succeeded.", nil, nil)
@@ -51,7 +53,7 @@ var (
 // Describe sends every description.
 func (f figures) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		figConnections, figChannels, figPacketsIn, figForwarded, figResent, figTrains, figKeys, figDrops,
+		figConnections, figChannels, figPacketsIn, figForwarded, figResent, figTrains, figKeys, figDrops, figShed, figOverloaded,
 		figBroken, figTransport, figHandshakes, figSockets, figOpen, figTurned, figUnsettled, figRefused, figUntold, figAttempts, figSlowStreams, figLive,
 	} {
 		out <- d
@@ -77,6 +79,8 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	for reason, n := range media.Drops {
 		counter(figDrops, n, string(reason))
 	}
+	counter(figShed, media.FramesShed)
+	gauge(figOverloaded, oneIf(f.media.Overloaded()))
 	counter(figBroken, media.Panics, "panic")
 	counter(figBroken, media.Stalls, "stall")
 	port := f.port.Stats()
@@ -98,9 +102,12 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	counter(figAttempts, hooks.Failed, "failed")
 	counter(figAttempts, hooks.Dead, "dead")
 	counter(figSlowStreams, hooks.SlowStreams)
-	live := 0.0
-	if f.node.Live() {
-		live = 1
+	gauge(figLive, oneIf(f.node.Live()))
+}
+
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
 	}
-	gauge(figLive, live)
+	return 0
 }

@@ -12,14 +12,17 @@
 //	uptrack     Unprotect in place, parse, payload type → track and codec
 //	packet      History keeps one copy for everybody; Gaps notes what is missing
 //	codec       does a key frame begin here?
-//	fanout      frame whole, or held for 2 ms, or 128 packets (audio: end of round):
-//	            for each viewer, for each packet:
-//	downtrack     renumber, header, SealRTP from the shared copy into the batch
+//	fanout      frame whole, or held for 2 ms: on its way, a stretch of some 128
+//	            packets at a time, audio before video; between two stretches the
+//	            worker takes what has come and lets other channels run
+//	forward     for each viewer, for each packet:
+//	              renumber, header, SealRTP from the shared copy into the batch
 //	wire        sendmmsg: a viewer's packets of a frame leave as one train
 //
 // Nothing on this path locks (but for the inbox, once per batch), allocates or
 // starts a timer. Every drop has a [DropReason]. Retransmissions are sealed from
-// the same History.
+// the same History. What a frame has not reached in time goes without it
+// (overload.go).
 //
 // # One connection
 //
@@ -31,6 +34,9 @@
 //	goroutine             owner           owns                          ends when
 //	worker.run            channel         everything inside a channel   the last connection left; a panic;
 //	                                                                    the watchdog gave the channel up
+//	crew.run              SFU             nothing; is lent a stretch    SFU.Close
+//	                                      of a frame by a worker, who
+//	                                      waits for it
 //	SFU.runWatchdog       SFU             nothing                       SFU.Close
 //	reader, sweeper, …    transport       the port                      Endpoint.Close
 //

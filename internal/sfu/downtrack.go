@@ -106,7 +106,8 @@ func (d *downTrack) agreed(a answerSection) {
 // bind begins the flow.
 func (d *downTrack) bind() {
 	d.bound, d.waiting = true, true
-	d.source.viewers = append(d.source.viewers, d)
+	t := d.source
+	t.viewers = append(slices.Clip(t.viewers), d)
 }
 
 // unbind ends the flow.
@@ -117,7 +118,7 @@ func (d *downTrack) unbind() {
 	d.bound = false
 	t := d.source
 	if i := slices.Index(t.viewers, d); i >= 0 {
-		t.viewers = slices.Delete(t.viewers, i, i+1)
+		t.viewers = slices.Concat(t.viewers[:i], t.viewers[i+1:])
 	}
 }
 

@@ -31,7 +31,8 @@ type Fed struct {
 // NewFed makes a Fed. Nothing runs it but the caller.
 func (s *SFU) NewFed(publisher, viewer JoinRequest) (*Fed, error) {
 	ch := newChannel(s, channelKey{publisher.Tenant, publisher.Channel})
-	f := &Fed{w: &worker{channel: ch, sfu: s, log: s.log, batch: s.cfg.Transport.NewBatch(), now: time.Now()}}
+	f := &Fed{w: &worker{channel: ch, sfu: s, log: s.log, sender: newSender(s)}}
+	f.w.now = time.Now()
 	for i, r := range []JoinRequest{publisher, viewer} {
 		c := newConnection(s, r)
 		c.enter(ch)
@@ -93,6 +94,9 @@ func (f *Fed) round() {
 	}
 	f.w.release()
 	f.w.tick()
+	for first := true; first || f.w.sending(); first = false {
+		f.w.step()
+	}
 	f.w.bury()
 }
 

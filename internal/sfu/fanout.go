@@ -1,199 +1,233 @@
 package sfu
 
 import (
-	"encoding/binary"
-
-	"github.com/hibari/hibari/internal/sfu/packet"
+	"math"
+	"slices"
+	"time"
 )
 
-// Fan-out: from the shared copy of a packet to every viewer.
+// Fan-out: from the shared copies of a track's packets to every viewer.
 //
-//	pending packets of one track: a frame, or what a round brought
-//	  └─ for each viewer: for each packet
-//	       renumber → header → seal into the batch        (nothing is copied, nothing allocated)
-//	     batch full enough? flush: the viewer's packets leave as one train
+//	pending packets of a track: a frame, or what a moment brought of audio
+//	  └─ ship: a frame on its way, with the viewers of now
+//	       └─ step, a stretch at a time: for each viewer, for each packet
+//	            renumber → header → seal into the batch      (nothing is copied, nothing allocated)
+//	          flush: a viewer's packets leave as one train
+//
+// Between two stretches the worker takes what has arrived meanwhile, audio
+// first on its way out again, and lets other channels have the processor.
 
 const (
-	// trainRoom is how many packets are gathered before they are sent: more
-	// would make the first viewer wait for the last.
-	trainRoom = 128
-	// padRoom is how many bytes of padding a packet may get to be as long as
-	// the longest of its frame: a train's packets must be of equal size.
-	padRoom = 8
-	// catchUpRoom is how many packets a viewer that joins is sent at once at
-	// most to begin at a key frame that has passed: some half a second.
-	catchUpRoom = 256
+	// stretchRoom is how many packets are sent between two looks at what else
+	// there is to do: some 0.3 ms. It is also when the batch is flushed, small
+	// enough for its memory to stay in the second-level cache.
+	stretchRoom = 128
+	// videoPadRoom is how many bytes of padding a packet may get to be as long
+	// as the longest of its frame: a train's packets must be of equal size.
+	videoPadRoom = 8
+	// voicePadRoom is the same for audio, whose packets differ more. What it
+	// adds is less than the headers that a packet of its own would cost.
+	voicePadRoom = 48
 )
 
-// release sends what the tracks need not hold any longer.
+// frame is what is on its way to viewers: the packets in going of its tracks.
+// Owned by the channel's worker, lent to helpers for a stretch.
+type frame struct {
+	since   time.Time    // when its first packet came
+	tracks  []*upTrack   // one, or several speakers
+	viewers []*downTrack // who gets it, in this order
+	sources []*upTrack   // of several tracks: which one viewers[i] gets
+	next    int          // viewers before this one have been served
+}
+
+// served reports whether everybody has got the frame.
+func (f *frame) served() bool { return f.next >= len(f.viewers) }
+
+// source is what viewer i gets.
+func (f *frame) source(i int) *upTrack {
+	if len(f.tracks) == 1 {
+		return f.tracks[0]
+	}
+	return f.sources[i]
+}
+
+// sending reports whether anything is on its way.
+func (w *worker) sending() bool { return len(w.frames) > 0 || len(w.voices.tracks) > 0 }
+
+// release ships what the tracks need not hold any longer.
 func (w *worker) release() {
+	voices := false
 	waiting := w.loaded[:0]
-	w.held = 0
 	for _, t := range w.loaded {
-		if t.holding(w.now) > 0 {
+		switch {
+		case len(t.pending) == 0: // its publisher has gone
+		case len(t.going) > 0 || w.holding(t) > 0 || t.kind == audio && len(w.voices.tracks) > 0:
 			waiting = append(waiting, t)
-			w.held += len(t.pending)
-			continue
+		case t.kind == audio:
+			voices = true
+			waiting = append(waiting, t)
+		default:
+			w.ship(t)
 		}
-		w.send(t)
 	}
 	clear(w.loaded[len(waiting):])
 	w.loaded = waiting
+	if voices {
+		w.shipVoices()
+	}
 }
 
-// fanOut sends all that the tracks hold.
-func (w *worker) fanOut() {
+// ship puts a video track's packets on their way.
+func (w *worker) ship(t *upTrack) {
+	t.depart()
+	evenOut(t.going, videoPadRoom)
+	f := &t.frame
+	f.since, f.tracks, f.viewers, f.next = t.since, append(f.tracks[:0], t), t.viewers, 0
+	w.frames = append(w.frames, f)
+}
+
+// depart makes what was pending what is going.
+func (t *upTrack) depart() { t.pending, t.going = t.going[:0], t.pending }
+
+// shipVoices puts all audio that is held on its way. That of several speakers
+// goes viewer by viewer, so that a viewer's packets stand side by side.
+func (w *worker) shipVoices() {
+	f := &w.voices
+	f.since = w.now
+	waiting := w.loaded[:0]
 	for _, t := range w.loaded {
-		w.send(t)
-	}
-	clear(w.loaded)
-	w.loaded, w.held = w.loaded[:0], 0
-}
-
-// send fans one track's packets out to its viewers.
-func (w *worker) send(t *upTrack) {
-	if t.kind == video {
-		evenOut(t.pending)
-	}
-	for _, d := range t.viewers {
-		w.forward(d, t)
-		if w.sealed >= trainRoom {
-			w.flush()
+		if t.kind != audio {
+			waiting = append(waiting, t)
+			continue
+		}
+		t.depart()
+		f.tracks = append(f.tracks, t)
+		if t.since.Before(f.since) {
+			f.since = t.since
 		}
 	}
-	clear(t.pending)
-	t.pending = t.pending[:0]
+	clear(w.loaded[len(waiting):])
+	w.loaded = waiting
+	if len(f.tracks) == 1 {
+		f.viewers = f.tracks[0].viewers
+		return
+	}
+	evenVoices(f.tracks)
+	w.seat(f)
+}
+
+// seat lists who hears the voices, each listener's speakers side by side.
+func (w *worker) seat(f *frame) {
+	w.listeners = w.listeners[:0]
+	for _, m := range w.members {
+		for _, s := range m.sections {
+			if d := s.down; d != nil && d.bound && slices.Contains(f.tracks, d.source) {
+				w.listeners = append(w.listeners, d)
+				f.sources = append(f.sources, d.source)
+			}
+		}
+	}
+	f.viewers = w.listeners
+}
+
+// settle sends all that a track holds or has on its way.
+func (w *worker) settle(t *upTrack) {
+	for len(t.going)+len(t.pending) > 0 {
+		f := &t.frame
+		switch {
+		case t.kind == audio && len(w.voices.tracks) == 0:
+			w.shipVoices()
+			continue
+		case t.kind == audio:
+			f = &w.voices
+		case len(t.going) == 0:
+			w.ship(t)
+		}
+		for ; !f.served(); f.next++ {
+			w.forward(f.viewers[f.next], f.source(f.next))
+		}
+		w.landed(f)
+	}
+	w.flush()
+}
+
+// landed ends the way of a frame that everybody has got.
+func (w *worker) landed(f *frame) {
+	for _, t := range f.tracks {
+		clear(t.going)
+		t.going = t.going[:0]
+	}
+	clear(f.tracks)
+	f.tracks, f.sources, f.viewers, f.next = f.tracks[:0], f.sources[:0], nil, 0
+	if i := slices.Index(w.frames, f); i >= 0 {
+		w.frames = slices.Delete(w.frames, i, i+1)
+	}
+}
+
+// step sends one stretch: audio first, then the oldest video.
+func (w *worker) step() {
+	for w.spent = 0; w.spent < stretchRoom; {
+		f := &w.voices
+		if len(f.tracks) == 0 {
+			if len(w.frames) == 0 {
+				break
+			}
+			f = w.frames[0]
+		}
+		w.advance(f)
+		if f.served() {
+			w.landed(f)
+		}
+	}
+	w.flush()
+}
+
+// advance serves the next viewers of a frame, as many as the stretch has room
+// for, or all that are left of a video that has waited too long.
+func (w *worker) advance(f *frame) {
+	if f != &w.voices && w.now.Sub(f.since) > lateness {
+		w.shed(f)
+		return
+	}
+	if w.share(f) {
+		return
+	}
+	for ; !f.served() && w.spent < stretchRoom; f.next++ {
+		w.forward(f.viewers[f.next], f.source(f.next))
+	}
 }
 
 // evenOut decides the padding: for all viewers and resends alike.
-func evenOut(pending []held) {
-	for i := 0; i < len(pending); {
+func evenOut(going []held, room int) {
+	for i := 0; i < len(going); {
 		longest, j := 0, i
-		for j < len(pending) && pending[j].Timestamp == pending[i].Timestamp {
-			longest = max(longest, len(pending[j].Payload))
+		for j < len(going) && going[j].Timestamp == going[i].Timestamp {
+			longest = max(longest, len(going[j].Payload))
 			j++
 		}
 		for ; i < j; i++ {
-			if short := longest - len(pending[i].Payload); short <= padRoom && len(pending[i].Payload) > 0 {
-				pending[i].Pad = uint8(short)
+			if short := longest - len(going[i].Payload); short <= room && len(going[i].Payload) > 0 {
+				going[i].Pad = uint8(short)
 			}
 		}
 	}
 }
 
-// forward seals a track's pending packets for one viewer.
-func (w *worker) forward(d *downTrack, t *upTrack) {
-	f := d.formats[t.format]
-	if f.pt == 0 {
-		w.round.drops[dropCodecRefused] += int64(len(t.pending))
-		return
-	}
-	if d.waiting && len(t.pending) > 0 {
-		w.catchUp(d, t, f.pt)
-	}
-	for i := range t.pending {
-		p := &t.pending[i]
-		if d.waiting {
-			if !p.key {
-				w.round.drops[dropAwaitingKeyFrame]++
-				continue
-			}
-			d.start(p.Packet, w.now)
-		}
-		w.pass(d, p.Packet, f.pt)
-	}
-}
-
-// pass renumbers one packet for a viewer and seals it.
-func (w *worker) pass(d *downTrack, p *packet.Packet, pt uint8) {
-	seq, ts, ok := d.numbers.Map(p.Seq, p.Timestamp)
-	if !ok {
-		w.round.drops[dropBeforeStart]++
-		return
-	}
-	if w.seal(d, d.head(w.header[:], p, pt, seq, ts), p.Payload, int(p.Pad)) {
-		d.sentAt = w.now
-	}
-}
-
-// catchUp starts a viewer at the newest key frame, if that is so near that the
-// packets since then are a small burst: whoever joins sees a picture at once
-// and need not wait for the next key frame. A picture with holes would not do.
-func (w *worker) catchUp(d *downTrack, t *upTrack, pt uint8) {
-	next := t.pending[0].Seq
-	if t.kind != video || !t.hasKey || next <= t.keyAt || next-t.keyAt > catchUpRoom {
-		return
-	}
-	for seq := t.keyAt; seq < next; seq++ {
-		if t.history.Get(seq) == nil {
-			return
+// evenVoices does the same for what several speakers said at one moment, if that
+// is of similar length.
+func evenVoices(tracks []*upTrack) {
+	longest, shortest := 0, math.MaxInt
+	for _, t := range tracks {
+		for _, p := range t.going {
+			longest, shortest = max(longest, len(p.Payload)), min(shortest, len(p.Payload))
 		}
 	}
-	d.start(t.history.Get(t.keyAt), w.now)
-	for seq := t.keyAt; seq < next; seq++ {
-		w.pass(d, t.history.Get(seq), pt)
-		if w.sealed >= trainRoom {
-			w.flush()
+	if shortest == 0 || longest-shortest > voicePadRoom {
+		return
+	}
+	for _, t := range tracks {
+		for _, p := range t.going {
+			p.Pad = uint8(longest - len(p.Payload))
 		}
-	}
-}
-
-// seal hands one packet to a viewer's transport and counts it.
-func (w *worker) seal(d *downTrack, header, payload []byte, pad int) bool {
-	m := d.viewer
-	if err := m.peer().SealRTP(w.batch, header, payload, pad); err != nil {
-		w.round.drops[dropSeal]++
-		return false
-	}
-	size := len(header) + len(payload) + pad
-	w.sealed++
-	w.round.forwarded++
-	m.bytesOut += int64(size)
-	m.packetsOut++
-	d.packets++
-	d.octets += uint32(len(payload))
-	return true
-}
-
-// resend answers one lost packet of a NACK from the shared history: as a
-// retransmission (RFC 4588) when the viewer takes those, else as it was.
-func (w *worker) resend(d *downTrack, lost uint16) {
-	last := &d.resent[lost%uint16(len(d.resent))]
-	if last.seq == lost && w.now.Sub(last.at) < resendPause {
-		return
-	}
-	t := d.source
-	if !d.bound || d.waiting {
-		w.round.drops[dropExpired]++
-		return
-	}
-	number, ok := d.numbers.Source(lost)
-	if !ok {
-		w.round.drops[dropExpired]++
-		return
-	}
-	p := t.history.Get(number)
-	f := d.formats[t.format]
-	if p == nil || f.pt == 0 {
-		w.round.drops[dropExpired]++
-		return
-	}
-	*last = resend{lost, w.now}
-	seq, ts, _ := d.numbers.Map(p.Seq, p.Timestamp)
-	if f.rtx == 0 || d.rtxSSRC == 0 {
-		if w.seal(d, d.head(w.header[:], p, f.pt, seq, ts), p.Payload, int(p.Pad)) {
-			w.round.resent++
-		}
-		return
-	}
-	// The original number goes before the payload. It lies in the header's
-	// scratch, which SealRTP cannot join with the payload, so this rare packet
-	// is copied once.
-	d.rtxSeq++
-	w.rtx = binary.BigEndian.AppendUint16(w.rtx[:0], uint16(seq))
-	w.rtx = append(w.rtx, p.Payload...)
-	header := packet.AppendHeader(w.header[:0], p.Marker, f.rtx, d.rtxSeq, ts, d.rtxSSRC)
-	if w.seal(d, header, w.rtx, 0) {
-		w.round.resent++
 	}
 }

@@ -68,7 +68,6 @@ func (w *worker) lossReported(m *member, p *rtcp.TransportLayerNack) {
 	if d == nil || d.source == nil {
 		return
 	}
-	w.fanOut() // nothing may be resent before it was sent
 	for _, pair := range p.Nacks {
 		pair.Range(func(seq uint16) bool {
 			w.resend(d, seq)
@@ -185,5 +184,5 @@ func (w *worker) sendFeedback(m *member, packets ...rtcp.Packet) {
 		w.round.drops[dropSeal]++
 		return
 	}
-	w.sealed++
+	w.wrote()
 }

@@ -51,21 +51,22 @@ func (w *worker) askKeyFrame(t *upTrack) {
 	w.checkKeyFrame(t)
 }
 
-// checkKeyFrame sends the request for a key frame if one is due: because a
-// viewer asked, or still waits for its first picture.
+// checkKeyFrame sends the request for a key frame if one is due.
 func (w *worker) checkKeyFrame(t *upTrack) {
-	if t.kind != video || !t.live || !t.owner.up {
-		return
-	}
-	for _, d := range t.viewers {
-		if d.waiting && d.formats[t.format].pt != 0 {
-			t.keys.wanted = true
-			break
-		}
-	}
-	if !t.keys.due(w.now) {
+	if t.kind != video || !t.live || !t.owner.up || !t.keys.due(w.now) {
 		return
 	}
 	w.round.keyRequests++
 	w.sendFeedback(t.owner, &rtcp.PictureLossIndication{SenderSSRC: w.ssrc, MediaSSRC: t.ssrc})
+}
+
+// lookForWaiting wants a key frame if a viewer still waits for its first picture,
+// or for its next one after an overload.
+func (w *worker) lookForWaiting(t *upTrack) {
+	for _, d := range t.viewers {
+		if d.waiting && d.formats[t.format].pt != 0 {
+			w.askKeyFrame(t)
+			return
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hibari/hibari/internal/sfu/transport"
@@ -26,8 +27,11 @@ type SFU struct {
 	cfg      Config
 	log      *slog.Logger
 	counters *counters
+	crew     crew
 	stop     chan struct{}  // closed by Close: the watchdog ends
 	watching sync.WaitGroup // the watchdog
+
+	overloadedUntil atomic.Int64 // in ns since began; workers store it
 
 	// Guarded by mu
 	mu       sync.Mutex
@@ -58,6 +62,7 @@ func New(c Config) *SFU {
 		channels: map[channelKey]*channel{},
 		conns:    map[string]*Connection{},
 	}
+	s.crew.start(s)
 	s.startWatchdog()
 	return s
 }
@@ -190,6 +195,7 @@ func (s *SFU) Close(reason string) {
 	}
 	if first {
 		close(s.stop)
+		s.crew.stop()
 	}
 	s.watching.Wait()
 }

@@ -11,6 +11,7 @@ type Stats struct {
 	Resent      int64                // of these, answers to NACKs
 	KeyRequests int64                // key frames asked of publishers
 	Trains      int64                // messages handed to the kernel; Forwarded/Trains is the mean train length
+	FramesShed  int64                // video frames dropped for the viewers that they had not reached in time
 	Panics      int64                // channels ended by a panic
 	Stalls      int64                // channels ended by the watchdog
 	Drops       map[DropReason]int64 // packets dropped, by reason; every reason is there
@@ -36,6 +37,7 @@ const (
 	dropSocketFull
 	dropRefused
 	dropExpired
+	dropOverload
 	dropCount
 )
 
@@ -53,12 +55,14 @@ var dropNames = [dropCount]DropReason{
 	dropSocketFull:       "socket_full",        // the kernel's send buffer was full
 	dropRefused:          "refused",            // the kernel refused to send it
 	dropExpired:          "expired",            // asked for again, but no longer kept
+	dropOverload:         "overload",           // video that could not be sent in time
 }
 
 // counters are the SFU's; workers add to them once a round.
 type counters struct {
 	packetsIn, forwarded, resent atomic.Int64
 	keyRequests, trains          atomic.Int64
+	framesShed                   atomic.Int64
 	panics, stalls               atomic.Int64
 	drops                        [dropCount]atomic.Int64
 }
@@ -104,6 +108,7 @@ func (s *SFU) Stats() Stats {
 		Resent:      c.resent.Load(),
 		KeyRequests: c.keyRequests.Load(),
 		Trains:      c.trains.Load(),
+		FramesShed:  c.framesShed.Load(),
 		Panics:      c.panics.Load(),
 		Stalls:      c.stalls.Load(),
 		Drops:       make(map[DropReason]int64, dropCount),

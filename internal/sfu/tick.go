@@ -19,32 +19,55 @@ const (
 	pauseIdle   = 500 * time.Millisecond
 )
 
-// tick does what is due.
+// tick does what is due: for publishers in every round, for all members in a
+// sweep now and then, for there may be a thousand of them.
 func (w *worker) tick() {
-	for _, m := range w.members {
-		w.checkAnswers(m)
-		if !m.up {
-			continue
-		}
-		w.checkUploads(m)
-		if held := m.feedback.PacketsHeld(); held > 0 &&
-			(held >= feedbackAtOnce || w.now.Sub(m.feedbackAt) >= feedbackInterval) {
-			w.sendTransportFeedback(m)
-		}
-		if !w.now.Before(m.nextReport) {
-			m.nextReport = w.now.Add(reportInterval)
-			m.publish()
-			w.reportTo(m)
-		}
-		if !w.now.Before(m.minute) {
-			m.minute = m.minute.Add(time.Minute)
-			w.notifyAll(m, "connection.updated")
+	for _, m := range w.publishers {
+		if m.up {
+			w.checkUploads(m)
 		}
 	}
+	if w.now.Before(w.sweepAt) {
+		return
+	}
+	pause := pauseIdle
+	for _, m := range w.members {
+		if w.sweep(m) {
+			pause = pauseMedia
+		}
+	}
+	w.sweepAt = w.now.Add(pause)
+}
+
+// sweep does what is due for one member, and reports whether it wants to be
+// looked after soon again.
+func (w *worker) sweep(m *member) bool {
+	w.checkAnswers(m)
+	if !m.up {
+		return true
+	}
+	if !w.now.Before(m.nextReport) {
+		m.nextReport = w.now.Add(reportInterval)
+		m.publish()
+		w.reportTo(m)
+	}
+	if !w.now.Before(m.minute) {
+		m.minute = m.minute.Add(time.Minute)
+		w.notifyAll(m, "connection.updated")
+	}
+	soon := m.offering
+	for _, t := range m.ups {
+		if t != nil && t.live {
+			w.lookForWaiting(t)
+			soon = true
+		}
+	}
+	return soon
 }
 
 // checkUploads looks after what a connection publishes: is it to be announced,
-// does it lack packets, does a viewer lack a picture?
+// does it lack packets, has a viewer asked for a picture, is it time to say how
+// its packets arrive?
 func (w *worker) checkUploads(m *member) {
 	if w.announceable(m) {
 		w.announce(m)
@@ -62,27 +85,24 @@ func (w *worker) checkUploads(m *member) {
 			}
 		}
 	}
+	if held := m.feedback.PacketsHeld(); held > 0 &&
+		(held >= feedbackAtOnce || w.now.Sub(m.feedbackAt) >= feedbackInterval) {
+		w.sendTransportFeedback(m)
+	}
 }
 
 // pause is how long the worker may wait.
 func (w *worker) pause() time.Duration {
-	pause := pauseIdle
+	pause := w.sweepAt.Sub(w.now)
 	for _, t := range w.loaded {
-		pause = min(pause, t.holding(w.now))
+		pause = min(pause, w.holding(t))
 	}
-	for _, m := range w.members {
-		if m.offering {
-			pause = min(pause, pauseMedia)
-		}
+	for _, m := range w.publishers {
 		for _, t := range m.ups {
-			switch {
-			case t == nil || !t.live:
-			case t.kind == video && t.gaps.Open():
+			if t != nil && t.live && t.kind == video && t.gaps.Open() {
 				pause = min(pause, pauseUrgent)
-			default:
-				pause = min(pause, pauseMedia)
 			}
 		}
 	}
-	return pause
+	return max(0, pause)
 }

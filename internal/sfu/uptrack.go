@@ -37,10 +37,12 @@ type upTrack struct {
 	history *packet.History
 	gaps    packet.Gaps
 	receipt receipt
-	pending []held    // came, not yet fanned out: a frame in the making
+	pending []held    // came, not yet on its way: a frame in the making
 	since   time.Time // when the first of them came
+	going   []held    // on its way to the viewers: what frame carries
+	frame   frame     // video: the way of it; audio goes by the worker's voices
 
-	viewers []*downTrack // those that packets go to
+	viewers []*downTrack // those that packets go to; never changed, only replaced
 	keys    keyRequests
 	keyAt   uint64 // number of the newest key frame's first packet
 	hasKey  bool   // there was one since the source began
@@ -48,8 +50,9 @@ type upTrack struct {
 
 // held is a packet between its arrival and its fan-out.
 type held struct {
-	*packet.Packet
-	key bool // a viewer may start with it
+	*packet.Packet        // in the history
+	seq            uint64 // its number then: the history may have moved on
+	key            bool   // a viewer may start with it
 }
 
 func newUpTrack(m *member, k kind) *upTrack {
@@ -126,7 +129,7 @@ func (w *worker) mediaArrived(m *member, data []byte, at time.Time) {
 		h.Seq = uint16(h.Payload[0])<<8 | uint16(h.Payload[1])
 		h.Payload = h.Payload[2:]
 	case !t.live || h.SSRC != t.ssrc:
-		w.fanOut() // what is held belongs to the source before
+		w.settle(t) // what is held belongs to the source before
 		t.begin(h.SSRC)
 	}
 	w.packetArrived(t, meaning.format, &h, meaning.rtx, at)
@@ -138,7 +141,7 @@ func (w *worker) packetArrived(t *upTrack, id formatID, h *packet.Header, resent
 		t.live, t.liveAt = true, w.now
 	}
 	if id != t.format {
-		w.fanOut() // what is held is of the codec before
+		w.settle(t) // what is held is of the codec before
 		t.format, t.hasKey = id, false
 		t.wait()
 		if t.kind == video {
@@ -168,33 +171,61 @@ func (w *worker) packetArrived(t *upTrack, id formatID, h *packet.Header, resent
 		t.keys.came()
 		t.keyAt, t.hasKey = p.Seq, true
 	}
-	w.hold(t, held{kept, key})
+	w.hold(t, held{kept, kept.Seq, key})
 }
 
-// frameHold is how long a frame waits for its last packet at most. Browsers send
-// a frame's packets within half a millisecond, and no decoder begins before the
-// last one.
-const frameHold = 2 * time.Millisecond
+const (
+	// frameHold is how long a frame waits for its last packet at most. Browsers
+	// send a frame's packets within half a millisecond, and no decoder begins
+	// before the last one.
+	frameHold = 2 * time.Millisecond
+	// voiceHold is how long the packets of several speakers wait for each other,
+	// so that a viewer gets them as one train. One alone never waits.
+	voiceHold = 2 * time.Millisecond
+	// holdRoom is how many packets a track holds at most: the rest of a frame
+	// that large goes separately.
+	holdRoom = 128
+)
 
-// hold keeps a packet until its frame is whole, or the round is over if it is
-// audio, so that every viewer gets them as one train.
+// hold keeps a packet until its frame is whole, or for a moment if it is audio,
+// so that every viewer gets them as one train.
 func (w *worker) hold(t *upTrack, p held) {
 	if len(t.pending) == 0 {
 		w.loaded = append(w.loaded, t)
 		t.since = w.now
 	}
 	t.pending = append(t.pending, p)
-	w.held++
-	if w.held >= trainRoom {
-		w.fanOut()
-	}
 }
 
 // holding is how much longer the track's packets may wait: not at all, if they
-// are audio or end a frame.
-func (t *upTrack) holding(now time.Time) time.Duration {
-	if len(t.pending) == 0 || t.kind == audio || t.pending[len(t.pending)-1].Marker {
+// end a frame.
+func (w *worker) holding(t *upTrack) time.Duration {
+	switch {
+	case len(t.pending) == 0 || len(t.pending) >= holdRoom:
 		return 0
+	case t.kind == video && !t.pending[len(t.pending)-1].Marker:
+		return max(0, frameHold-w.now.Sub(t.since))
+	case t.kind == audio && w.speakers() > 1:
+		return max(0, voiceHold-w.now.Sub(t.since))
 	}
-	return max(0, frameHold-now.Sub(t.since))
+	return 0
+}
+
+// speakers is how many audio sources there are.
+func (w *worker) speakers() int {
+	n := 0
+	for _, m := range w.publishers {
+		if t := m.ups[audio]; t != nil && t.live {
+			n++
+		}
+	}
+	return n
+}
+
+// unbindAll ends the flow to every viewer.
+func (t *upTrack) unbindAll() {
+	for _, d := range t.viewers {
+		d.bound = false
+	}
+	t.viewers = nil
 }

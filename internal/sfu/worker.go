@@ -4,11 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"time"
 
-	"github.com/hibari/hibari/internal/sfu/transport"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -19,22 +19,22 @@ type worker struct {
 	channel *channel
 	sfu     *SFU
 	log     *slog.Logger
-	batch   *transport.Batch // sealed packets on their way out
-	ssrc    uint32           // the sender of our feedback
+	ssrc    uint32 // the sender of our feedback
 
 	// Owned by run
-	members []*member // in the order of their joining
-	doomed  []doom    // to be removed at the end of the round
-	loaded  []*upTrack
-	held    int // packets that loaded tracks hold
-	sealed  int // packets in batch since its last flush
-	now     time.Time
-	opened  bool   // a first call has been worked on
-	closing string // why nobody may join any more; "": they may
-	round   tally
-	header  [64]byte // scratch for an outgoing header
-	rtx     []byte   // scratch for a retransmission
-	seqs    []uint16 // scratch for lists of missing packets
+	sender               // its own; see crew.go for those of the helpers
+	members    []*member // in the order of their joining
+	publishers []*member // of these, who may send
+	doomed     []doom    // to be removed at the end of the round
+	loaded     []*upTrack
+	frames     []*frame     // video on its way to its viewers, the oldest first
+	voices     frame        // audio on its way
+	stretch    stretch      // what is shared with the crew
+	sweepAt    time.Time    // when to look after all members again
+	opened     bool         // a first call has been worked on
+	closing    string       // why nobody may join any more; "": they may
+	seqs       []uint16     // scratch for lists of missing packets
+	listeners  []*downTrack // memory of voices
 }
 
 type doom struct {
@@ -47,8 +47,8 @@ func (ch *channel) startWorker() {
 		channel: ch,
 		sfu:     ch.sfu,
 		log:     ch.sfu.log.With("tenant", ch.key.tenant, "channel", ch.key.name),
-		batch:   ch.sfu.cfg.Transport.NewBatch(),
 		ssrc:    rand.Uint32(),
+		sender:  newSender(ch.sfu),
 	}
 	go w.run()
 }
@@ -68,9 +68,13 @@ func (w *worker) run() {
 	var calls []func(*worker)
 	var inbox []arrival
 	for {
-		select {
-		case <-w.channel.wake:
-		case <-timer.C:
+		if w.sending() {
+			w.giveWay()
+		} else {
+			select {
+			case <-w.channel.wake:
+			case <-timer.C:
+			}
 		}
 		w.now = time.Now()
 		w.channel.busySince.Store(max(1, int64(w.now.Sub(began))))
@@ -84,12 +88,22 @@ func (w *worker) run() {
 			return
 		}
 		w.channel.busySince.Store(0)
-		timer.Reset(w.pause())
+		if !w.sending() {
+			timer.Reset(w.pause())
+		}
 	}
 }
 
+// giveWay lets other channels have the processor between two stretches of a
+// fan-out, and looks whether datagrams wait at the port: while a large channel
+// sends to a thousand viewers, a small one must not wait for the last of them.
+func (w *worker) giveWay() {
+	w.sfu.cfg.Transport.Poll()
+	runtime.Gosched()
+}
+
 // work is one round: what others asked for, then what arrived, then what time
-// has made due.
+// has made due, then a stretch of what is on its way to the viewers.
 func (w *worker) work(calls []func(*worker), inbox []arrival) {
 	for i, call := range calls {
 		call(w)
@@ -101,18 +115,9 @@ func (w *worker) work(calls []func(*worker), inbox []arrival) {
 	}
 	w.release()
 	w.tick()
-	w.flush()
+	w.step()
 	w.bury()
 	w.round.flush(w.sfu.counters)
-}
-
-// flush sends what has been sealed.
-func (w *worker) flush() {
-	sent := w.batch.Flush()
-	w.sealed = 0
-	w.round.trains += int64(sent.Messages)
-	w.round.drops[dropSocketFull] += int64(sent.Full)
-	w.round.drops[dropRefused] += int64(sent.Refused)
 }
 
 // join takes a connection in and writes its first offer.
@@ -126,6 +131,10 @@ func (w *worker) join(ctx context.Context, c *Connection) error {
 	m := c.member
 	m.open(w)
 	w.members = append(w.members, m)
+	if m.request().Role.Sends() {
+		w.publishers = append(w.publishers, m)
+	}
+	w.sweepAt = w.now // to look after it from now on
 	w.firstOffer(m)
 	return nil
 }
@@ -137,6 +146,9 @@ func (w *worker) remove(m *member, reason string) {
 		return
 	}
 	w.members = slices.Delete(w.members, i, i+1)
+	if i := slices.Index(w.publishers, m); i >= 0 {
+		w.publishers = slices.Delete(w.publishers, i, i+1)
+	}
 	w.detach(m)
 	m.publish()
 	m.conn.finish(reason)
@@ -157,9 +169,7 @@ func (w *worker) detach(m *member) {
 			continue
 		}
 		t.pending = t.pending[:0]
-		for len(t.viewers) > 0 {
-			t.viewers[0].unbind()
-		}
+		t.unbindAll()
 		if t.announced {
 			w.withdraw(t)
 		}
@@ -187,12 +197,12 @@ func (w *worker) bury() {
 func (w *worker) removeAll(reason string) {
 	w.closing = reason
 	members := w.members
-	w.members = nil
+	w.members, w.publishers = nil, nil
 	for _, m := range members {
 		m.publish()
 		m.conn.finish(reason)
 	}
-	w.loaded, w.held = nil, 0
+	w.loaded, w.frames, w.voices = nil, nil, frame{}
 }
 
 // goneUp: a connection's media transport is up.

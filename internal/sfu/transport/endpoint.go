@@ -27,6 +27,9 @@ type Endpoint struct {
 	stats  counters
 	routes routes
 
+	order  sync.Mutex // held from the reading of datagrams until they are handed on
+	poller *reader    // guarded by order; nil once closed
+
 	// Channels closed by Close, by the two loops and by the last peer goroutine.
 	stop, readerDone, sweeperDone, idle chan struct{}
 
@@ -75,6 +78,7 @@ func Listen(c Config) (*Endpoint, error) {
 		return nil, fmt.Errorf("couldn't open the media port: no usable address to offer among %v", c.IPs)
 	}
 	e.routes.init()
+	e.poller = newReader(e)
 	e.start()
 	return e, nil
 }
@@ -110,6 +114,10 @@ func (e *Endpoint) Close() error {
 	err := e.socket.Close()
 	<-e.readerDone
 	<-e.sweeperDone
+	e.order.Lock()
+	e.poller.in.Free()
+	e.poller = nil
+	e.order.Unlock()
 	return err
 }
 

@@ -15,12 +15,16 @@ import (
 // not its end, such as a lack of kernel memory.
 const readerPause = 10 * time.Millisecond
 
-// reader is the state of the endpoint's reader goroutine.
+// reader is what it takes to work off datagrams. The endpoint has two: one for its
+// goroutine, which waits for them, and one for those who poll.
 type reader struct {
+	// Static.
 	endpoint *Endpoint
 	in       *wire.Inbound
-	groups   []group // media of the batch at hand, by peer
-	used     int
+
+	// Owned by whoever holds the endpoint's order.
+	groups []group // media of the batch at hand, by peer
+	used   int
 	// The peer of the last address asked for; valid within a batch.
 	lastAddr netip.AddrPort
 	lastPeer *Peer
@@ -38,13 +42,14 @@ type group struct {
 // runReader takes batches from the socket until it is closed.
 func (e *Endpoint) runReader() {
 	defer close(e.readerDone)
-	r := &reader{endpoint: e, in: e.socket.NewInbound()}
+	r := newReader(e)
 	defer r.in.Free()
 	for {
-		n, err := r.in.Receive()
+		n, err := r.in.Receive(&e.order)
 		switch {
 		case err == nil:
 			r.batch(n, time.Now())
+			e.order.Unlock()
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
@@ -54,6 +59,25 @@ func (e *Endpoint) runReader() {
 			case <-time.After(readerPause):
 			}
 		}
+	}
+}
+
+func newReader(e *Endpoint) *reader { return &reader{endpoint: e, in: e.socket.NewInbound()} }
+
+// Poll works off what has arrived at the port, without waiting, in the goroutine
+// of the caller. Who is busy for long calls it now and then: the reader's own
+// goroutine may not get a processor meanwhile. The caller must be ready to have
+// its handlers called.
+func (e *Endpoint) Poll() {
+	if !e.order.TryLock() {
+		return // somebody is at it
+	}
+	defer e.order.Unlock()
+	if e.poller == nil {
+		return // closed
+	}
+	if n, err := e.poller.in.Poll(); err == nil && n > 0 {
+		e.poller.batch(n, time.Now())
 	}
 }
 

@@ -5,6 +5,7 @@ package wire
 import (
 	"encoding/binary"
 	"net/netip"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -27,8 +28,9 @@ type Inbound struct {
 	control [inboundPackets][controlSize]byte
 	n       int
 	errno   unix.Errno
-	read    func(fd uintptr) bool // recvmmsg, bound once
-	poll    func(fd uintptr)      // the same for Poll
+	order   sync.Locker           // of the Receive under way; may be nil
+	read    func(fd uintptr) bool // for Receive, bound once
+	poll    func(fd uintptr)      // for Poll, bound once
 }
 
 // NewInbound makes the memory of a reader; Free it in the end.
@@ -41,7 +43,7 @@ func (s *Socket) NewInbound() *Inbound {
 		h.SetIovlen(1)
 		in.iovs[i].SetLen(BufferSize)
 	}
-	in.read = in.recvmmsg
+	in.read = in.recvInOrder
 	in.poll = func(fd uintptr) { in.recvmmsg(fd) }
 	return in
 }
@@ -58,8 +60,14 @@ func (in *Inbound) Free() {
 
 // Receive waits for datagrams and returns how many came, at most 32. They are
 // valid until the next Receive or Poll unless taken.
-func (in *Inbound) Receive() (int, error) {
+//
+// Where others poll the socket, order keeps the datagrams of one sender in order:
+// who holds it reads and works off what it has read. Receive locks it when there
+// is something to read, and returns with it locked unless it returns an error. It
+// may be nil.
+func (in *Inbound) Receive(order sync.Locker) (int, error) {
 	in.prepare()
+	in.order = order
 	return in.result(in.socket.raw.Read(in.read))
 }
 
@@ -98,6 +106,19 @@ func (in *Inbound) result(err error) (int, error) {
 		return 0, in.errno
 	}
 	return in.n, nil
+}
+
+// recvInOrder is recvmmsg with order locked if anything came.
+func (in *Inbound) recvInOrder(fd uintptr) bool {
+	if in.order == nil {
+		return in.recvmmsg(fd)
+	}
+	in.order.Lock()
+	done := in.recvmmsg(fd)
+	if in.n == 0 {
+		in.order.Unlock()
+	}
+	return done
 }
 
 // recvmmsg reports false to be called again once the socket is readable. The call is

@@ -2,7 +2,10 @@
 
 package wire
 
-import "net/netip"
+import (
+	"net/netip"
+	"sync"
+)
 
 // Inbound is the memory of one reader. It belongs to the goroutine that calls
 // Receive or Poll.
@@ -25,8 +28,9 @@ func (in *Inbound) Free() {
 }
 
 // Receive waits for a datagram. It is valid until the next Receive or Poll
-// unless taken.
-func (in *Inbound) Receive() (int, error) {
+// unless taken. Unless there is an error, order is locked then; it may be nil. On
+// this system it can't be locked before the reading.
+func (in *Inbound) Receive(order sync.Locker) (int, error) {
 	if in.buffer == nil {
 		in.buffer = NewBuffer()
 	}
@@ -35,6 +39,9 @@ func (in *Inbound) Receive() (int, error) {
 		return 0, err
 	}
 	in.n, in.from = n, netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+	if order != nil {
+		order.Lock()
+	}
 	return 1, nil
 }
 

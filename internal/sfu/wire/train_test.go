@@ -105,7 +105,7 @@ func TestAnswerComesFromTheAddressAsked(t *testing.T) {
 	}
 	in := s.NewInbound()
 	defer in.Free()
-	if _, err := in.Receive(); err != nil {
+	if _, err := in.Receive(nil); err != nil {
 		t.Fatal(err)
 	}
 	if in.To(0) != asked.Addr() {

@@ -176,7 +176,7 @@ func TestReceiveKeepsAddressAndOrder(t *testing.T) {
 	counts := map[netip.AddrPort]int{}
 	var kept []*wire.Buffer
 	for counts[f.addr]+counts[g.addr] < 2*n {
-		k, err := in.Receive()
+		k, err := in.Receive(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -223,7 +223,7 @@ func TestPollTakesWhatIsThere(t *testing.T) {
 		in := s.NewInbound()
 		defer in.Free()
 		for {
-			k, err := in.Receive()
+			k, err := in.Receive(nil)
 			if err != nil {
 				ended <- err
 				return
@@ -277,7 +277,7 @@ func TestTooLongDatagramIsMarked(t *testing.T) {
 	}
 	var sizes []int
 	for len(sizes) < 2 {
-		k, err := in.Receive()
+		k, err := in.Receive(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -323,7 +323,7 @@ func TestClosedSocket(t *testing.T) {
 	defer in.Free()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := in.Receive()
+		_, err := in.Receive(nil)
 		ended <- err
 	}()
 	put(a, to, packet(1, 300))

@@ -1,0 +1,172 @@
+package sfu
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/hibari/hibari/internal/sfu/packet"
+	"github.com/hibari/hibari/internal/sfu/transport"
+)
+
+// catchUpRoom is how many packets a viewer that joins is sent at once at most to
+// begin at a key frame that has passed: some half a second.
+const catchUpRoom = 256
+
+// sender seals packets for viewers. Each goroutine that does so has its own: a
+// worker, and every helper of the crew. No two may serve one viewer at a time.
+type sender struct {
+	batch  *transport.Batch // sealed packets on their way out
+	now    time.Time        // of the round
+	sealed int              // packets in batch since its last flush
+	spent  int              // packets since the stretch began
+	round  tally
+	header [64]byte // scratch for an outgoing header
+	rtx    []byte   // scratch for a retransmission
+}
+
+func newSender(s *SFU) sender { return sender{batch: s.cfg.Transport.NewBatch()} }
+
+// wrote counts a packet in the batch.
+func (o *sender) wrote() {
+	o.sealed++
+	o.spent++
+}
+
+// flushFull sends what has been sealed if that is much. Not in the middle of a
+// viewer's frame: its packets shall leave together.
+func (o *sender) flushFull() {
+	if o.sealed >= stretchRoom {
+		o.flush()
+	}
+}
+
+// flush sends what has been sealed.
+func (o *sender) flush() {
+	sent := o.batch.Flush()
+	o.sealed = 0
+	o.round.trains += int64(sent.Messages)
+	o.round.drops[dropSocketFull] += int64(sent.Full)
+	o.round.drops[dropRefused] += int64(sent.Refused)
+}
+
+// forward seals a track's packets that are going for one viewer.
+func (o *sender) forward(d *downTrack, t *upTrack) {
+	if !d.bound || d.source != t {
+		return // it has turned away since the frame set off
+	}
+	f := d.formats[t.format]
+	if f.pt == 0 {
+		o.round.drops[dropCodecRefused] += int64(len(t.going))
+		return
+	}
+	if d.waiting {
+		o.catchUp(d, t, f.pt)
+	}
+	for i := range t.going {
+		p := &t.going[i]
+		switch {
+		case p.Seq != p.seq:
+			o.round.drops[dropOverload]++ // the publisher has gone once round the history
+			continue
+		case d.waiting && !p.key:
+			o.round.drops[dropAwaitingKeyFrame]++
+			continue
+		case d.waiting:
+			d.start(p.Packet, o.now)
+		}
+		o.pass(d, p.Packet, f.pt)
+	}
+	o.flushFull()
+}
+
+// pass renumbers one packet for a viewer and seals it.
+func (o *sender) pass(d *downTrack, p *packet.Packet, pt uint8) {
+	seq, ts, ok := d.numbers.Map(p.Seq, p.Timestamp)
+	if !ok {
+		o.round.drops[dropBeforeStart]++
+		return
+	}
+	if o.seal(d, d.head(o.header[:], p, pt, seq, ts), p.Payload, int(p.Pad)) {
+		d.sentAt = o.now
+	}
+}
+
+// catchUp starts a viewer at the newest key frame, if that is so near that the
+// packets since then are a small burst: whoever joins sees a picture at once
+// and need not wait for the next key frame. A picture with holes would not do.
+func (o *sender) catchUp(d *downTrack, t *upTrack, pt uint8) {
+	next := t.going[0].seq
+	if t.kind != video || !t.hasKey || next <= t.keyAt || next-t.keyAt > catchUpRoom {
+		return
+	}
+	for seq := t.keyAt; seq < next; seq++ {
+		if t.history.Get(seq) == nil {
+			return
+		}
+	}
+	d.start(t.history.Get(t.keyAt), o.now)
+	for seq := t.keyAt; seq < next; seq++ {
+		o.pass(d, t.history.Get(seq), pt)
+		o.flushFull()
+	}
+}
+
+// seal hands one packet to a viewer's transport and counts it.
+func (o *sender) seal(d *downTrack, header, payload []byte, pad int) bool {
+	m := d.viewer
+	if err := m.peer().SealRTP(o.batch, header, payload, pad); err != nil {
+		o.round.drops[dropSeal]++
+		return false
+	}
+	size := len(header) + len(payload) + pad
+	o.wrote()
+	o.round.forwarded++
+	m.bytesOut += int64(size)
+	m.packetsOut++
+	d.packets++
+	d.octets += uint32(len(payload))
+	return true
+}
+
+// resend answers one lost packet of a NACK from the shared history: as a
+// retransmission (RFC 4588) when the viewer takes those, else as it was.
+func (o *sender) resend(d *downTrack, lost uint16) {
+	last := &d.resent[lost%uint16(len(d.resent))]
+	if last.seq == lost && o.now.Sub(last.at) < resendPause {
+		return
+	}
+	t := d.source
+	if !d.bound || d.waiting {
+		o.round.drops[dropExpired]++
+		return
+	}
+	number, ok := d.numbers.Source(lost)
+	if !ok {
+		o.round.drops[dropExpired]++
+		return
+	}
+	p := t.history.Get(number)
+	f := d.formats[t.format]
+	if p == nil || f.pt == 0 {
+		o.round.drops[dropExpired]++
+		return
+	}
+	*last = resend{lost, o.now}
+	seq, ts, _ := d.numbers.Map(p.Seq, p.Timestamp)
+	if f.rtx == 0 || d.rtxSSRC == 0 {
+		if o.seal(d, d.head(o.header[:], p, f.pt, seq, ts), p.Payload, int(p.Pad)) {
+			o.round.resent++
+		}
+		return
+	}
+	// The original number goes before the payload. It lies in the header's
+	// scratch, which SealRTP cannot join with the payload, so this rare packet
+	// is copied once.
+	d.rtxSeq++
+	o.rtx = binary.BigEndian.AppendUint16(o.rtx[:0], uint16(seq))
+	o.rtx = append(o.rtx, p.Payload...)
+	header := packet.AppendHeader(o.header[:0], p.Marker, f.rtx, d.rtxSeq, ts, d.rtxSSRC)
+	if o.seal(d, header, o.rtx, 0) {
+		o.round.resent++
+	}
+}
