@@ -26,6 +26,7 @@ type downTrack struct {
 	ready   bool     // the client's answer takes it
 	bound   bool     // it is among the source's viewers
 	waiting bool     // nothing goes out before a key frame (audio: the next packet)
+	joining bool     // the key frame may be one that has passed
 
 	formats  [formatCount]answerFormat // how the client wants to be sent each codec
 	midExt   uint8                     // id of the MID extension; 0: not negotiated
@@ -105,7 +106,7 @@ func (d *downTrack) agreed(a answerSection) {
 
 // bind begins the flow.
 func (d *downTrack) bind() {
-	d.bound, d.waiting = true, true
+	d.bound, d.waiting, d.joining = true, true, true
 	t := d.source
 	t.viewers = append(slices.Clip(t.viewers), d)
 }
@@ -129,7 +130,7 @@ func (d *downTrack) start(p *packet.Packet, now time.Time) {
 		elapsed = now.Sub(d.sentAt)
 	}
 	d.numbers.Switch(p.Seq, p.Timestamp, ticks(elapsed, d.kind.clock()))
-	d.waiting = false
+	d.waiting, d.joining = false, false
 }
 
 // ticks is a duration on an RTP clock; it wraps as that does.

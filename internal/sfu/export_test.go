@@ -21,25 +21,30 @@ func ParseAnswer(text string) error {
 	return err
 }
 
-// Fed is a channel's worker with a publisher and a viewer, whose transports
-// have no keys, for feeding it decrypted packets by hand.
+// Fed is a channel whose worker the caller is, for feeding it decrypted packets by
+// hand, in a time of its own. Its members count as connected, though their
+// transports have no keys, unless a client is attached.
 type Fed struct {
 	w       *worker
-	members [2]*member
+	members []*member
+	real    map[*member]bool // with a client
 }
 
-// NewFed makes a Fed. Nothing runs it but the caller.
-func (s *SFU) NewFed(publisher, viewer JoinRequest) (*Fed, error) {
-	ch := newChannel(s, channelKey{publisher.Tenant, publisher.Channel})
-	f := &Fed{w: &worker{channel: ch, sfu: s, log: s.log, sender: newSender(s)}}
+// NewFed makes a Fed of these members.
+func (s *SFU) NewFed(requests ...JoinRequest) (*Fed, error) {
+	ch := newChannel(s, channelKey{requests[0].Tenant, requests[0].Channel})
+	f := &Fed{w: &worker{channel: ch, sfu: s, log: s.log, sender: newSender(s)}, real: map[*member]bool{}}
 	f.w.now = time.Now()
-	for i, r := range []JoinRequest{publisher, viewer} {
+	for _, r := range requests {
+		if r.BundleID == "" {
+			r.BundleID = r.ConnectionID
+		}
 		c := newConnection(s, r)
 		c.enter(ch)
 		if err := f.w.join(context.Background(), c); err != nil {
 			return nil, err
 		}
-		f.members[i] = c.member
+		f.members = append(f.members, c.member)
 		c.member.up, c.member.answered = true, true
 		c.member.minute = f.w.now.Add(time.Minute)
 		for _, t := range c.member.ups {
@@ -51,13 +56,70 @@ func (s *SFU) NewFed(publisher, viewer JoinRequest) (*Fed, error) {
 	return f, nil
 }
 
-// RTP feeds a packet of the publisher.
-func (f *Fed) RTP(data []byte) {
-	f.w.mediaArrived(f.members[0], data, f.w.now)
+// Attach has a client take the place of member i: accept makes its answers to
+// offers. It returns when the transport is up.
+func (f *Fed) Attach(i int, accept func(offer string) (string, error)) error {
+	m := f.members[i]
+	m.up, m.offering = false, true
+	f.real[m] = true
+	if err := f.answer(m, m.conn.offer, accept); err != nil {
+		return err
+	}
+	var calls []func(*worker)
+	for deadline := time.After(10 * time.Second); !m.up; {
+		select {
+		case <-f.w.channel.wake:
+		case <-deadline:
+			return ErrEnded
+		}
+		calls, _, _ = f.w.channel.take(calls, nil)
+		for _, call := range calls {
+			call(f.w)
+		}
+	}
+	return nil
+}
+
+func (f *Fed) answer(m *member, offer string, accept func(string) (string, error)) error {
+	text, err := accept(offer)
+	if err != nil {
+		return err
+	}
+	a, err := parseAnswer(text)
+	if err != nil {
+		return err
+	}
+	return f.w.answer(m, a)
+}
+
+// Renegotiate answers the offers that were made to member i, until there is none.
+func (f *Fed) Renegotiate(i int, accept func(offer string) (string, error)) error {
+	m := f.members[i]
+	for m.offering {
+		s := <-m.conn.Signals()
+		if s.Kind != SignalReoffer {
+			continue
+		}
+		if err := f.answer(m, s.SDP, accept); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RTP feeds a packet of the first member.
+func (f *Fed) RTP(data []byte) { f.From(0, data) }
+
+// From feeds a packet of a member and does all that follows from it.
+func (f *Fed) From(i int, data []byte) {
+	f.Came(i, data)
 	f.round()
 }
 
-// RTCP feeds a packet of both.
+// Came feeds a packet of a member, but does not work on it.
+func (f *Fed) Came(i int, data []byte) { f.w.mediaArrived(f.members[i], data, f.w.now) }
+
+// RTCP feeds a packet of all.
 func (f *Fed) RTCP(data []byte) {
 	for _, m := range f.members {
 		f.w.feedbackArrived(m, data, f.w.now)
@@ -73,17 +135,76 @@ func (f *Fed) Wait(d time.Duration) {
 	}
 }
 
-// Viewer is the viewer's connection.
+// Pass lets time pass without a round.
+func (f *Fed) Pass(d time.Duration) { f.w.now = f.w.now.Add(d) }
+
+// Release puts on its way what need not be held any longer.
+func (f *Fed) Release() { f.w.release() }
+
+// Step sends one stretch.
+func (f *Fed) Step() { f.w.step() }
+
+// Left is how many viewers the frames on their way have still to reach.
+func (f *Fed) Left() (voices, videos int) {
+	for _, v := range f.w.frames {
+		videos += len(v.viewers) - v.next
+	}
+	return len(f.w.voices.viewers) - f.w.voices.next, videos
+}
+
+// Spoil breaks what is known of a member, so that sending to it panics.
+func (f *Fed) Spoil(i int) {
+	for _, s := range f.members[i].sections {
+		if s.down != nil {
+			s.down.viewer = nil
+		}
+	}
+}
+
+// Viewer is the second member's connection.
 func (f *Fed) Viewer() *Connection { return f.members[1].conn }
 
-// Awaiting is how many packets were kept from the viewer so far because it waits
+// Awaiting is how many packets were kept from viewers so far because they wait
 // for a key frame.
 func (f *Fed) Awaiting() int64 { return f.w.round.drops[dropAwaitingKeyFrame] }
 
-// round ends a round, a moment later.
+// Dropped is how many packets the worker itself dropped for that reason.
+func (f *Fed) Dropped(reason DropReason) int64 {
+	for i, name := range dropNames {
+		if name == reason {
+			return f.w.round.drops[i]
+		}
+	}
+	panic("no such reason: " + reason)
+}
+
+// Sent is how many packets the worker itself sent, and in how many trains.
+func (f *Fed) Sent() (packets, trains int64) { return f.w.round.forwarded, f.w.round.trains }
+
+// round is a Round a moment later.
 func (f *Fed) round() {
 	f.w.now = f.w.now.Add(20 * time.Millisecond)
+	f.Round()
+}
+
+// Round does what the worker does in a round, until nothing is on its way.
+func (f *Fed) Round() {
+	f.bindAll()
+	f.w.release()
+	f.w.tick()
+	f.w.step()
+	for f.w.sending() {
+		f.w.step()
+	}
+	f.w.bury()
+}
+
+// bindAll has every member without a client agree to all that it is offered.
+func (f *Fed) bindAll() {
 	for _, m := range f.members {
+		if f.real[m] {
+			continue
+		}
 		for _, s := range m.sections {
 			if d := s.down; d != nil && d.source != nil && !d.bound {
 				d.agreed(answerSection{receives: true, formats: [formatCount]answerFormat{{109, 0}, {96, 97}, {98, 99}, {102, 0}, {100, 101}}})
@@ -92,12 +213,6 @@ func (f *Fed) round() {
 		}
 		m.offerAt, m.offering = f.w.now, false
 	}
-	f.w.release()
-	f.w.tick()
-	for first := true; first || f.w.sending(); first = false {
-		f.w.step()
-	}
-	f.w.bury()
 }
 
 // Close frees the transports.

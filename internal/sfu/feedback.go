@@ -184,5 +184,5 @@ func (w *worker) sendFeedback(m *member, packets ...rtcp.Packet) {
 		w.round.drops[dropSeal]++
 		return
 	}
-	w.wrote()
+	w.sealed++
 }

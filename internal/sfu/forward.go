@@ -18,19 +18,13 @@ type sender struct {
 	batch  *transport.Batch // sealed packets on their way out
 	now    time.Time        // of the round
 	sealed int              // packets in batch since its last flush
-	spent  int              // packets since the stretch began
+	spent  int              // packets worked on since the stretch began
 	round  tally
 	header [64]byte // scratch for an outgoing header
 	rtx    []byte   // scratch for a retransmission
 }
 
 func newSender(s *SFU) sender { return sender{batch: s.cfg.Transport.NewBatch()} }
-
-// wrote counts a packet in the batch.
-func (o *sender) wrote() {
-	o.sealed++
-	o.spent++
-}
 
 // flushFull sends what has been sealed if that is much. Not in the middle of a
 // viewer's frame: its packets shall leave together.
@@ -54,12 +48,13 @@ func (o *sender) forward(d *downTrack, t *upTrack) {
 	if !d.bound || d.source != t {
 		return // it has turned away since the frame set off
 	}
+	o.spent += len(t.going)
 	f := d.formats[t.format]
 	if f.pt == 0 {
 		o.round.drops[dropCodecRefused] += int64(len(t.going))
 		return
 	}
-	if d.waiting {
+	if d.joining {
 		o.catchUp(d, t, f.pt)
 	}
 	for i := range t.going {
@@ -105,6 +100,7 @@ func (o *sender) catchUp(d *downTrack, t *upTrack, pt uint8) {
 		}
 	}
 	d.start(t.history.Get(t.keyAt), o.now)
+	o.spent += int(next - t.keyAt)
 	for seq := t.keyAt; seq < next; seq++ {
 		o.pass(d, t.history.Get(seq), pt)
 		o.flushFull()
@@ -119,7 +115,7 @@ func (o *sender) seal(d *downTrack, header, payload []byte, pad int) bool {
 		return false
 	}
 	size := len(header) + len(payload) + pad
-	o.wrote()
+	o.sealed++
 	o.round.forwarded++
 	m.bytesOut += int64(size)
 	m.packetsOut++

@@ -162,6 +162,10 @@ func (c *Client) nowConnected() {
 // Peer is the PeerConnection, for what this package does not offer.
 func (c *Client) Peer() *webrtc.PeerConnection { return c.peer }
 
+// Silence closes the client's socket: it hears and says nothing from then on, not
+// even goodbye. Close is still to be called.
+func (c *Client) Silence() error { return c.mux.Close() }
+
 // Sent says how much was published so far.
 func (c *Client) Sent() Sent {
 	if c.publisher == nil {
