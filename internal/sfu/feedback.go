@@ -3,41 +3,38 @@ package sfu
 import (
 	"time"
 
-	"github.com/pion/rtcp"
+	"github.com/hibari/hibari/internal/sfu/packet"
 )
 
 // RTCP in both directions. Publishers are asked for key frames and lost packets
 // and told how their packets arrive; viewers ask, and are told the publishers'
 // clocks, so that their picture and sound stay together.
 
-// feedbackArrived takes one RTCP packet of a connection.
+// feedbackArrived takes one RTCP datagram of a connection.
 func (w *worker) feedbackArrived(m *member, data []byte, at time.Time) {
-	packets, err := rtcp.Unmarshal(data)
+	compound, err := packet.ReadCompound(data)
 	if err != nil {
 		w.round.drops[dropMalformed]++
 		return
 	}
-	for _, p := range packets {
-		switch p := p.(type) {
-		case *rtcp.SenderReport:
-			w.senderReported(m, p, at)
-			for i := range p.Reports {
-				m.viewReported(p.Reports[i].SSRC)
+	var p packet.Control
+	for compound.Next(&p) {
+		switch p.Kind {
+		case packet.KindMalformed:
+			w.round.drops[dropMalformed]++
+		case packet.KindSenderReport:
+			w.senderReported(m, &p, at)
+			m.viewsReported(&p)
+		case packet.KindReceiverReport:
+			m.viewsReported(&p)
+		case packet.KindNACK:
+			w.lossReported(m, &p)
+		case packet.KindPLI, packet.KindFIR:
+			for ssrc := range p.Wanted() {
+				w.pictureLost(m, ssrc)
 			}
-		case *rtcp.ReceiverReport:
-			for i := range p.Reports {
-				m.viewReported(p.Reports[i].SSRC)
-			}
-		case *rtcp.TransportLayerNack:
-			w.lossReported(m, p)
-		case *rtcp.PictureLossIndication:
-			w.pictureLost(m, p.MediaSSRC)
-		case *rtcp.FullIntraRequest:
-			for _, entry := range p.FIR {
-				w.pictureLost(m, entry.SSRC)
-			}
-		case *rtcp.Goodbye:
-			for _, ssrc := range p.Sources {
+		case packet.KindGoodbye:
+			for ssrc := range p.Left() {
 				m.sourceEnded(ssrc)
 			}
 		}
@@ -54,25 +51,24 @@ func (m *member) view(ssrc uint32) *downTrack {
 	return nil
 }
 
-// viewReported: the viewer knows the SSRC, so that packets need not name their
-// section any more.
-func (m *member) viewReported(ssrc uint32) {
-	if d := m.view(ssrc); d != nil && d.packets > 0 {
-		d.midUntil = min(d.midUntil, d.numbers.Highest()+1)
+// viewsReported: a viewer that reports on an SSRC knows it, so that packets need
+// not name their section any more.
+func (m *member) viewsReported(p *packet.Control) {
+	for block := range p.Blocks() {
+		if d := m.view(block.SSRC); d != nil && d.packets > 0 {
+			d.midUntil = min(d.midUntil, d.numbers.Highest()+1)
+		}
 	}
 }
 
 // lossReported answers a NACK.
-func (w *worker) lossReported(m *member, p *rtcp.TransportLayerNack) {
-	d := m.view(p.MediaSSRC)
+func (w *worker) lossReported(m *member, p *packet.Control) {
+	d := m.view(p.Media)
 	if d == nil || d.source == nil {
 		return
 	}
-	for _, pair := range p.Nacks {
-		pair.Range(func(seq uint16) bool {
-			w.resend(d, seq)
-			return true
-		})
+	for seq := range p.Lost() {
+		w.resend(d, seq)
 	}
 }
 
@@ -94,15 +90,16 @@ func (m *member) sourceEnded(ssrc uint32) {
 
 // senderReported notes a publisher's clocks. Its offset to ours is kept for
 // audio and video together: what is said at one moment stays at one moment.
-func (w *worker) senderReported(m *member, p *rtcp.SenderReport, at time.Time) {
+func (w *worker) senderReported(m *member, p *packet.Control, at time.Time) {
+	info := p.Info()
 	for _, t := range m.ups {
 		if t == nil || t.ssrc != p.SSRC || !t.live {
 			continue
 		}
 		first := !t.receipt.reported
-		t.receipt.report = senderReport{ntp: p.NTPTime, rtp: p.RTPTime, came: at}
+		t.receipt.report = senderReport{ntp: info.NTP, rtp: info.RTP, came: at}
 		t.receipt.reported = true
-		offset := at.Sub(fromNTP(p.NTPTime))
+		offset := at.Sub(fromNTP(info.NTP))
 		// The least delayed report is the truest; a jump is a clock set anew.
 		if drift := offset - m.clockOffset; !m.clockKnown || drift < 0 || drift > 500*time.Millisecond {
 			m.clockOffset, m.clockKnown = offset, true
@@ -115,72 +112,82 @@ func (w *worker) senderReported(m *member, p *rtcp.SenderReport, at time.Time) {
 	}
 }
 
+// controlRoom is how many bytes of RTCP are gathered before they are sent: with
+// one more packet they still fit a datagram.
+const controlRoom = 1100
+
 // reportTo sends a connection its reports: on what it publishes, and on the
 // clocks of what it is shown.
 func (w *worker) reportTo(m *member) {
-	var packets []rtcp.Packet
+	b := w.control[:0]
 	for _, s := range m.sections {
-		if s.down != nil {
-			if report := s.down.senderReport(w.now); report != nil {
-				packets = append(packets, report)
-			}
+		if s.down == nil {
+			continue
+		}
+		if info, ok := s.down.senderReport(w.now); ok {
+			b = packet.AppendSenderReport(b, s.down.ssrc, info)
+		}
+		if len(b) > controlRoom {
+			w.sendFeedback(m, b)
+			b = b[:0]
 		}
 	}
-	receiver := &rtcp.ReceiverReport{SSRC: w.ssrc}
+	var blocks [kinds]packet.ReportBlock
+	n := 0
 	for _, t := range m.ups {
 		if t != nil && t.live && t.receipt.received > 0 {
-			receiver.Reports = append(receiver.Reports, t.receipt.block(t.ssrc, w.now))
+			blocks[n] = t.receipt.block(t.ssrc, w.now)
+			n++
 		}
 	}
-	if len(receiver.Reports) > 0 {
-		packets = append(packets, receiver)
+	if n > 0 {
+		b = packet.AppendReceiverReport(b, w.ssrc, blocks[:n])
 	}
-	for len(packets) > 0 { // so many at a time that a datagram holds them
-		n := min(len(packets), reportsPerPacket)
-		w.sendFeedback(m, packets[:n]...)
-		packets = packets[n:]
+	if len(b) > 0 {
+		w.sendFeedback(m, b)
 	}
+	w.control = b
 }
 
-// reportsPerPacket: a sender report and its description take some 90 bytes.
-const reportsPerPacket = 12
-
 // senderReport translates the publisher's newest sender report into the viewer's
-// numbers; nil while there is nothing to say.
-func (d *downTrack) senderReport(now time.Time) *rtcp.SenderReport {
+// numbers; false while there is nothing to say.
+func (d *downTrack) senderReport(now time.Time) (packet.SenderInfo, bool) {
 	if !d.bound || d.waiting || d.packets == 0 || !d.source.receipt.reported {
-		return nil
+		return packet.SenderInfo{}, false
 	}
 	m, report := d.source.owner, d.source.receipt.report
 	said := fromNTP(report.ntp).Add(m.clockOffset) // when, on our clock
-	return &rtcp.SenderReport{
-		SSRC:        d.ssrc,
-		NTPTime:     toNTP(now),
-		RTPTime:     d.numbers.Timestamp(report.rtp + ticks(now.Sub(said), d.kind.clock())),
-		PacketCount: d.packets,
-		OctetCount:  d.octets,
-	}
+	return packet.SenderInfo{
+		NTP:     toNTP(now),
+		RTP:     d.numbers.Timestamp(report.rtp + ticks(now.Sub(said), d.kind.clock())),
+		Packets: d.packets,
+		Octets:  d.octets,
+	}, true
 }
 
 // sendTransportFeedback tells a publisher when its packets arrived, from which it
 // works out how much the path carries.
 func (w *worker) sendTransportFeedback(m *member) {
-	for _, p := range m.feedback.BuildFeedbackPacket() {
-		w.sendFeedback(m, p)
+	for m.arrivals.Pending() > 0 {
+		if w.control = m.arrivals.AppendFeedback(w.control[:0], w.ssrc); len(w.control) > 0 {
+			w.sendFeedback(m, w.control)
+		}
 	}
 	m.feedbackAt = w.now
 }
 
-// sendFeedback seals one RTCP packet for a connection.
-func (w *worker) sendFeedback(m *member, packets ...rtcp.Packet) {
+// askAgain asks a publisher for lost packets of a track.
+func (w *worker) askAgain(t *upTrack, lost []uint16) {
+	w.control = packet.AppendNACK(w.control[:0], w.ssrc, t.ssrc, lost)
+	w.sendFeedback(t.owner, w.control)
+}
+
+// sendFeedback seals RTCP packets for a connection.
+func (w *worker) sendFeedback(m *member, packets []byte) {
 	if !m.up {
 		return
 	}
-	data, err := rtcp.Marshal(packets)
-	if err == nil {
-		err = m.peer().SealRTCP(w.batch, data)
-	}
-	if err != nil {
+	if err := m.peer().SealRTCP(w.batch, packets); err != nil {
 		w.round.drops[dropSeal]++
 		return
 	}

@@ -3,7 +3,7 @@ package sfu
 import (
 	"time"
 
-	"github.com/pion/rtcp"
+	"github.com/hibari/hibari/internal/sfu/packet"
 )
 
 const (
@@ -57,7 +57,8 @@ func (w *worker) checkKeyFrame(t *upTrack) {
 		return
 	}
 	w.round.keyRequests++
-	w.sendFeedback(t.owner, &rtcp.PictureLossIndication{SenderSSRC: w.ssrc, MediaSSRC: t.ssrc})
+	w.control = packet.AppendPLI(w.control[:0], w.ssrc, t.ssrc)
+	w.sendFeedback(t.owner, w.control)
 }
 
 // lookForWaiting wants a key frame if a viewer still waits for its first picture,

@@ -6,8 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/pion/interceptor/pkg/twcc"
-
+	"github.com/hibari/hibari/internal/sfu/packet"
 	"github.com/hibari/hibari/internal/sfu/transport"
 	"github.com/hibari/hibari/internal/tenant"
 )
@@ -32,8 +31,8 @@ type member struct {
 	stale    bool // the sections no longer show what they should
 
 	// Feedback
-	feedback     *twcc.Recorder
-	transportExt uint8 // id of the transport-wide sequence number; 0: not negotiated
+	arrivals     *packet.Arrivals // nil: nothing came with a transport-wide number
+	transportExt uint8            // id of the transport-wide sequence number; 0: not negotiated
 	feedbackAt   time.Time
 	nextReport   time.Time
 	clockOffset  time.Duration // ours minus its, from sender reports
@@ -48,7 +47,6 @@ type member struct {
 func (m *member) open(w *worker) {
 	m.sdpID = rand.Uint64() >> 2 // positive in 63 bits, as browsers want it
 	m.offerAt = w.now
-	m.feedback = twcc.NewRecorder(w.ssrc)
 }
 
 // request is what the client asked for.
@@ -76,6 +74,25 @@ func (m *member) wish(k kind) MediaWish {
 
 // nextMID names the section that comes next.
 func (m *member) nextMID() string { return strconv.Itoa(len(m.sections)) }
+
+// arrived notes a packet with a transport-wide sequence number.
+func (m *member) arrived(ssrc uint32, number []byte, at time.Time) {
+	if len(number) != 2 {
+		return
+	}
+	if m.arrivals == nil {
+		m.arrivals = new(packet.Arrivals)
+	}
+	m.arrivals.Saw(ssrc, uint16(number[0])<<8|uint16(number[1]), at.Sub(began))
+}
+
+// feedbackDue is how many arrived packets wait to be reported.
+func (m *member) feedbackDue() int {
+	if m.arrivals == nil {
+		return 0
+	}
+	return m.arrivals.Pending()
+}
 
 // publish makes the counters visible to others.
 func (m *member) publish() {

@@ -3,7 +3,7 @@ package sfu
 import (
 	"time"
 
-	"github.com/pion/rtcp"
+	"github.com/hibari/hibari/internal/sfu/packet"
 )
 
 // receipt is the receiver's side of one source: what reception reports to its
@@ -45,7 +45,7 @@ func (r *receipt) saw(seq uint64, ts uint32, at time.Time, clock uint32) {
 }
 
 // block is the reception report for now. It begins a new interval.
-func (r *receipt) block(ssrc uint32, now time.Time) rtcp.ReceptionReport {
+func (r *receipt) block(ssrc uint32, now time.Time) packet.ReportBlock {
 	expected := r.highest - r.base + 1
 	lost := max(int64(expected)-int64(r.received), 0)
 	inExpected, inReceived := expected-r.expectedThen, r.received-r.receivedThen
@@ -54,15 +54,15 @@ func (r *receipt) block(ssrc uint32, now time.Time) rtcp.ReceptionReport {
 	if inExpected > inReceived && inExpected > 0 {
 		fraction = uint8(min((inExpected-inReceived)<<8/inExpected, 255))
 	}
-	b := rtcp.ReceptionReport{
-		SSRC:               ssrc,
-		FractionLost:       fraction,
-		TotalLost:          uint32(min(lost, 0x7fffff)),
-		LastSequenceNumber: uint32(r.highest - 1<<16), // the unwrapping begins one cycle up
-		Jitter:             r.jitter >> 4,
+	b := packet.ReportBlock{
+		SSRC:     ssrc,
+		Fraction: fraction,
+		Lost:     uint32(min(lost, 0x7fffff)), // 24 bits, signed
+		Highest:  uint32(r.highest - 1<<16),   // the unwrapping begins one cycle up
+		Jitter:   r.jitter >> 4,
 	}
 	if r.reported {
-		b.LastSenderReport = uint32(r.report.ntp >> 16)
+		b.LastSR = uint32(r.report.ntp >> 16)
 		b.Delay = uint32(now.Sub(r.report.came) * 65536 / time.Second)
 	}
 	return b

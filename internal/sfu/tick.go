@@ -1,10 +1,6 @@
 package sfu
 
-import (
-	"time"
-
-	"github.com/pion/rtcp"
-)
+import "time"
 
 // What time makes due. The worker looks after every round; pause says when the
 // next round must come even if nothing arrives.
@@ -79,13 +75,11 @@ func (w *worker) checkUploads(m *member) {
 		w.checkKeyFrame(t)
 		if t.kind == video && t.gaps.Open() {
 			if w.seqs = t.gaps.Due(w.now, w.seqs[:0]); len(w.seqs) > 0 {
-				w.sendFeedback(m, &rtcp.TransportLayerNack{
-					SenderSSRC: w.ssrc, MediaSSRC: t.ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(w.seqs),
-				})
+				w.askAgain(t, w.seqs)
 			}
 		}
 	}
-	if held := m.feedback.PacketsHeld(); held > 0 &&
+	if held := m.feedbackDue(); held > 0 &&
 		(held >= feedbackAtOnce || w.now.Sub(m.feedbackAt) >= feedbackInterval) {
 		w.sendTransportFeedback(m)
 	}

@@ -108,9 +108,7 @@ func (w *worker) mediaArrived(m *member, data []byte, at time.Time) {
 	m.bytesIn += int64(len(data))
 	m.packetsIn++
 	w.round.packetsIn++
-	if ext := h.Extension(m.transportExt); len(ext) == 2 {
-		m.feedback.Record(h.SSRC, uint16(ext[0])<<8|uint16(ext[1]), at.Sub(began).Microseconds())
-	}
+	m.arrived(h.SSRC, h.Extension(m.transportExt), at)
 	meaning := payloadTypes[h.PayloadType]
 	if !meaning.known {
 		w.round.drops[dropNotAnswered]++

@@ -35,6 +35,7 @@ type worker struct {
 	closing    string       // why nobody may join any more; "": they may
 	seqs       []uint16     // scratch for lists of missing packets
 	listeners  []*downTrack // memory of voices
+	control    []byte       // scratch for outgoing RTCP
 }
 
 type doom struct {
