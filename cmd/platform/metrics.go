@@ -36,9 +36,12 @@ var (
 	figDrops       = prometheus.NewDesc("hibari_rtp_packets_dropped_total", "RTP packets not forwarded, by reason.", []string{"reason"}, nil)
 	figShed        = prometheus.NewDesc("hibari_video_frames_shed_total", "Video frames dropped for the viewers that they had not reached in time.", nil, nil)
 	figOverloaded  = prometheus.NewDesc("hibari_overloaded", "1 while the media plane had to drop video within the last seconds.", nil, nil)
-	figTransport   = prometheus.NewDesc("hibari_datagrams_dropped_total", "Datagrams dropped at the media port, by reason.", []string{"reason"}, nil)
-	figBroken      = prometheus.NewDesc("hibari_channels_broken_total", "Channels that were ended because their worker broke, by cause.", []string{"cause"}, nil)
-	figHandshakes  = prometheus.NewDesc("hibari_dtls_handshakes_total", "DTLS handshakes that succeeded.", nil, nil)
+
+	figTransport    = prometheus.NewDesc("hibari_datagrams_dropped_total", "Datagrams dropped at the media port, by reason.", []string{"reason"}, nil)
+	figBroken       = prometheus.NewDesc("hibari_channels_broken_total", "Channels that were ended because their worker broke, by cause.", []string{"cause"}, nil)
+	figHandshakes   = prometheus.NewDesc("hibari_dtls_handshakes_total", "DTLS handshakes that succeeded, by the SRTP profile agreed on.", []string{"profile"}, nil)
+	figCertificates = prometheus.NewDesc("hibari_dtls_certificates_total", "DTLS certificates made; each serves the clients that come in its time.", nil, nil)
+
 	figUntold      = prometheus.NewDesc("hibari_rejected_events_dropped_total", "Refused connects that were too many to be written as events.", nil, nil)
 	figAttempts    = prometheus.NewDesc("hibari_webhook_attempts_total", "Attempts to deliver a webhook, by outcome.", []string{"outcome"}, nil)
 	figSlowStreams = prometheus.NewDesc("hibari_streams_slow_total", "Streams closed because their reader did not keep up.", nil, nil)
@@ -50,15 +53,8 @@ var (
 	figLive        = prometheus.NewDesc("hibari_node_live", "1 while the node's lease holds and it may admit.", nil, nil)
 )
 
-// Describe sends every description.
-func (f figures) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
-		figConnections, figChannels, figPacketsIn, figForwarded, figResent, figTrains, figKeys, figDrops, figShed, figOverloaded,
-		figBroken, figTransport, figHandshakes, figSockets, figOpen, figTurned, figUnsettled, figRefused, figUntold, figAttempts, figSlowStreams, figLive,
-	} {
-		out <- d
-	}
-}
+// Describe sends the description of every figure that Collect sends.
+func (f figures) Describe(out chan<- *prometheus.Desc) { prometheus.DescribeByCollect(f, out) }
 
 // Collect sends every figure.
 func (f figures) Collect(out chan<- prometheus.Metric) {
@@ -87,7 +83,10 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	for reason, n := range port.Drops {
 		counter(figTransport, n, string(reason))
 	}
-	counter(figHandshakes, port.Handshakes)
+	for profile, n := range port.Handshakes {
+		counter(figHandshakes, n, string(profile))
+	}
+	counter(figCertificates, port.Certificates)
 	door := f.door.Stats()
 	gauge(figSockets, float64(door.OpenSockets))
 	gauge(figOpen, float64(f.clients.open.Load()))

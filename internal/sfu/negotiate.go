@@ -66,14 +66,13 @@ func (w *worker) offer(m *member) string {
 	m.offering = true
 	m.stale = false
 	m.offerAt = w.now
-	e := w.sfu.cfg.Transport
 	return offerText{
 		sessionID:   m.sdpID,
 		version:     m.version,
 		ufrag:       m.peer().Ufrag(),
 		pwd:         m.peer().Pwd(),
-		fingerprint: e.Fingerprint(),
-		candidates:  e.Candidates(),
+		fingerprint: m.peer().Fingerprint(),
+		candidates:  w.sfu.cfg.Transport.Candidates(),
 		sections:    m.sections,
 	}.String()
 }

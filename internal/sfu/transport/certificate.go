@@ -15,13 +15,70 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
+	"sync"
 	"time"
 )
 
-// newCertificate makes the endpoint's identity: a self-signed ECDSA P-256
-// certificate that lives as long as the process. Clients trust its fingerprint
-// because signalling told them (RFC 8122), not its dates or names.
-func newCertificate() (tls.Certificate, error) {
+// identity is a certificate that peers show. Static: a new one takes its place
+// for new peers, and the last peer to go takes the old one with it.
+type identity struct {
+	certificate tls.Certificate
+	fingerprint string // the SDP form
+	made        time.Time
+}
+
+// identities makes a new identity when the newest one has grown old, so that
+// clients can't be recognised by, nor a stolen key serve against, those who came
+// on another day. It needs no timer: who asks first makes it.
+type identities struct {
+	lifetime time.Duration // Static.
+
+	mu sync.Mutex
+	// Guarded by mu.
+	newest *identity
+	count  int64 // made so far
+}
+
+// at is the identity for a peer that comes now. With an error it is still the
+// old one, nil if there never was any.
+func (i *identities) at(now time.Time) (*identity, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.newest != nil && now.Sub(i.newest.made) < i.lifetime {
+		return i.newest, nil
+	}
+	certificate, err := newCertificate(now)
+	if err != nil {
+		return i.newest, err
+	}
+	i.newest = &identity{certificate, fingerprintOf(certificate.Certificate[0]), now}
+	i.count++
+	return i.newest, nil
+}
+
+// made is how many identities there have been.
+func (i *identities) made() int64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.count
+}
+
+// identity is the one for a peer that comes now.
+func (e *Endpoint) identity() *identity {
+	id, err := e.identities.at(time.Now())
+	if err != nil {
+		e.log.Warn("the DTLS certificate stays the old one", "error", err)
+	}
+	return id
+}
+
+// Fingerprint is the value of the SDP "fingerprint" attribute for this client,
+// "sha-256 AB:…": its certificate stays the same however long it lives.
+func (p *Peer) Fingerprint() string { return p.identity.fingerprint }
+
+// newCertificate makes a self-signed ECDSA P-256 certificate. Clients trust its
+// fingerprint because signalling told them (RFC 8122), not its dates or names.
+func newCertificate(now time.Time) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("couldn't make the DTLS key: %w", err)
@@ -30,7 +87,6 @@ func newCertificate() (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("couldn't make the DTLS certificate: %w", err)
 	}
-	now := time.Now()
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: "WebRTC"},

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,17 +14,16 @@ import (
 // Endpoint is one UDP port that carries any number of peers.
 type Endpoint struct {
 	// Static after Listen.
-	socket      *wire.Socket
-	log         *slog.Logger
-	certificate tls.Certificate
-	fingerprint string
-	candidates  []string
-	setup       time.Duration
-	consent     time.Duration
-	started     time.Time // origin of Peer.seen
+	socket     *wire.Socket
+	log        *slog.Logger
+	candidates []string
+	setup      time.Duration
+	consent    time.Duration
+	started    time.Time // origin of Peer.seen
 
-	stats  counters
-	routes routes
+	stats      counters
+	routes     routes
+	identities identities
 
 	order  sync.Mutex // held from the reading of datagrams until they are handed on
 	poller *reader    // guarded by order; nil once closed
@@ -42,10 +40,6 @@ type Endpoint struct {
 
 // Listen opens the port and starts the reader and the sweeper.
 func Listen(c Config) (*Endpoint, error) {
-	certificate, err := newCertificate()
-	if err != nil {
-		return nil, err
-	}
 	socket, err := wire.Listen(c.Addr)
 	if err != nil {
 		return nil, err
@@ -53,8 +47,6 @@ func Listen(c Config) (*Endpoint, error) {
 	e := &Endpoint{
 		socket:      socket,
 		log:         c.Log,
-		certificate: certificate,
-		fingerprint: fingerprintOf(certificate.Certificate[0]),
 		candidates:  candidates(socket, c.IPs),
 		setup:       c.SetupTimeout,
 		consent:     c.ConsentTimeout,
@@ -72,6 +64,14 @@ func Listen(c Config) (*Endpoint, error) {
 	}
 	if e.consent <= 0 {
 		e.consent = DefaultConsentTimeout
+	}
+	e.identities.lifetime = c.CertificateLifetime
+	if e.identities.lifetime <= 0 {
+		e.identities.lifetime = DefaultCertificateLifetime
+	}
+	if _, err := e.identities.at(e.started); err != nil {
+		_ = socket.Close()
+		return nil, err
 	}
 	if len(e.candidates) == 0 {
 		_ = socket.Close()
@@ -148,9 +148,6 @@ func (e *Endpoint) LocalAddr() netip.AddrPort { return e.socket.LocalAddr() }
 // Candidates are the values of the SDP "candidate" attributes to offer, without
 // "candidate:", most preferred first.
 func (e *Endpoint) Candidates() []string { return append([]string(nil), e.candidates...) }
-
-// Fingerprint is the value of the SDP "fingerprint" attribute, "sha-256 AB:…".
-func (e *Endpoint) Fingerprint() string { return e.fingerprint }
 
 // send sends one datagram at once; what does not go is counted.
 func (e *Endpoint) send(b []byte, to *wire.Route) {

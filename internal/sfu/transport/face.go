@@ -33,8 +33,9 @@ var (
 
 // The defaults of Config.
 const (
-	DefaultSetupTimeout   = 10 * time.Second
-	DefaultConsentTimeout = 15 * time.Second
+	DefaultSetupTimeout        = 10 * time.Second
+	DefaultConsentTimeout      = 15 * time.Second
+	DefaultCertificateLifetime = 24 * time.Hour
 )
 
 // Config says where an Endpoint listens and what it offers.
@@ -49,6 +50,9 @@ type Config struct {
 	// ConsentTimeout is how long a client may be silent; 0 is
 	// DefaultConsentTimeout.
 	ConsentTimeout time.Duration
+	// CertificateLifetime is how long new clients are shown the same DTLS
+	// certificate; who was shown it keeps it. 0 is DefaultCertificateLifetime.
+	CertificateLifetime time.Duration
 }
 
 // Handler is told what happens to a peer. Its methods are called from the

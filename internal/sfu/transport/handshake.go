@@ -75,7 +75,7 @@ func (p *Peer) runHandshake(ctx context.Context) {
 		_ = conn.Close()
 		return
 	}
-	p.endpoint.stats.handshakes.Add(1)
+	p.endpoint.stats.shook(conn)
 	p.handler.Up(p)
 	p.attend(conn, c)
 }
@@ -182,10 +182,9 @@ func (p *Peer) resume(saved *dtls.State, c *pipe) (*dtls.Conn, error) {
 // options are those of a handshake and a resumption alike.
 func (p *Peer) options() []dtls.Option {
 	return []dtls.Option{
-		dtls.WithCertificates(p.endpoint.certificate),
+		dtls.WithCertificates(p.identity.certificate),
 		dtls.WithExtendedMasterSecret(dtls.RequestExtendedMasterSecret),
-		// The server's order decides: AES-GCM costs a sixth of AES-CM here.
-		dtls.WithSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80),
+		withProfiles(),
 		dtls.WithFlightInterval(flightInterval),
 	}
 }

@@ -56,7 +56,7 @@ func TestChecksMayOvertakeTheAnswer(t *testing.T) {
 	c := newClient(t, e, "127.0.0.1")
 	c.check(p, true)
 	done := make(chan error, 1)
-	go func() { done <- c.handshake(e, dtls.SRTP_AEAD_AES_128_GCM) }()
+	go func() { done <- c.handshake(dtls.SRTP_AEAD_AES_128_GCM) }()
 	// The client's hello waits in the peer's queue.
 	eventually(t, "the hello has come", func() bool { return e.Stats().PacketsIn >= 2 })
 	if err := p.SetRemote(c.ufrag, c.pwd, c.fingerprint, transport.Active); err != nil {
@@ -78,13 +78,13 @@ func TestWrongFingerprintIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.check(p, true)
-	if err := c.handshake(e, dtls.SRTP_AEAD_AES_128_GCM); err == nil {
+	if err := c.handshake(dtls.SRTP_AEAD_AES_128_GCM); err == nil {
 		t.Error("the client's handshake succeeded")
 	}
 	if err := o.waitDown(); !errors.Is(err, transport.ErrFingerprint) || !errors.Is(err, transport.ErrHandshake) {
 		t.Errorf("down: %v", err)
 	}
-	if len(o.up) > 0 || e.Stats().Handshakes != 0 {
+	if len(o.up) > 0 || e.Stats().Handshakes[transport.ProfileGCM128] != 0 {
 		t.Error("the peer came up")
 	}
 }
@@ -98,7 +98,7 @@ func TestClientWithoutSRTPIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.check(p, true)
-	_ = c.handshake(e)
+	_ = c.handshake()
 	if err := o.waitDown(); !errors.Is(err, transport.ErrHandshake) {
 		t.Errorf("down: %v", err)
 	}
@@ -326,7 +326,7 @@ func TestNothingIsLeftOf200Peers(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if s := e.Stats(); s.Peers != 0 || s.Attending != 0 || s.Handshakes != 200 {
+	if s := e.Stats(); s.Peers != 0 || s.Attending != 0 || s.Handshakes[transport.ProfileGCM128] != 200 {
 		t.Errorf("left: %+v", s)
 	}
 	late := e.NewPeer(newOwner(t))

@@ -46,6 +46,7 @@ type Peer struct {
 	// Static.
 	endpoint   *Endpoint
 	handler    Handler
+	identity   *identity
 	ufrag, pwd string
 	integrity  stun.MessageIntegrity
 	records    chan record // DTLS datagrams from the reader
@@ -97,6 +98,7 @@ func (e *Endpoint) NewPeer(h Handler) *Peer {
 		p := &Peer{
 			endpoint: e,
 			handler:  h,
+			identity: e.identity(),
 			ufrag:    iceString(8),
 			pwd:      iceString(24),
 			records:  make(chan record, maxRecords),

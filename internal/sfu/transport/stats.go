@@ -46,13 +46,14 @@ const (
 
 // Stats counts datagrams since the start of an endpoint.
 type Stats struct {
-	PacketsIn, BytesIn   int64 // everything received
-	PacketsOut, BytesOut int64 // media sent through batches
-	Messages, Calls      int64 // kernel messages (trains and single packets) and system calls it took
-	Checks               int64 // valid ICE checks answered
-	Handshakes           int64 // DTLS handshakes that succeeded
-	Peers                int64 // peers open now
-	Attending            int64 // goroutines of peers: handshakes and DTLS connections not put away
+	PacketsIn, BytesIn   int64             // everything received
+	PacketsOut, BytesOut int64             // media sent through batches
+	Messages, Calls      int64             // kernel messages (trains and single packets) and system calls it took
+	Checks               int64             // valid ICE checks answered
+	Handshakes           map[Profile]int64 // DTLS handshakes that succeeded, by what they agreed on
+	Certificates         int64             // DTLS certificates made, the first included
+	Peers                int64             // peers open now
+	Attending            int64             // goroutines of peers: handshakes and DTLS connections not put away
 	Drops                map[DropReason]int64
 }
 
@@ -61,7 +62,8 @@ type counters struct {
 	packetsIn, bytesIn   atomic.Int64
 	packetsOut, bytesOut atomic.Int64
 	messages, calls      atomic.Int64
-	checks, handshakes   atomic.Int64
+	checks               atomic.Int64
+	handshakes           [len(profiles)]atomic.Int64
 	drops                [len(reasons)]atomic.Int64
 }
 
@@ -90,9 +92,12 @@ func (e *Endpoint) Stats() Stats {
 		PacketsIn: c.packetsIn.Load(), BytesIn: c.bytesIn.Load(),
 		PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(),
 		Messages: c.messages.Load(), Calls: c.calls.Load(),
-		Checks: c.checks.Load(), Handshakes: c.handshakes.Load(),
+		Checks: c.checks.Load(), Handshakes: make(map[Profile]int64, len(profiles)), Certificates: e.identities.made(),
 		Peers: int64(e.routes.count()), Attending: int64(active),
 		Drops: make(map[DropReason]int64, len(reasons)),
+	}
+	for i, p := range profiles {
+		s.Handshakes[p.name] = c.handshakes[i].Load()
 	}
 	for i, r := range reasons {
 		s.Drops[r] = c.drops[i].Load()

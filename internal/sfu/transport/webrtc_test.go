@@ -22,7 +22,7 @@ func offer(e *transport.Endpoint, p *transport.Peer) webrtc.SessionDescription {
 	lines := []string{
 		"v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0", "a=group:BUNDLE 0", "a=ice-lite", "a=msid-semantic: WMS *",
 		"m=video 9 UDP/TLS/RTP/SAVPF 96", "c=IN IP4 0.0.0.0", "a=mid:0", "a=sendrecv", "a=rtcp-mux",
-		"a=ice-ufrag:" + p.Ufrag(), "a=ice-pwd:" + p.Pwd(), "a=fingerprint:" + e.Fingerprint(), "a=setup:actpass",
+		"a=ice-ufrag:" + p.Ufrag(), "a=ice-pwd:" + p.Pwd(), "a=fingerprint:" + p.Fingerprint(), "a=setup:actpass",
 		"a=rtpmap:96 VP8/90000", "a=rtcp-fb:96 nack pli", "a=ssrc:4711 cname:server", "a=msid:stream track",
 	}
 	for _, c := range e.Candidates() {
