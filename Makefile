@@ -22,11 +22,15 @@ run: ## install what is missing, build, and serve on http://localhost:8080
 test: ## install what is missing and run every test, the browser's too
 	@scripts/install.sh test
 	$(GO) test -race -timeout 20m ./...
+	$(GO) test -race -tags portable ./internal/sfu/wire
 
 lint: verify ## check format, vet, staticcheck and that generated code is fresh
 	@unformatted=$$(gofmt -l $(SOURCES)); \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change:" $$unformatted >&2; exit 1; fi
 	$(GO) vet ./...
+	$(GO) vet -tags portable ./internal/sfu/wire
+	GOOS=darwin $(GO) vet ./internal/sfu/wire
+	GOOS=windows $(GO) vet ./internal/sfu/wire
 	$(GO) tool staticcheck ./...
 
 build: ## build bin/platform, a static binary

@@ -39,6 +39,9 @@ var (
 
 	figTransport    = prometheus.NewDesc("hibari_datagrams_dropped_total", "Datagrams dropped at the media port, by reason.", []string{"reason"}, nil)
 	figBroken       = prometheus.NewDesc("hibari_channels_broken_total", "Channels that were ended because their worker broke, by cause.", []string{"cause"}, nil)
+	figNoTrains     = prometheus.NewDesc("hibari_trains_refused_total", "Trains the kernel refused, sent packet by packet.", nil, nil)
+	figRegained     = prometheus.NewDesc("hibari_trains_regained_total", "Routes that refused trains and took one again.", nil, nil)
+	figSingle       = prometheus.NewDesc("hibari_routes_single", "Clients whose route refuses trains now.", nil, nil)
 	figHandshakes   = prometheus.NewDesc("hibari_dtls_handshakes_total", "DTLS handshakes that succeeded, by the SRTP profile agreed on.", []string{"profile"}, nil)
 	figCertificates = prometheus.NewDesc("hibari_dtls_certificates_total", "DTLS certificates made; each serves the clients that come in its time.", nil, nil)
 
@@ -83,6 +86,9 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	for reason, n := range port.Drops {
 		counter(figTransport, n, string(reason))
 	}
+	counter(figNoTrains, port.TrainsRefused)
+	counter(figRegained, port.TrainsRegained)
+	gauge(figSingle, float64(port.Single))
 	for profile, n := range port.Handshakes {
 		counter(figHandshakes, n, string(profile))
 	}

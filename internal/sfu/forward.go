@@ -39,8 +39,9 @@ func (o *sender) flush() {
 	sent := o.batch.Flush()
 	o.sealed = 0
 	o.round.trains += int64(sent.Messages)
-	o.round.drops[dropSocketFull] += int64(sent.Full)
-	o.round.drops[dropRefused] += int64(sent.Refused)
+	full := sent.Full + sent.NoBuffers
+	o.round.drops[dropSocketFull] += int64(full)
+	o.round.drops[dropRefused] += int64(sent.Dropped() - full)
 }
 
 // forward seals a track's packets that are going for one viewer.

@@ -102,6 +102,18 @@ func (r *routes) at(a netip.AddrPort) *Peer {
 	return r.byAddr[a]
 }
 
+// single counts the peers whose route refuses trains.
+func (r *routes) single() (n int64) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, p := range r.byUfrag {
+		if to := p.route.Load(); to != nil && to.Single() {
+			n++
+		}
+	}
+	return n
+}
+
 // all appends every open peer to list.
 func (r *routes) all(list []*Peer) []*Peer {
 	r.mu.RLock()

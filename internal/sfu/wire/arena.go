@@ -80,8 +80,9 @@ func (a *Arena) Commit(n int) {
 }
 
 // Flush sends what has been committed and says what was sent since the last
-// Flush, including what a full arena sent by itself. It never waits: what the
-// socket does not take is dropped and counted.
+// Flush, including what a full arena sent by itself. It never waits and tries
+// nothing twice: what the socket does not take is dropped and counted, a train's
+// packets together, and what stands behind it is tried all the same.
 func (a *Arena) Flush() Stats {
 	a.flush()
 	s := a.stats
@@ -105,13 +106,10 @@ func (a *Arena) flush() {
 	a.socket.arenas.Put(m)
 }
 
-// train returns the end of the run of packets, starting with number i, that may
-// leave as one train: one route, equal sizes, only the last one shorter.
-func (m *storage) train(i int) int {
+// run returns the end of the run of packets, starting with number i, that can make
+// one train: one route, equal sizes, only the last one shorter.
+func (m *storage) run(i int) int {
 	first := &m.spans[i]
-	if first.to.single.Load() {
-		return i + 1
-	}
 	j, total := i+1, first.len
 	for j < m.n && j-i < trainPackets {
 		s := &m.spans[j]

@@ -5,11 +5,62 @@ package wire
 import (
 	"errors"
 	"net/netip"
+	"sync"
 	"syscall"
 )
 
-// errNoBuffers is how the system says that the socket is full.
-const errNoBuffers = syscall.ENOBUFS
+// path is a route in the syscall package's form, nil for an IPv6 address on an IPv4
+// socket.
+type path struct {
+	name syscall.Sockaddr
+}
+
+func (s *Socket) setPath(r *Route) {
+	a, port := r.remote.Addr(), int(r.remote.Port())
+	switch {
+	case s.v6:
+		r.name = &syscall.SockaddrInet6{Addr: a.As16(), Port: port}
+	case a.Is4():
+		r.name = &syscall.SockaddrInet4{Addr: a.As4(), Port: port}
+	}
+}
+
+// sending is one call of sendto(2); pooled, so that it costs no memory.
+type sending struct {
+	data []byte
+	to   syscall.Sockaddr
+	err  error
+	call func(fd uintptr) // sendto, bound once
+}
+
+var sendings = sync.Pool{New: func() any {
+	c := new(sending)
+	c.call = c.sendto
+	return c
+}}
+
+func (c *sending) sendto(fd uintptr) {
+	// The net package's sockets do not block.
+	for c.err = syscall.EINTR; c.err == syscall.EINTR; {
+		c.err = syscall.Sendto(int(fd), c.data, 0, c.to)
+	}
+}
+
+// sendto sends one datagram. The net package would wait for room in the socket.
+func (s *Socket) sendto(b []byte, to *Route) error {
+	if to.name == nil {
+		return syscall.EAFNOSUPPORT
+	}
+	c := sendings.Get().(*sending)
+	c.data, c.to = b, to.name
+	err := s.raw.Control(c.call)
+	if err == nil {
+		err = c.err
+	}
+	c.data, c.to = nil, nil
+	sendings.Put(c)
+	return err
+}
 
 // Poll is Receive without waiting: it takes what has come, and 0 datagrams if
 // nothing has. It may be called while another goroutine waits in Receive on another

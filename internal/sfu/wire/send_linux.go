@@ -28,9 +28,11 @@ var segmentSpace = unix.CmsgSpace(2)
 
 // batch is what sendmmsg needs for the packets of an arena.
 type batch struct {
+	socket  *Socket // static
 	msgs    [arenaPackets]mmsghdr
+	firsts  [arenaPackets]int // the first packet of each message
 	counts  [arenaPackets]int // packets in each message
-	firsts  [arenaPackets]int // the first of them
+	behind  [arenaPackets]int // messages behind it that would have been one train with it
 	iovs    [arenaPackets]unix.Iovec
 	control [arenaPackets][64]byte // segment size and source
 	made    int                    // messages
@@ -41,13 +43,14 @@ type batch struct {
 	write func(fd uintptr) // sendAll, bound once
 }
 
-func (m *storage) setup(*Socket) {
+func (m *storage) setup(s *Socket) {
+	m.socket = s
 	m.write = m.sendAll
 }
 
 // send hands the committed packets to the kernel.
 func (m *storage) send(s *Socket, stats *Stats) {
-	m.compose(s)
+	m.compose()
 	m.stats = stats
 	// Control holds the file descriptor open for the duration of the call but,
 	// unlike Write, does not make the workers wait for each other.
@@ -58,26 +61,35 @@ func (m *storage) send(s *Socket, stats *Stats) {
 }
 
 // compose turns the packets into kernel messages, a train where it can.
-func (m *storage) compose(s *Socket) {
+func (m *storage) compose() {
 	m.made = 0
 	for i := 0; i < m.n; {
-		end := i + 1
-		if s.trains {
-			end = m.train(i)
-		}
+		end := m.run(i)
 		for j := i; j < end; j++ {
 			m.iovs[j].Base = &m.data[m.spans[j].off]
 			m.iovs[j].SetLen(m.spans[j].len)
 		}
-		k := m.made
-		m.address(&m.msgs[k].hdr, i, end-i)
-		if end-i > 1 {
-			m.segment(k, i)
+		first := &m.spans[i]
+		if end == i+1 || m.socket.trains && !first.to.holds(first.len, m.socket) {
+			m.message(i, end-i, 0)
+			i = end
+			continue
 		}
-		m.firsts[k], m.counts[k] = i, end-i
-		m.made++
-		i = end
+		for ; i < end; i++ {
+			m.message(i, 1, end-i-1)
+		}
 	}
+}
+
+// message composes the next message of count packets from number first on.
+func (m *storage) message(first, count, behind int) {
+	k := m.made
+	m.address(&m.msgs[k].hdr, first, count)
+	if count > 1 {
+		m.segment(k, first)
+	}
+	m.firsts[k], m.counts[k], m.behind[k] = first, count, behind
+	m.made++
 }
 
 // address fills in h for count packets from number first on.
@@ -106,34 +118,25 @@ func (m *storage) segment(k, first int) {
 	m.msgs[k].hdr.SetControllen(segmentSpace + n)
 }
 
-// sendAll sends the composed messages. A message that does not go is dropped and
-// counted, or sent again packet by packet when it was a train the kernel refused.
+// sendAll sends the composed messages, each tried once whatever became of those
+// before it: a call that stops at one goes on behind it.
 func (m *storage) sendAll(fd uintptr) {
-	for i := 0; i < m.made; {
-		sent, errno := m.sendmmsg(fd, m.msgs[i:m.callEnd(i)])
-		for k := i; k < i+sent; k++ {
-			m.count(m.firsts[k], m.counts[k])
+	for k := 0; k < m.made; {
+		sent, errno := m.sendmmsg(fd, m.msgs[k:m.callEnd(k)])
+		for end := k + sent; k < end; k++ {
+			m.went(m.firsts[k], m.counts[k])
 		}
-		i += sent
-		if errno == 0 {
-			continue
+		if errno != 0 {
+			k += m.failed(fd, k, errno)
 		}
-		first, count := m.firsts[i], m.counts[i]
-		if count > 1 && refusesTrains(errno) {
-			m.spans[first].to.single.Store(true)
-			m.sendSingly(fd, first, count)
-		} else {
-			m.drop(errno, count)
-		}
-		i++
 	}
 }
 
-// callEnd returns the end of the messages, starting with number i, that may go with
+// callEnd returns the end of the messages, starting with number k, that may go with
 // one call.
-func (m *storage) callEnd(i int) int {
-	end, packets := i+1, m.counts[i]
-	for end < m.made && end-i < sendMessages {
+func (m *storage) callEnd(k int) int {
+	end, packets := k+1, m.counts[k]
+	for end < m.made && end-k < sendMessages {
 		if packets += m.counts[end]; packets > sendPackets {
 			break
 		}
@@ -142,20 +145,39 @@ func (m *storage) callEnd(i int) int {
 	return end
 }
 
-// sendSingly sends each packet of a refused train on its own.
-func (m *storage) sendSingly(fd uintptr, first, count int) {
+// failed deals with message k, which the kernel refused with errno, and returns how
+// many messages are done with. A refused train is sent again packet by packet.
+// Anything else is dropped, and with it the rest of what would have been one train:
+// without its beginning it is of no use, and a full socket needs the room.
+func (m *storage) failed(fd uintptr, k int, errno unix.Errno) int {
+	if m.counts[k] > 1 && refusesTrains(errno) {
+		m.sendSingly(fd, m.firsts[k], m.counts[k], errno)
+		return 1
+	}
+	done := 1 + m.behind[k]
+	m.stats.drop(errno, m.counts[k]+m.behind[k])
+	return done
+}
+
+// sendSingly sends the packets of a train that was refused with errno one by one.
+// Only if they go was it refused for being a train.
+func (m *storage) sendSingly(fd uintptr, first, count int, errno unix.Errno) {
 	for i := range count {
 		m.address(&m.retry[i].hdr, first+i, 1)
 	}
 	for i := 0; i < count; {
-		sent, errno := m.sendmmsg(fd, m.retry[i:count])
-		for k := i; k < i+sent; k++ {
-			m.count(first+k, 1)
+		sent, failed := m.sendmmsg(fd, m.retry[i:count])
+		if i == 0 && sent > 0 {
+			s := &m.spans[first]
+			s.to.add(s.len, errno == unix.EMSGSIZE, m.socket)
+			m.stats.TrainsRefused++
 		}
-		i += sent
-		if errno != 0 {
-			m.drop(errno, 1)
-			i++
+		for end := i + sent; i < end; i++ {
+			m.went(first+i, 1)
+		}
+		if failed != 0 {
+			m.stats.drop(failed, count-i)
+			return
 		}
 	}
 }
@@ -175,20 +197,20 @@ func (m *storage) sendmmsg(fd uintptr, msgs []mmsghdr) (int, unix.Errno) {
 	}
 }
 
-func (m *storage) count(first, count int) {
+// went counts a message of count packets from number first on.
+func (m *storage) went(first, count int) {
 	m.stats.Messages++
 	m.stats.Packets += count
 	for i := first; i < first+count; i++ {
 		m.stats.Bytes += m.spans[i].len
 	}
-}
-
-func (m *storage) drop(errno unix.Errno, count int) {
-	if errno == unix.EAGAIN || errno == unix.ENOBUFS {
-		m.stats.Full += count
+	if count == 1 {
 		return
 	}
-	m.stats.Refused += count
+	m.stats.Trains++
+	if s := &m.spans[first]; s.to.passed(s.len) {
+		m.stats.TrainsRegained++
+	}
 }
 
 // refusesTrains says whether errno is how a kernel, a driver or a path refuses

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // socketMemory is the kernel buffer asked for in each direction, in bytes; the
@@ -28,6 +29,7 @@ type Socket struct {
 	v6     bool // speaks IPv6, and IPv4 as mapped addresses
 	any    bool // bound to the unspecified address, so that replies must name their source
 	trains bool // the kernel knows UDP_SEGMENT
+	opened time.Time
 	arenas sync.Pool
 
 	// Atomic.
@@ -35,9 +37,13 @@ type Socket struct {
 }
 
 // Listen opens the UDP port addr, "host:port". An empty host is every address of
-// the machine, IPv6 and IPv4 where there is IPv6.
+// the machine, IPv6 and IPv4 where there is IPv6; 0.0.0.0 is every IPv4 address.
 func Listen(addr string) (*Socket, error) {
-	c, err := new(net.ListenConfig).ListenPacket(context.Background(), "udp", addr)
+	network := "udp"
+	if a, err := netip.ParseAddrPort(addr); err == nil && a.Addr().Is4() {
+		network = "udp4" // or 0.0.0.0 would be every IPv6 address, too
+	}
+	c, err := new(net.ListenConfig).ListenPacket(context.Background(), network, addr)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't open the media port: %w", err)
 	}
@@ -48,7 +54,7 @@ func Listen(addr string) (*Socket, error) {
 		return nil, fmt.Errorf("couldn't open the media port: %w", err)
 	}
 	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
-	s := &Socket{conn: conn, raw: raw, local: local, v6: local.Addr().Is6(), any: local.Addr().IsUnspecified()}
+	s := &Socket{conn: conn, raw: raw, local: local, v6: local.Addr().Is6(), any: local.Addr().IsUnspecified(), opened: time.Now()}
 	s.local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
 	s.arenas.New = func() any { return newStorage(s) }
 	if err := s.tune(); err != nil {
@@ -65,6 +71,9 @@ func (s *Socket) Close() error {
 	return s.conn.Close()
 }
 
+// clock is the time since the socket was opened, in nanoseconds.
+func (s *Socket) clock() int64 { return int64(time.Since(s.opened)) }
+
 // LocalAddr is the address the port is bound to.
 func (s *Socket) LocalAddr() netip.AddrPort { return s.local }
 
@@ -80,7 +89,7 @@ func (s *Socket) SyscallConn() (syscall.RawConn, error) { return s.raw, nil }
 type Route struct {
 	remote netip.AddrPort
 	local  netip.Addr
-	single atomic.Bool // the kernel refused a train to here
+	refusal
 	path
 }
 
@@ -99,6 +108,6 @@ func (r *Route) Remote() netip.AddrPort { return r.remote }
 // chooses.
 func (r *Route) Local() netip.Addr { return r.local }
 
-// Single says that the kernel refused a train on this route, so that packets go
-// out one by one.
-func (r *Route) Single() bool { return r.single.Load() }
+// Single says that the kernel refused a train on this route, so that packets go out
+// one by one until it takes one again.
+func (r *Route) Single() bool { return r.again.Load() != 0 }

@@ -44,6 +44,7 @@ func (s *Socket) tune() error {
 		// huge datagram, hence the question beforehand.
 		_, e := unix.GetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT)
 		s.trains = e == nil
+		s.discoverMTU(fd)
 		if !s.any {
 			return
 		}
@@ -57,6 +58,22 @@ func (s *Socket) tune() error {
 		return err
 	}
 	return failed
+}
+
+// discoverMTU has datagrams carry "don't fragment" as long as they fit the path as
+// known, so that routers tell the kernel where they don't, and has the kernel
+// fragment those that don't fit: a packet in two pieces is better than a frame that
+// never comes. That is the system's default, but the system can be told otherwise.
+// To discover nothing (IP_PMTUDISC_DONT) would do harm to trains: the kernel numbers
+// their datagrams in a row from one number, so those of two trains to one address
+// may be equal, and then the pieces that routers make get mixed up (RFC 6864 §4).
+func (s *Socket) discoverMTU(fd int) {
+	// On an IPv6 socket the first is for mapped addresses. An error leaves the
+	// default, most likely the same.
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_WANT)
+	if s.v6 {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_WANT)
+	}
 }
 
 // setPath writes the route in the kernel's form.

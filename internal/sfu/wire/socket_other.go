@@ -2,12 +2,10 @@
 
 package wire
 
-import "errors"
-
-// path is empty: the net package writes addresses itself.
-type path struct{}
-
-func (s *Socket) setPath(*Route) {}
+import (
+	"errors"
+	"syscall"
+)
 
 // tune asks for large kernel buffers.
 func (s *Socket) tune() error {
@@ -16,12 +14,16 @@ func (s *Socket) tune() error {
 	return nil
 }
 
-// Send sends one datagram at once. The own address is the kernel's choice.
+// Send sends one datagram at once, or drops it with ErrFull. The own address is the
+// kernel's choice.
 func (s *Socket) Send(b []byte, to *Route) error {
 	if len(b) == 0 {
 		return nil
 	}
-	_, err := s.conn.WriteToUDPAddrPort(b, to.remote)
+	err := s.sendto(b, to)
+	if errors.Is(err, errFull) || errors.Is(err, errNoBuffers) {
+		return ErrFull
+	}
 	return err
 }
 
@@ -30,20 +32,29 @@ type batch struct{}
 
 func (m *storage) setup(*Socket) {}
 
-// send hands the committed packets to the kernel, one call each.
+// send hands the committed packets to the kernel, one call each. When one is refused
+// the rest of what would have been one train is dropped with it: without its
+// beginning it is of no use, and a full socket needs the room.
 func (m *storage) send(s *Socket, stats *Stats) {
-	for i := range m.n {
-		p := &m.spans[i]
-		stats.Calls++
-		switch err := s.Send(m.data[p.off:p.off+p.len], p.to); {
-		case err == nil:
+	for i := 0; i < m.n; {
+		for end := m.run(i); i < end; i++ {
+			p := &m.spans[i]
+			stats.Calls++
+			if err := s.sendto(m.data[p.off:p.off+p.len], p.to); err != nil {
+				stats.drop(errnoOf(err), end-i)
+				i = end
+				break
+			}
 			stats.Packets++
 			stats.Messages++
 			stats.Bytes += p.len
-		case errors.Is(err, errNoBuffers):
-			stats.Full++
-		default:
-			stats.Refused++
 		}
 	}
+}
+
+// errnoOf is the system's reason in err, 0 if there is none.
+func errnoOf(err error) syscall.Errno {
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	return errno
 }

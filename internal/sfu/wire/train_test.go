@@ -5,7 +5,10 @@ package wire_test
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,61 +40,133 @@ func TestTrainsSaveCalls(t *testing.T) {
 }
 
 // TestRefusedTrainGoesOutSingly makes the kernel refuse trains for real: it does
-// so on sockets that send without checksums.
+// so on sockets that send without checksums. The route tries again later.
 func TestRefusedTrainGoesOutSingly(t *testing.T) {
-	s, f, g := listen(t, "127.0.0.1:0"), newFar(t, "127.0.0.1:0"), newFar(t, "127.0.0.1:0")
-	a, to, single := s.NewArena(), s.Route(f.addr, netip.Addr{}), s.Route(g.addr, netip.Addr{})
-	checksums(t, s, false)
-	for i := range 5 {
-		put(a, to, packet(i, 1000))
-	}
-	put(a, single, packet(9, 400))
-	got := a.Flush()
-	if got.Packets != 6 || got.Messages != 6 || got.Refused+got.Full != 0 {
-		t.Fatalf("flushed %+v", got)
-	}
-	if !to.Single() || single.Single() {
-		t.Error("the refusal was not remembered for its route alone")
-	}
-	// The memory stays when the cause has gone.
-	checksums(t, s, true)
-	for i := 5; i < 8; i++ {
-		put(a, to, packet(i, 1000))
-	}
-	if got := a.Flush(); got.Packets != 3 || got.Messages != 3 || got.Calls != 1 {
-		t.Fatalf("flushed %+v, want three single messages in one call", got)
-	}
-	for i := range 8 {
-		if b := f.next(t); !bytes.Equal(b, packet(i, 1000)) {
-			t.Fatalf("packet %d differs", i)
+	synctest.Test(t, func(t *testing.T) {
+		s, f, g := listen(t, "127.0.0.1:0"), newFar(t, "127.0.0.1:0"), newFar(t, "127.0.0.1:0")
+		a, to, single := s.NewArena(), s.Route(f.addr, netip.Addr{}), s.Route(g.addr, netip.Addr{})
+		option(t, s, unix.SOL_SOCKET, unix.SO_NO_CHECK, 1)
+		for i := range 5 {
+			put(a, to, packet(i, 1000))
 		}
+		put(a, single, packet(9, 400))
+		got := a.Flush()
+		if got.Packets != 6 || got.Messages != 6 || got.Trains != 0 || got.TrainsRefused != 1 || got.Dropped() != 0 {
+			t.Fatalf("flushed %+v", got)
+		}
+		if !to.Single() || single.Single() {
+			t.Error("the refusal was not remembered for its route alone")
+		}
+		// The memory stays for a while when the cause has gone.
+		option(t, s, unix.SOL_SOCKET, unix.SO_NO_CHECK, 0)
+		for i := 5; i < 8; i++ {
+			put(a, to, packet(i, 1000))
+		}
+		if got := a.Flush(); got.Packets != 3 || got.Messages != 3 || got.Calls != 1 {
+			t.Fatalf("flushed %+v, want three single messages in one call", got)
+		}
+		// A new route tries at once, the old one when its time has come.
+		time.Sleep(10*time.Second - 1)
+		for i, route := range []*wire.Route{to, s.Route(f.addr, netip.Addr{})} {
+			put(a, route, packet(8+2*i, 1000))
+			put(a, route, packet(9+2*i, 1000))
+		}
+		if got := a.Flush(); got.Messages != 3 || got.Trains != 1 || !to.Single() {
+			t.Fatalf("flushed %+v, want two single packets and one train", got)
+		}
+		time.Sleep(1)
+		put(a, to, packet(12, 1000))
+		put(a, to, packet(13, 1000))
+		if got := a.Flush(); got.Messages != 1 || got.TrainsRegained != 1 || to.Single() {
+			t.Fatalf("flushed %+v, want one train", got)
+		}
+		for i := range 14 {
+			if b := f.next(t); !bytes.Equal(b, packet(i, 1000)) {
+				t.Fatalf("packet %d differs", i)
+			}
+		}
+		if b := g.next(t); !bytes.Equal(b, packet(9, 400)) {
+			t.Error("the packet after the refused train differs")
+		}
+	})
+}
+
+// TestTrainsFollowTheMTU has a path whose MTU shrinks and grows again: trains of
+// segments that no longer fit stop, shorter ones go on, and all come back.
+func TestTrainsFollowTheMTU(t *testing.T) {
+	if !inNamespace(t) {
+		return
 	}
-	if b := g.next(t); !bytes.Equal(b, packet(9, 400)) {
-		t.Error("the packet after the refused train differs")
-	}
-	// A new route tries again.
-	fresh := s.Route(f.addr, netip.Addr{})
-	put(a, fresh, packet(1, 1000))
-	put(a, fresh, packet(2, 1000))
-	if got := a.Flush(); got.Messages != 1 {
-		t.Errorf("flushed %+v, want one train", got)
+	for _, host := range []string{"127.0.0.1:0", "[::1]:0"} {
+		synctest.Test(t, func(t *testing.T) {
+			s, f := listen(t, host), newFar(t, host)
+			a, to := s.NewArena(), s.Route(f.addr, netip.Addr{})
+			frame := func(size int) wire.Stats {
+				for i := range 4 {
+					put(a, to, packet(i, size))
+				}
+				got := a.Flush()
+				if got.Packets != 4 || got.Dropped() != 0 {
+					t.Fatalf("%s: flushed %+v", host, got)
+				}
+				for i := range 4 {
+					if b := f.next(t); !bytes.Equal(b, packet(i, size)) {
+						t.Fatalf("%s: packet %d differs", host, i)
+					}
+				}
+				return got
+			}
+			if got := frame(1400); got.Trains != 1 {
+				t.Fatalf("%s: flushed %+v, want a train", host, got)
+			}
+			setMTU(t, "lo", 1280)
+			if got := frame(1400); got.TrainsRefused != 1 || got.Trains != 0 {
+				t.Fatalf("%s: flushed %+v, want a refusal", host, got)
+			}
+			if got := frame(1200); got.Trains != 1 || !to.Single() {
+				t.Fatalf("%s: flushed %+v, want a train of what fits", host, got)
+			}
+			if got := frame(1400); got.Calls != 1 || got.Messages != 4 {
+				t.Fatalf("%s: flushed %+v, want single packets in one call", host, got)
+			}
+			setMTU(t, "lo", 65536)
+			time.Sleep(10 * time.Second)
+			if got := frame(1400); got.Trains != 1 || got.TrainsRegained != 1 || to.Single() {
+				t.Fatalf("%s: flushed %+v, want a train again", host, got)
+			}
+		})
 	}
 }
 
-func checksums(t *testing.T, s *wire.Socket, on bool) {
-	t.Helper()
-	raw, err := s.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	off := 1
-	if on {
-		off = 0
-	}
-	err = raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_NO_CHECK, off) })
-	if err != nil {
-		t.Fatal(err)
-	}
+// TestRefusedRouteTriesEverMoreSeldom counts the tries of a route that refuses
+// trains for an hour.
+func TestRefusedRouteTriesEverMoreSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, f := listen(t, "127.0.0.1:0"), newFar(t, "127.0.0.1:0")
+		a, to := s.NewArena(), s.Route(f.addr, netip.Addr{})
+		option(t, s, unix.SOL_SOCKET, unix.SO_NO_CHECK, 1)
+		var tries []int
+		for second := range 1000 {
+			// Two trains each time: a refusal is one, whoever asks meanwhile.
+			for i := range 2 * 64 {
+				put(a, to, packet(i, 20))
+			}
+			got := a.Flush()
+			if got.Packets != 128 || got.Dropped() != 0 {
+				t.Fatalf("flushed %+v", got)
+			}
+			if got.TrainsRefused > 0 {
+				tries = append(tries, second)
+			}
+			if n := min(second, 1); got.TrainsRefused > 2-n {
+				t.Errorf("%d trains tried at second %d", got.TrainsRefused, second)
+			}
+			time.Sleep(time.Second)
+		}
+		if want := []int{0, 10, 30, 70, 150, 310, 610, 910}; !slices.Equal(tries, want) {
+			t.Errorf("tried at seconds %v, want %v", tries, want)
+		}
+	})
 }
 
 // TestAnswerComesFromTheAddressAsked: a port bound to every address must answer

@@ -302,6 +302,71 @@ func TestSendOnce(t *testing.T) {
 	}
 }
 
+// TestFamiliesInOneFlush sends to IPv4 and IPv6 viewers of one socket by turns, with
+// and without the own address named.
+func TestFamiliesInOneFlush(t *testing.T) {
+	s := listen(t, ":0")
+	a := s.NewArena()
+	var fars []far
+	for i := range 4 {
+		host, local := "127.0.0.1:0", netip.MustParseAddr("127.0.0.1")
+		if i%2 == 1 {
+			host, local = "[::1]:0", netip.IPv6Loopback()
+		}
+		if i >= 2 {
+			local = netip.Addr{}
+		}
+		f := newFar(t, host)
+		fars = append(fars, f)
+		to := s.Route(f.addr, local)
+		for j := range 3 {
+			put(a, to, packet(j, 1000+i))
+		}
+	}
+	if got := a.Flush(); got.Packets != 12 || got.Dropped() != 0 || got.Trains != 0 && got.Trains != 4 {
+		t.Fatalf("flushed %+v", got)
+	}
+	for i, f := range fars {
+		for j := range 3 {
+			if b := f.next(t); !bytes.Equal(b, packet(j, 1000+i)) {
+				t.Fatalf("packet %d to %v differs", j, f.addr)
+			}
+		}
+	}
+}
+
+// TestOneFamily has sockets that speak only IPv4 or only IPv6.
+func TestOneFamily(t *testing.T) {
+	for _, test := range []struct {
+		addr, ours, theirs string
+		v6                 bool
+	}{
+		{"0.0.0.0:0", "127.0.0.1:0", "[::1]:0", false},
+		{"127.0.0.1:0", "127.0.0.1:0", "[::1]:0", false},
+		{"[::1]:0", "[::1]:0", "127.0.0.1:0", true},
+	} {
+		s, f, g := listen(t, test.addr), newFar(t, test.ours), newFar(t, test.theirs)
+		if s.IPv6() != test.v6 {
+			t.Errorf("%s: speaks IPv6: %v", test.addr, s.IPv6())
+		}
+		a, to, other := s.NewArena(), s.Route(f.addr, netip.Addr{}), s.Route(g.addr, netip.Addr{})
+		for i := range 3 {
+			put(a, other, packet(i, 900))
+		}
+		for i := range 3 {
+			put(a, to, packet(i, 900))
+		}
+		if got := a.Flush(); got.Packets != 3 || got.Dropped() != 3 || other.Single() {
+			t.Errorf("%s: flushed %+v", test.addr, got)
+		}
+		for i := range 3 {
+			if b := f.next(t); !bytes.Equal(b, packet(i, 900)) {
+				t.Errorf("%s: packet %d differs", test.addr, i)
+			}
+		}
+	}
+}
+
 func TestAddressOfOtherFamilyIsRefused(t *testing.T) {
 	s := listen(t, "127.0.0.1:0")
 	to := s.Route(netip.MustParseAddrPort("[::1]:9"), netip.Addr{})
