@@ -93,7 +93,7 @@ func (w *worker) notifyCreated(m *member) {
 	}
 	n := w.notice(m, "connection.created")
 	self := *n
-	self.Others = others
+	self.Others, self.Memo = others, nil
 	w.signal(m, Signal{Kind: SignalNotify, Notify: &self})
 	for _, o := range w.members {
 		if o != m && o.up {
@@ -123,7 +123,7 @@ func (w *worker) notifyAll(m *member, event string) {
 }
 
 func (w *worker) notice(m *member, event string) *Notify {
-	return &Notify{EventType: event, Timestamp: time.Now(), Subject: m.conn.Info(), Counts: w.counts()}
+	return &Notify{EventType: event, Timestamp: time.Now(), Subject: m.conn.Info(), Counts: w.counts(), Memo: new(Memo)}
 }
 
 // counts says how many connected connections there are, by role.

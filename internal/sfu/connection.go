@@ -24,9 +24,6 @@ var (
 	ErrDuplicate = errors.New("connection id is in use")
 )
 
-// signalLimit is how many signals a door may leave unread.
-const signalLimit = 256
-
 // Connection is one client in a channel, as its door sees it. All methods may
 // be called from any goroutine.
 type Connection struct {
@@ -36,11 +33,8 @@ type Connection struct {
 	joinedAt time.Time
 	member   *member // what the worker knows; only the worker looks inside
 	peer     *transport.Peer
-	signals  chan Signal // one place more than the limit, for SignalEnded
+	ring     chan struct{} // a token when signals wait
 	done     chan struct{}
-
-	// Set by the worker before Join returns
-	offer, midAudio, midVideo string
 
 	// Published by the worker, read by anybody
 	connectedAt           atomic.Pointer[time.Time] // nil: not yet
@@ -49,10 +43,20 @@ type Connection struct {
 	packetsIn, packetsOut atomic.Int64
 
 	// Guarded by mu
-	mu      sync.Mutex
-	channel *channel
-	ended   bool
-	ending  tenant.Ending
+	mu       sync.Mutex
+	channel  *channel
+	offer    firstOffer
+	waiting  []Signal // for the door
+	expected bool     // the door was rung for what waits, or soon will be
+	ended    bool     // nothing more is signalled
+	ending   tenant.Ending
+	settled  bool     // after has been started
+	after    []func() // to be started once done is closed
+}
+
+// firstOffer is what a client is sent first.
+type firstOffer struct {
+	sdp, midAudio, midVideo string
 }
 
 func newConnection(s *SFU, r JoinRequest) *Connection {
@@ -60,7 +64,7 @@ func newConnection(s *SFU, r JoinRequest) *Connection {
 		sfu:      s,
 		request:  r,
 		joinedAt: time.Now(),
-		signals:  make(chan Signal, signalLimit+1),
+		ring:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
 	}
 	c.member = &member{conn: c}
@@ -85,9 +89,26 @@ func (c *Connection) home() *channel {
 // ID is the connection id that the Join asked for.
 func (c *Connection) ID() string { return c.request.ConnectionID }
 
-// Offer is the first offer, with the mids of its upload sections ("": none).
+// Offer is the first offer, with the mids of its upload sections ("": none). The
+// SDP is kept until it is answered; "" from then on.
 func (c *Connection) Offer() (sdp, midAudio, midVideo string) {
-	return c.offer, c.midAudio, c.midVideo
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.offer.sdp, c.offer.midAudio, c.offer.midVideo
+}
+
+// setOffer keeps the first offer for the door.
+func (c *Connection) setOffer(o firstOffer) {
+	c.mu.Lock()
+	c.offer = o
+	c.mu.Unlock()
+}
+
+// forgetOffer frees what only the setting up needs: it is some kilobytes.
+func (c *Connection) forgetOffer() {
+	c.mu.Lock()
+	c.offer.sdp = ""
+	c.mu.Unlock()
 }
 
 // Answer takes the client's answer to the outstanding offer, the first or a
@@ -115,25 +136,6 @@ func (c *Connection) Answer(sdp string) error {
 // client's address from its checks, so that nothing needs to be done with it.
 func (c *Connection) Candidate(candidate string) {}
 
-// Signals is what the client must be told, in order; closed after SignalEnded.
-// A door that leaves 256 signals unread loses the connection.
-func (c *Connection) Signals() <-chan Signal { return c.signals }
-
-// signal leaves a signal for the door and never waits: the lock is there for
-// the close in finish. It is false when the door has left too many unread.
-func (c *Connection) signal(s Signal) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended {
-		return true
-	}
-	if len(c.signals) >= signalLimit {
-		return false
-	}
-	c.signals <- s
-	return true
-}
-
 // Disconnect ends the connection. It never blocks; the first reason counts.
 func (c *Connection) Disconnect(reason string) {
 	if ch := c.home(); ch != nil {
@@ -150,23 +152,39 @@ func (c *Connection) finish(reason string) {
 		return
 	}
 	c.ended = true
-	c.ending = tenant.Ending{
-		Reason:   reason,
-		Duration: c.connected(),
-		BytesIn:  c.bytesIn.Load(),
-		BytesOut: c.bytesOut.Load(),
-	}
-	c.signals <- Signal{Kind: SignalEnded, Reason: reason} // the place kept free for it
-	close(c.signals)
+	c.ending = c.endingOf(reason)
+	c.finalSignal(reason)
 	ch := c.channel
 	c.mu.Unlock()
 
+	c.wake()
 	c.peer.Close()
 	c.sfu.forget(c)
 	if ch != nil {
 		ch.release(c)
 	}
 	close(c.done)
+	c.mu.Lock()
+	after := c.after
+	c.after, c.settled = nil, true
+	c.mu.Unlock()
+	for _, f := range after {
+		go f()
+	}
+}
+
+// AfterEnd has f called when the connection has ended, at once if it has: in a
+// goroutine of its own, so that none has to wait for the end meanwhile.
+func (c *Connection) AfterEnd(f func()) {
+	c.mu.Lock()
+	settled := c.settled
+	if !settled {
+		c.after = append(c.after, f)
+	}
+	c.mu.Unlock()
+	if settled {
+		go f()
+	}
 }
 
 // connected is how long the media transport has been up.

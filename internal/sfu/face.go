@@ -68,6 +68,8 @@ type Notify struct {
 	Subject   ConnectionInfo
 	Counts    tenant.Counts    // after the change
 	Others    []ConnectionInfo // connection.created sent to the subject itself: who was there already
+	// Memo keeps what doors make of it; nil: it goes to one connection alone.
+	Memo *Memo
 }
 
 // ConnectionInfo is a copy of what is known about one connection.

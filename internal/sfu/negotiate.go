@@ -19,6 +19,7 @@ import (
 // to see.
 func (w *worker) firstOffer(m *member) {
 	r := m.request()
+	var offer firstOffer
 	for k := range kinds {
 		if !r.Role.Sends() || !m.wish(k).Enabled {
 			continue
@@ -30,9 +31,9 @@ func (w *worker) firstOffer(m *member) {
 		m.sections = append(m.sections, s)
 		m.ups[k] = newUpTrack(m, k)
 		if k == audio {
-			m.conn.midAudio = s.mid
+			offer.midAudio = s.mid
 		} else {
-			m.conn.midVideo = s.mid
+			offer.midVideo = s.mid
 		}
 	}
 	if r.Slots {
@@ -43,7 +44,8 @@ func (w *worker) firstOffer(m *member) {
 	if len(m.sections) == 0 {
 		w.addDefaults(m)
 	}
-	m.conn.offer = w.offer(m)
+	offer.sdp = w.offer(m)
+	m.conn.setOffer(offer)
 }
 
 // addDefaults adds one download section per kind that belongs to no publisher:
@@ -154,6 +156,9 @@ func (w *worker) answer(m *member, a *answer) error {
 	}
 	if err := m.peer().SetRemote(a.ufrag, a.pwd, a.fingerprint, a.setup); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadAnswer, err)
+	}
+	if !m.answered {
+		m.conn.forgetOffer()
 	}
 	m.offering, m.answered = false, true
 	for _, s := range m.sections {

@@ -103,20 +103,16 @@ func TestOneOfferAtATime(t *testing.T) {
 	wait.Wait()
 	offers, pending := 0, ""
 	collect := func() {
-		for {
-			select {
-			case signal := <-slow.Signals():
-				if signal.Kind != sfu.SignalReoffer {
-					continue
-				}
-				offers++
-				if pending != "" {
-					t.Fatal("a second offer came before the answer to the first")
-				}
-				pending = signal.SDP
-			default:
-				return
+		waiting, _ := slow.Take(nil)
+		for _, signal := range waiting {
+			if signal.Kind != sfu.SignalReoffer {
+				continue
 			}
+			offers++
+			if pending != "" {
+				t.Fatal("a second offer came before the answer to the first")
+			}
+			pending = signal.SDP
 		}
 	}
 	for _, p := range all {

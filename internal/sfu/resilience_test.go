@@ -228,8 +228,9 @@ func TestEverybodyIsToldOfEachMinute(t *testing.T) {
 	defer fed.Close()
 	fed.Wait(150 * time.Second)
 	updates := map[string]int{}
-	for len(fed.Viewer().Signals()) > 0 {
-		if n := (<-fed.Viewer().Signals()).Notify; n != nil && n.EventType == "connection.updated" {
+	waiting, _ := fed.Viewer().Take(nil)
+	for _, signal := range waiting {
+		if n := signal.Notify; n != nil && n.EventType == "connection.updated" {
 			updates[n.Subject.ConnectionID]++
 		}
 	}

@@ -2,8 +2,10 @@ package signaling
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/hibari/hibari/internal/sfu"
@@ -13,46 +15,76 @@ import (
 // call is one admitted connection between its door and the ledger.
 type call struct {
 	// Static.
-	door       *Door
-	claim      tenant.Claim
-	opening    tenant.Opening
-	id         string // of the connection
-	request    sfu.JoinRequest
-	opened     bool            // the ledger said that it took a place; false: perhaps it did
-	connection *sfu.Connection // nil: there is no media
-	up         chan struct{}   // closed when media came up
+	door        *Door
+	maxDuration time.Duration   // from its token; 0: none
+	opening     tenant.Opening  // of a call without media; of others what ids say
+	id          string          // of the connection
+	opened      bool            // the ledger said that it took a place; false: perhaps it did
+	connection  *sfu.Connection // nil: there is no media
+
+	// For the offer alone; owned by the session.
+	request  sfu.JoinRequest
+	metadata json.RawMessage // the token's
+
+	mu sync.Mutex
+	// Guarded by mu.
+	settling bool          // the connection has ended
+	told     chan struct{} // closed when the ledger was told that media is up, or need not be; nil: it is not up
+	lifetime *time.Timer   // ends the connection when its token's time is over; nil: it may stay
 }
 
-// start hands the call to the goroutine that sees it through.
+// start sees to it that the ledger learns of the connection's end.
 func (c *call) start() {
 	c.door.count(0, 1)
-	go c.run()
-}
-
-// run tells the ledger when media came up and when the connection ended, and
-// ends it when its token's time is over. Times are kept on the monotonic
-// clock, so what the ledger takes late is still true.
-func (c *call) run() {
-	defer c.door.count(0, -1)
 	if c.connection == nil {
-		c.runAbandoned()
+		go c.runAbandoned()
 		return
 	}
-	ended := c.connection.Done()
-	select {
-	case <-c.up:
-		up := time.Now().Add(-c.connection.Info().Connected)
-		if c.claim.MaxDuration > 0 {
-			lifetime := time.AfterFunc(c.claim.MaxDuration, func() { c.connection.Disconnect(tenant.EndLifetime) })
-			defer lifetime.Stop()
-		}
-		c.retry(ended, func(ctx context.Context) error {
-			return c.door.ledger.Connected(ctx, c.id, time.Since(up))
-		})
-		<-ended
-	case <-ended:
+	c.connection.AfterEnd(c.settle)
+}
+
+// forgetRequest frees what only the offer needs.
+func (c *call) forgetRequest() { c.request, c.metadata = sfu.JoinRequest{}, nil }
+
+// connected has the ledger told that media is up, and ends the connection when
+// its token's time is over. It does not wait, and is called once at most. Times
+// are kept on the monotonic clock, so what the ledger takes late is still true.
+func (c *call) connected() {
+	up := time.Now().Add(-c.connection.Info().Connected)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.settling {
+		return // the end tells it, too
 	}
+	if c.maxDuration > 0 {
+		c.lifetime = time.AfterFunc(c.maxDuration, func() { c.connection.Disconnect(tenant.EndLifetime) })
+	}
+	c.told = make(chan struct{})
+	go c.runTold(up, c.told)
+}
+
+// runTold tells the ledger when media came up, unless the end comes first.
+func (c *call) runTold(up time.Time, told chan struct{}) {
+	defer close(told)
+	c.retry(c.connection.Done(), func(ctx context.Context) error {
+		return c.door.ledger.Connected(ctx, c.id, time.Since(up))
+	})
+}
+
+// settle tells the ledger of the connection's end. It is a goroutine of its own.
+func (c *call) settle() {
+	defer c.door.count(0, -1)
 	at, ending := time.Now(), c.connection.Ending()
+	c.mu.Lock()
+	c.settling = true
+	told, lifetime := c.told, c.lifetime
+	c.mu.Unlock()
+	if lifetime != nil {
+		lifetime.Stop()
+	}
+	if told != nil {
+		<-told // one entry after the other
+	}
 	c.retry(nil, func(ctx context.Context) error {
 		ending.Ago = time.Since(at)
 		return c.door.ledger.Close(ctx, c.id, ending) // also enters a start that could not be told
@@ -61,6 +93,7 @@ func (c *call) run() {
 
 // runAbandoned frees the licence place of a call without media, if it was taken.
 func (c *call) runAbandoned() {
+	defer c.door.count(0, -1)
 	at := time.Now()
 	c.retry(nil, func(ctx context.Context) error {
 		ending := tenant.Ending{Reason: tenant.EndFailed, Ago: time.Since(at)}

@@ -64,6 +64,7 @@ type Door struct {
 	version  string
 	limits   Limits
 	log      *slog.Logger
+	built    time.Time     // the zero of beats
 	draining chan struct{} // closed by Drain
 	ctx      context.Context
 	giveUp   context.CancelFunc // ends ctx: nobody waits for the ledger any longer
@@ -92,7 +93,7 @@ func New(c Config) *Door {
 	d := &Door{
 		verifier: c.Verifier, ledger: c.Ledger, media: c.Media, version: c.Version,
 		limits: c.Limits.withDefaults(), log: c.Log,
-		draining: make(chan struct{}), refused: map[tenant.Code]int64{},
+		built: time.Now(), draining: make(chan struct{}), refused: map[tenant.Code]int64{},
 	}
 	d.ctx, d.giveUp = context.WithCancel(context.Background())
 	return d
@@ -129,7 +130,7 @@ func (d *Door) enter(v visitor) (*call, error) {
 		return nil, d.reject(ctx, opening, errDraining)
 	}
 
-	c := &call{door: d, claim: claim, opening: opening, id: opening.ConnectionID, up: make(chan struct{})}
+	c := &call{door: d, maxDuration: claim.MaxDuration, metadata: claim.Metadata, opening: opening, id: opening.ConnectionID}
 	opened, err := d.ledger.Open(ctx, opening)
 	if errors.As(err, new(*tenant.Refusal)) {
 		return nil, d.reject(ctx, opening, err)
@@ -148,6 +149,7 @@ func (d *Door) enter(v visitor) (*call, error) {
 		}
 		return nil, d.refuse(fmt.Errorf("couldn't join channel: %w", err))
 	}
+	c.opening = tenant.Opening{} // the ledger has it
 	c.start()
 	return c, nil
 }
@@ -251,6 +253,15 @@ func (d *Door) Stats() Stats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return Stats{OpenSockets: d.sockets, Unsettled: d.calls, Refused: maps.Clone(d.refused)}
+}
+
+// beatsPerPing is how many moments of an interval pings leave at, so that one
+// waking of the process serves many clients, and so do their answers.
+const beatsPerPing = 16
+
+// beat is the last moment for pings up to at.
+func (d *Door) beat(at time.Time) time.Time {
+	return d.built.Add(at.Sub(d.built).Truncate(max(1, d.limits.Ping/beatsPerPing)))
 }
 
 // arrive counts a socket in; false if the door is draining.

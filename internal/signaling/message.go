@@ -15,7 +15,6 @@ const (
 	typeReOffer    = "re-offer"
 	typeReAnswer   = "re-answer"
 	typeUpdate     = "update" // 2015: re-offer and re-answer alike
-	typePing       = "ping"
 	typePong       = "pong"
 	typeNotify     = "notify"
 	typePush       = "push"

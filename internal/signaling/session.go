@@ -1,11 +1,12 @@
 package signaling
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/coder/websocket"
@@ -21,58 +22,93 @@ type dialect interface {
 	// offer is the first message to the client.
 	offer(c *call, version string) any
 	// message puts a signal to the client self into words; nil: clients of this
-	// kind have none for it.
+	// kind have none for it. What it says of others, it says to all the same.
 	message(self string, s sfu.Signal) any
-	// pings reports whether its clients answer ping messages.
-	pings() bool
+	// ping is the frame that asks whether a client is there, with statistics if
+	// its clients have any to tell.
+	ping(stats bool) []byte
+	// framed reports whether clients answer with WebSocket's own pong, not with a
+	// message.
+	framed() bool
 }
 
 // session is one client's signalling over one WebSocket. Everything in it is
-// owned by run.
+// owned by setUp, and then by run.
 type session struct {
 	door    *Door
 	socket  *socket
-	request *http.Request
 	dialect dialect
 	call    *call
 
-	answerDue *time.Timer // running while an offer waits for its answer
-	mediaDue  *time.Timer // running from the first answer until media is up
-	answered  bool        // the first answer was taken
-	up        bool        // media came up
-	heard     time.Time   // the last pong, or the offer
+	timer      *time.Timer // for the earliest of these
+	armed      time.Time   // what it is set to
+	answerDue  time.Time   // while an offer waits for its answer
+	mediaDue   time.Time   // from the first answer until media is up
+	pingDue    time.Time
+	answered   bool         // the first answer was taken
+	up         bool         // media came up
+	heard      time.Time    // the last pong message, or the offer
+	statsAsked time.Time    // the last ping that asked for statistics
+	signals    []sfu.Signal // scratch
 }
 
-// Signaling serves GET /signaling: one client's WebSocket, in either dialect,
-// until it ends.
+// broken ends a session that panicked.
+var broken = farewell{websocket.StatusInternalError, "failed: signalling broke on our side; connect again", tenant.EndFailed}
+
+// Signaling serves GET /signaling: one client's WebSocket, in either dialect.
+// It returns once the client has its offer, or none: what net/http keeps of a
+// request, and the stack that the way in needs, are not kept for the whole call.
 func (d *Door) Signaling(w http.ResponseWriter, r *http.Request) {
 	if !d.arrive() {
 		// Before the upgrade, so that clients with several URLs try another.
 		refuseHTTP(w, errDraining)
 		return
 	}
-	defer d.count(-1, 0)
 	socket, err := acceptSocket(w, r, d.limits)
 	if err != nil {
+		d.count(-1, 0)
 		d.log.Debug("no WebSocket", "error", err)
 		return
 	}
-	s := &session{door: d, socket: socket, request: r}
-	bye := farewell{websocket.StatusInternalError, "failed: signalling broke on our side; connect again", tenant.EndFailed}
-	defer func() { // also when run panics: net/http recovers, the connection must not stay
-		if s.call != nil {
-			s.call.connection.Disconnect(bye.end)
+	s := &session{door: d, socket: socket}
+	bye := new(broken)
+	defer func() { // also when setUp panics: net/http recovers, the connection must not stay
+		if bye != nil {
+			s.end(*bye)
 		}
-		socket.close(bye)
 	}()
-	bye = s.run()
+	if bye = s.setUp(hostOf(r.RemoteAddr), r.UserAgent()); bye == nil {
+		go s.run()
+	}
 }
 
-// run is the life of a session. It returns how to end it.
-func (s *session) run() farewell {
+// run is the life of a session after its offer.
+func (s *session) run() {
+	bye := broken
+	defer func() {
+		if v := recover(); v != nil {
+			s.door.log.Error("a session panicked", "connection", s.call.id, "panic", v, "stack", string(debug.Stack()))
+		}
+		s.end(bye)
+	}()
+	bye = s.serve()
+}
+
+// end ends the session.
+func (s *session) end(bye farewell) {
+	defer s.door.count(-1, 0)
+	if s.call != nil {
+		s.call.connection.Disconnect(bye.end)
+	}
+	s.socket.close(bye)
+}
+
+// setUp takes a client in, from its connect message to the offer; not nil: that
+// was the end of it.
+func (s *session) setUp(address, userAgent string) *farewell {
 	connect, bye := s.awaitConnect()
 	if connect == nil {
-		return bye
+		return &bye
 	}
 	s.dialect = today{}
 	if connect.Dialect2015 {
@@ -80,17 +116,22 @@ func (s *session) run() farewell {
 	}
 	call, err := s.door.enter(visitor{
 		Connect: *connect, Protocol: s.dialect.protocol(),
-		RemoteAddress: hostOf(s.request.RemoteAddr), UserAgent: s.request.UserAgent(),
+		RemoteAddress: address, UserAgent: userAgent,
 	})
 	if err != nil {
-		s.door.log.Debug("connect refused", "channel", connect.Channel, "remote", s.request.RemoteAddr, "error", err)
-		return refused(err)
+		s.door.log.Debug("connect refused", "channel", connect.Channel, "remote", address, "error", err)
+		return new(refused(err))
 	}
 	s.call = call
-	if err := s.socket.send(s.dialect.offer(call, s.door.version)); err != nil {
-		return gone(err)
+	offer, err := encode(s.dialect.offer(call, s.door.version))
+	if err == nil {
+		err = s.socket.send(offer)
 	}
-	return s.serve()
+	if err != nil {
+		return new(gone(err))
+	}
+	call.forgetRequest()
+	return nil
 }
 
 // awaitConnect reads messages up to the connect; nil if there was none, which
@@ -134,24 +175,15 @@ func (s *session) parse(f frame) (Message, error) {
 
 // serve talks with an admitted client, from the offer to the end.
 func (s *session) serve() farewell {
-	limits := s.door.limits
-	s.answerDue = time.NewTimer(limits.Answer)
-	defer s.answerDue.Stop()
-	s.mediaDue = time.NewTimer(limits.Media)
-	s.mediaDue.Stop()
-	defer s.mediaDue.Stop()
-	s.heard = time.Now()
-	var pingDue <-chan time.Time
-	if s.dialect.pings() {
-		ticker := time.NewTicker(limits.Ping)
-		defer ticker.Stop()
-		pingDue = ticker.C
-	} else {
-		go s.socket.runPings()
-	}
-	statsAsked := time.Now()
+	now := time.Now()
+	s.heard, s.statsAsked = now, now
+	s.answerDue = now.Add(s.door.limits.Answer)
+	s.pingDue = s.door.beat(now.Add(s.door.limits.Ping))
+	s.timer = time.NewTimer(time.Hour)
+	defer s.timer.Stop()
 
 	for {
+		s.arm()
 		var bye *farewell
 		select {
 		case f, ok := <-s.socket.frames:
@@ -159,28 +191,64 @@ func (s *session) serve() farewell {
 				return farewell{end: tenant.EndClient} // without its socket a client can't be reached
 			}
 			bye = s.receive(f)
-		case signal, ok := <-s.call.connection.Signals():
-			bye = s.signal(signal, ok)
-		case <-s.answerDue.C:
-			bye = s.unanswered()
-		case <-s.mediaDue.C:
-			bye = new(ended(tenant.EndSetupTimeout))
-		case <-s.socket.lost:
-			bye = new(ended(tenant.EndTimeout))
-		case now := <-pingDue:
-			if now.Sub(s.heard) > limits.Pong {
-				return ended(tenant.EndTimeout)
-			}
-			stats := now.Sub(statsAsked) >= limits.Stats
-			if stats {
-				statsAsked = now
-			}
-			bye = s.send(ping{typePing, stats})
+		case <-s.call.connection.Ring():
+			bye = s.tell()
+		case now := <-s.timer.C:
+			bye = s.due(now)
 		}
 		if bye != nil {
 			return *bye
 		}
 	}
+}
+
+// arm sets the timer to what is due first.
+func (s *session) arm() {
+	first := s.pingDue
+	for _, at := range []time.Time{s.answerDue, s.mediaDue} {
+		if !at.IsZero() && at.Before(first) {
+			first = at
+		}
+	}
+	if !first.Equal(s.armed) {
+		s.armed = first
+		s.timer.Reset(time.Until(first))
+	}
+}
+
+// due does what time has made due; not nil: that ends it.
+func (s *session) due(now time.Time) *farewell {
+	s.armed = time.Time{}
+	reached := func(at time.Time) bool { return !at.IsZero() && !now.Before(at) }
+	switch {
+	case reached(s.answerDue):
+		return s.unanswered()
+	case reached(s.mediaDue):
+		return new(ended(tenant.EndSetupTimeout))
+	case reached(s.pingDue):
+		return s.ping(now)
+	}
+	return nil
+}
+
+// ping asks whether the client is there, unless it has not said so for too long.
+func (s *session) ping(now time.Time) *farewell {
+	limits := s.door.limits
+	heard := s.heard
+	if s.dialect.framed() {
+		if pong := s.socket.lastPong(); pong.After(heard) {
+			heard = pong
+		}
+	}
+	if now.Sub(heard) > limits.Pong {
+		return new(ended(tenant.EndTimeout))
+	}
+	s.pingDue = s.door.beat(now.Add(limits.Ping))
+	stats := now.Sub(s.statsAsked) >= limits.Stats
+	if stats {
+		s.statsAsked = now
+	}
+	return s.send(s.dialect.ping(stats))
 }
 
 // receive does what a client's message asks; not nil: that ends it.
@@ -216,9 +284,9 @@ func (s *session) answer(sdp string) *farewell {
 	case err != nil:
 		return new(refused(bad("%s", err)))
 	}
-	s.answerDue.Stop()
+	s.answerDue = time.Time{}
 	if !s.answered && !s.up {
-		s.mediaDue.Reset(s.door.limits.Media)
+		s.mediaDue = time.Now().Add(s.door.limits.Media)
 	}
 	s.answered = true
 	return nil
@@ -232,35 +300,73 @@ func (s *session) unanswered() *farewell {
 	return new(refused(bad("no re-answer within %s of a re-offer", s.door.limits.Answer)))
 }
 
-// signal tells the client what its connection says; ok is false once there is
-// nothing more to come.
-func (s *session) signal(signal sfu.Signal, ok bool) *farewell {
-	if !ok {
-		<-s.call.connection.Done()
-		return new(ended(s.call.connection.Ending().Reason))
+// tell tells the client all that its connection has to say, in order and with
+// one write.
+func (s *session) tell() *farewell {
+	buffer := buffers.Get().(*[]byte)
+	frames := (*buffer)[:0]
+	s.signals, _ = s.call.connection.Take(s.signals[:0])
+	var bye *farewell
+	for _, signal := range s.signals {
+		if frames, bye = s.signal(frames, signal); bye != nil {
+			break
+		}
 	}
+	s.signals = nil // most of the time there are none
+	if len(frames) > 0 {
+		if lost := s.send(frames); lost != nil && bye == nil {
+			bye = lost
+		}
+	}
+	if cap(frames) <= keptBuffer {
+		*buffer = frames
+		buffers.Put(buffer)
+	}
+	return bye
+}
+
+// signal appends what the client is told of a signal; not nil: that is its end.
+func (s *session) signal(frames []byte, signal sfu.Signal) ([]byte, *farewell) {
 	switch signal.Kind {
 	case sfu.SignalEnded:
-		return new(ended(signal.Reason))
+		return frames, new(ended(signal.Reason))
 	case sfu.SignalConnected:
 		if !s.up {
 			s.up = true
-			s.mediaDue.Stop()
-			close(s.call.up)
+			s.mediaDue = time.Time{}
+			s.call.connected()
 		}
-		return nil
+		return frames, nil
 	case sfu.SignalReoffer:
-		s.answerDue.Reset(s.door.limits.Answer)
+		s.answerDue = time.Now().Add(s.door.limits.Answer)
 	}
-	if message := s.dialect.message(s.call.id, signal); message != nil {
-		return s.send(message)
+	frame, err := s.frame(signal)
+	if err != nil {
+		s.door.log.Error("couldn't tell a client", "connection", s.call.id, "error", err)
+		return frames, &broken
 	}
-	return nil
+	return append(frames, frame...), nil
 }
 
-// send sends a message; not nil: the client is gone.
-func (s *session) send(message any) *farewell {
-	if err := s.socket.send(message); err != nil {
+// frame is the frame that tells of a signal; nil if there are no words for it.
+// News that many are told is put into words once.
+func (s *session) frame(signal sfu.Signal) ([]byte, error) {
+	make := func() ([]byte, error) {
+		message := s.dialect.message(s.call.id, signal)
+		if message == nil {
+			return nil, nil
+		}
+		return encode(message)
+	}
+	if signal.Notify != nil && signal.Notify.Memo != nil {
+		return signal.Notify.Memo.Get(s.dialect.protocol(), make)
+	}
+	return make()
+}
+
+// send sends frames; not nil: the client is gone.
+func (s *session) send(frames []byte) *farewell {
+	if err := s.socket.send(frames); err != nil {
 		return new(gone(err))
 	}
 	return nil
@@ -268,7 +374,7 @@ func (s *session) send(message any) *farewell {
 
 // gone is the farewell of a client that a message couldn't be sent to.
 func gone(err error) farewell {
-	if errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return farewell{end: tenant.EndTimeout}
 	}
 	return farewell{end: tenant.EndClient}

@@ -1,14 +1,11 @@
 package signaling
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -19,12 +16,14 @@ import (
 // the session's goroutine alone.
 type socket struct {
 	// Static.
-	conn   *websocket.Conn
-	raw    net.Conn // under conn: its deadline is the only one a close obeys
-	limits Limits
-	frames chan frame    // what the client sent; closed when no more can come
-	quit   chan struct{} // closed by close: nobody takes frames any longer
-	lost   chan struct{} // closed by runPings: no pong for too long
+	conn    *websocket.Conn
+	carrier *carrier // under conn
+	limits  Limits
+	opened  time.Time
+	frames  chan frame    // what the client sent; closed when no more can come
+	quit    chan struct{} // closed by close: nobody takes frames any longer
+
+	ponged atomic.Int64 // when the last answer to a ping frame came, in ns from opened
 }
 
 // frame is one message as received.
@@ -36,34 +35,20 @@ type frame struct {
 // acceptSocket upgrades a request, from any origin: access tokens, not
 // cookies, say who a client is. If it fails it has answered the request.
 func acceptSocket(w http.ResponseWriter, r *http.Request, limits Limits) (*socket, error) {
-	keeper := &connKeeper{ResponseWriter: w}
-	conn, err := websocket.Accept(keeper, r, &websocket.AcceptOptions{
+	s := &socket{limits: limits, opened: time.Now(), frames: make(chan frame), quit: make(chan struct{})}
+	h := &hijacker{ResponseWriter: w, limit: limits.Write}
+	conn, err := websocket.Accept(h, r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // any origin
 		CompressionMode:    websocket.CompressionDisabled,
+		OnPongReceived:     func(context.Context, []byte) { s.ponged.Store(int64(time.Since(s.opened))) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("couldn't upgrade to WebSocket: %w", err)
 	}
 	conn.SetReadLimit(-1) // runReader has its own, which can say why
-	s := &socket{
-		conn: conn, raw: keeper.conn, limits: limits,
-		frames: make(chan frame), quit: make(chan struct{}), lost: make(chan struct{}),
-	}
+	s.conn, s.carrier = conn, h.carrier
 	go s.runReader()
 	return s, nil
-}
-
-// connKeeper remembers the connection that is hijacked from a ResponseWriter.
-type connKeeper struct {
-	http.ResponseWriter
-	conn net.Conn
-}
-
-// Hijack implements http.Hijacker.
-func (k *connKeeper) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(k.ResponseWriter).Hijack()
-	k.conn = conn
-	return conn, rw, err
 }
 
 // runReader hands over what the client sends, until the socket is closed or a
@@ -90,42 +75,13 @@ func (s *socket) runReader() {
 	}
 }
 
-// runPings keeps a client alive that knows no ping message: any WebSocket
-// library answers the protocol's own.
-func (s *socket) runPings() {
-	ticker := time.NewTicker(s.limits.Ping)
-	defer ticker.Stop()
-	heard := time.Now()
-	for {
-		select {
-		case <-ticker.C:
-		case <-s.quit:
-			return
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), min(s.limits.Pong, s.limits.Write))
-		err := s.conn.Ping(ctx)
-		cancel()
-		switch {
-		case err == nil:
-			heard = time.Now()
-		case errors.Is(err, net.ErrClosed):
-			return // the reader tells
-		case time.Since(heard) > s.limits.Pong:
-			close(s.lost)
-			return
-		}
-	}
-}
+// lastPong is when the client's WebSocket library last answered a ping frame;
+// the socket's opening if it never did.
+func (s *socket) lastPong() time.Time { return s.opened.Add(time.Duration(s.ponged.Load())) }
 
-// send writes one message. A failure has closed the socket.
-func (s *socket) send(message any) error {
-	data, err := json.Marshal(message)
-	if err != nil {
-		return fmt.Errorf("couldn't encode message: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.limits.Write)
-	defer cancel()
-	if err := s.conn.Write(ctx, websocket.MessageText, data); err != nil {
+// send writes frames. After a failure the socket is of no use.
+func (s *socket) send(frames []byte) error {
+	if err := s.carrier.send(frames); err != nil {
 		return fmt.Errorf("couldn't send message: %w", err)
 	}
 	return nil
@@ -135,7 +91,7 @@ func (s *socket) send(message any) error {
 // within limits.Farewell whatever the client does.
 func (s *socket) close(f farewell) {
 	close(s.quit)
-	s.raw.SetDeadline(time.Now().Add(s.limits.Farewell))
+	s.carrier.finish(time.Now().Add(s.limits.Farewell))
 	if f.code == 0 {
 		s.conn.CloseNow()
 	} else {

@@ -58,11 +58,11 @@ type reOffer struct {
 	SDP  string `json:"sdp"`
 }
 
-// ping is answered by pong, with statistics if asked.
-type ping struct {
-	Type  string `json:"type"`
-	Stats bool   `json:"stats"`
-}
+// A ping is answered by a pong, with statistics if asked.
+var (
+	plainPing    = appendFrame(nil, finalText, []byte(`{"type":"ping","stats":false}`))
+	pingForStats = appendFrame(nil, finalText, []byte(`{"type":"ping","stats":true}`))
+)
 
 // push carries JSON of the tenant's server to its client.
 type push struct {
@@ -102,7 +102,14 @@ type notified struct {
 
 func (today) protocol() string { return "sora" }
 
-func (today) pings() bool { return true }
+func (today) framed() bool { return false }
+
+func (today) ping(stats bool) []byte {
+	if stats {
+		return pingForStats
+	}
+	return plainPing
+}
 
 func (today) offer(c *call, version string) any {
 	r := c.request
@@ -112,7 +119,7 @@ func (today) offer(c *call, version string) any {
 		ClientID: r.ClientID, BundleID: r.BundleID,
 		Audio: r.Audio.Enabled, Video: r.Video.Enabled,
 		Config:   iceConfig{ICEServers: []struct{}{}, ICETransportPolicy: "all"},
-		Metadata: c.claim.Metadata,
+		Metadata: c.metadata,
 	}
 	if r.Audio.Enabled {
 		o.AudioCodecType, o.AudioBitRate = r.Audio.Codec, r.Audio.BitRate

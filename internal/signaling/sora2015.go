@@ -22,7 +22,14 @@ type update2015 struct {
 
 func (dialect2015) protocol() string { return "sora2015" }
 
-func (dialect2015) pings() bool { return false }
+// Its clients know no ping message, but any WebSocket library answers the
+// protocol's own.
+func (dialect2015) framed() bool { return true }
+
+func (dialect2015) ping(bool) []byte { return bare }
+
+// bare is a ping frame that carries nothing.
+var bare = appendFrame(nil, finalPing, nil)
 
 func (dialect2015) offer(c *call, _ string) any {
 	sdp, _, _ := c.connection.Offer()
