@@ -45,6 +45,10 @@ type client struct {
 	dtlsIn  *packetio.Buffer
 	readers sync.WaitGroup
 
+	// What gets lost of the DTLS datagrams from and to the server; nil: nothing.
+	// Static from the first check on.
+	loseIn, loseOut func([]byte) bool
+
 	conn    *dtls.Conn
 	profile srtp.ProtectionProfile
 	out, in *srtp.Context
@@ -107,6 +111,7 @@ func (c *client) runReader(s *net.UDPConn) {
 			if stun.Decode(b, m) == nil {
 				c.answers <- m
 			}
+		case b[0] < 64 && c.loseIn != nil && c.loseIn(b):
 		case b[0] < 64:
 			_, _ = c.dtlsIn.Write(b, nil)
 		default:
@@ -191,7 +196,7 @@ func (c *client) examine(a *stun.Message, p *transport.Peer) {
 // handshake is the client's side of DTLS with the given profiles.
 func (c *client) handshake(profiles ...dtls.SRTPProtectionProfile) error {
 	options := []dtls.ClientOption{
-		dtls.WithCertificates(c.certificate), dtls.WithInsecureSkipVerify(true),
+		dtls.WithCertificates(c.certificate), dtls.WithInsecureSkipVerify(true), dtls.WithFlightInterval(50 * time.Millisecond),
 		dtls.WithVerifyPeerCertificate(func(raw [][]byte, _ [][]*x509.Certificate) error {
 			sum := sha256.Sum256(raw[0])
 			if text := "sha-256 " + strings.ToUpper(strings.ReplaceAll(fmt.Sprintf("% x", sum[:]), " ", ":")); text != c.told {
@@ -240,6 +245,9 @@ func (a tap) ReadFrom(b []byte) (int, net.Addr, error) {
 }
 
 func (a tap) WriteTo(b []byte, _ net.Addr) (int, error) {
+	if a.c.loseOut != nil && a.c.loseOut(b) {
+		return len(b), nil
+	}
 	return a.c.socket.Load().WriteToUDPAddrPort(b, a.c.server)
 }
 
@@ -332,12 +340,17 @@ func listen(t testing.TB, c transport.Config) *transport.Endpoint {
 // connect brings a peer and a client up against each other.
 func connect(t testing.TB, e *transport.Endpoint, host string, profiles ...dtls.SRTPProtectionProfile) (*transport.Peer, *owner, *client) {
 	t.Helper()
+	return connectBy(t, e, newClient(t, e, host), profiles...)
+}
+
+// connectBy does so with a client that is there already.
+func connectBy(t testing.TB, e *transport.Endpoint, c *client, profiles ...dtls.SRTPProtectionProfile) (*transport.Peer, *owner, *client) {
+	t.Helper()
 	if len(profiles) == 0 {
 		profiles = []dtls.SRTPProtectionProfile{dtls.SRTP_AEAD_AES_128_GCM}
 	}
 	o := newOwner(t)
 	p := e.NewPeer(o)
-	c := newClient(t, e, host)
 	if err := p.SetRemote(c.ufrag, c.pwd, c.fingerprint, transport.Active); err != nil {
 		t.Fatal(err)
 	}

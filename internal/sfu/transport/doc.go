@@ -16,6 +16,6 @@
 //
 // Goroutines: the reader and the sweeper, started by [Listen] and ended by
 // [Endpoint.Close]; and one per peer during its DTLS handshake and for as long
-// as its DTLS connection is attended, with pion's two below it. A peer whose
-// media flows rests after two seconds and has none (see handshake.go).
+// as its DTLS connection is attended, with pion's below it. A peer that is up
+// rests and has none (see handshake.go).
 package transport

@@ -17,12 +17,16 @@ const flightInterval = 400 * time.Millisecond
 
 // The DTLS connection serves three moments: the handshake, the client's goodbye
 // and ours. Between them pion would keep four goroutines and 40 kB per client
-// waiting for nothing, so once the client has proved by its media that it
-// finished the handshake, the connection's state is put away (resting) and taken
-// up again for the next DTLS datagram or for the goodbye. The connection that is
-// put away is muted first and never writes again, and the state is used once:
-// that is what pion's ResumeWithOptions asks for, lest a record number and with
-// it a GCM nonce be used twice.
+// waiting for nothing, so after the handshake the connection's state is put away
+// (resting) and taken up again for the goodbyes. The connection that is put away
+// is muted first and never writes again, and the state is used once: that is what
+// pion's ResumeWithOptions asks for, lest a record number and with it a GCM nonce
+// be used twice.
+//
+// Our last flight may get lost. Then the client, for whom the handshake is not
+// over, repeats its own (RFC 6347 §4.2.4), and must be answered without pion,
+// which no longer has it. The very same datagrams are sent again: a client that
+// got them takes them for repeated records, and nothing is encrypted anew.
 
 // startHandshake starts the handshake once there are an answer and a valid check.
 func (p *Peer) startHandshake() {
@@ -71,12 +75,13 @@ func (p *Peer) runHandshake(ctx context.Context) {
 		_ = conn.Close()
 		return
 	}
-	if !p.raise(conn, m) {
+	if !p.raise(conn, c, m) {
 		_ = conn.Close()
 		return
 	}
 	p.endpoint.stats.shook(conn)
 	p.handler.Up(p)
+	c.hold(conn)
 	p.attend(conn, c)
 }
 
@@ -93,7 +98,7 @@ func (p *Peer) runResumed(saved *dtls.State) {
 	p.mu.Lock()
 	alive := p.phase == attended
 	if alive {
-		p.conn = conn
+		p.conn, p.pipe = conn, c
 	}
 	p.mu.Unlock()
 	if !alive {
@@ -190,7 +195,7 @@ func (p *Peer) options() []dtls.Option {
 }
 
 // raise makes the peer up; false if it is over already.
-func (p *Peer) raise(conn *dtls.Conn, m *media) bool {
+func (p *Peer) raise(conn *dtls.Conn, c *pipe, m *media) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.phase != shaking {
@@ -198,7 +203,10 @@ func (p *Peer) raise(conn *dtls.Conn, m *media) bool {
 	}
 	now := time.Now()
 	p.cancel() // only frees the context: the handshake is over
-	p.phase, p.cancel, p.conn, p.since = attended, nil, conn, now
+	p.phase, p.cancel, p.conn, p.pipe, p.since = attended, nil, conn, c, now
+	if p.remote.Load().setup == Active {
+		p.flight = c.lastFlight()
+	}
 	p.seen.Store(p.endpoint.since(now))
 	p.media.Store(m)
 	return true
@@ -250,13 +258,45 @@ func (p *Peer) rest(conn *dtls.Conn, c *pipe) {
 	p.mu.Lock()
 	ended = p.phase == over
 	if !ended {
-		p.phase, p.conn, p.saved = resting, nil, &saved
+		p.phase, p.conn, p.pipe, p.saved = resting, nil, nil, &saved
 	}
 	p.mu.Unlock()
-	switch {
-	case ended:
+	if ended {
 		p.startFarewell(&saved)
-	case len(p.records) > 0:
-		p.startAttending()
+		return
 	}
+	for waiting := len(p.records); waiting > 0; waiting-- { // what came meanwhile
+		select {
+		case r := <-p.records:
+			p.record(r)
+		default:
+			return
+		}
+	}
+}
+
+// needOf is what a DTLS datagram wants of a peer that has finished its handshake.
+type need int
+
+const (
+	nothing need = iota // it is in the clear, or part of a repeated flight
+	flight              // ours was lost: the end of the client's is here again
+	waking              // it must be decrypted
+)
+
+// needOf looks at a datagram's records without decrypting them (RFC 6347 §4.1).
+func needOf(datagram []byte) need {
+	const header, handshake = 13, 22
+	need := nothing
+	for len(datagram) >= header {
+		protected := datagram[3] != 0 || datagram[4] != 0 // the epoch
+		switch {
+		case protected && datagram[0] == handshake:
+			return flight
+		case protected:
+			need = waking
+		}
+		datagram = datagram[min(len(datagram), header+int(datagram[11])<<8+int(datagram[12])):]
+	}
+	return need
 }

@@ -22,8 +22,7 @@ const (
 	quiet = 5 * time.Second
 	// maxRecords is how many DTLS datagrams wait for the handshake at most.
 	maxRecords = 16
-	// restAfter is how long the DTLS connection is kept open after the handshake
-	// or a waking.
+	// restAfter is how long the DTLS connection is kept open after a waking.
 	restAfter = 2 * time.Second
 	// iceAlphabet is RFC 8839's ice-char; 64 of them make 6 bits each.
 	iceAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -56,7 +55,6 @@ type Peer struct {
 	route  atomic.Pointer[wire.Route] // the pair in use; set by the reader
 	media  atomic.Pointer[media]      // set when up; what it points to is the owner's
 	seen   atomic.Int64               // last authenticated sign of life, Endpoint.since
-	heard  atomic.Bool                // a packet decrypted: the client finished its handshake too
 
 	// Guarded by routes.mu.
 	addrs []netip.AddrPort
@@ -67,8 +65,10 @@ type Peer struct {
 	due    time.Time          // end of the time for set-up; zero before the answer
 	cancel context.CancelFunc // ends the handshake; set while shaking
 	conn   *dtls.Conn         // while attended
+	pipe   *pipe              // under conn
 	since  time.Time          // start of being attended
 	saved  *dtls.State        // while resting
+	flight [][]byte           // our last, from the handshake's end; nil: the client's was the last
 }
 
 // remote is what the client's answer said.
@@ -199,8 +199,24 @@ func (p *Peer) checked(from netip.AddrPort, to netip.Addr, nominated bool, now t
 	return true
 }
 
-// record queues a DTLS datagram and takes it over; a resting peer wakes up.
+// record takes a DTLS datagram over: for the handshake, or because it wants
+// something of a peer that has finished that.
 func (p *Peer) record(r record) {
+	p.mu.Lock()
+	up, last := p.phase == attended || p.phase == resting, p.flight
+	p.mu.Unlock()
+	if up {
+		switch needOf(r.buf.Bytes()[:r.n]) {
+		case nothing:
+			r.buf.Free()
+			p.endpoint.stats.drop(unverified)
+			return
+		case flight:
+			r.buf.Free()
+			p.repeat(last)
+			return
+		}
+	}
 	select {
 	case p.records <- r:
 	default:
@@ -208,6 +224,14 @@ func (p *Peer) record(r record) {
 		p.endpoint.stats.drop(dtlsFull)
 	}
 	p.startAttending()
+}
+
+// repeat sends our last flight once more.
+func (p *Peer) repeat(flight [][]byte) {
+	route := p.route.Load()
+	for _, datagram := range flight {
+		p.endpoint.send(datagram, route)
+	}
 }
 
 // Close tells the client that the connection is over and frees everything. No
@@ -232,7 +256,7 @@ func (p *Peer) finish() bool {
 	p.mu.Lock()
 	before := p.phase
 	cancel, conn, saved := p.cancel, p.conn, p.saved
-	p.phase, p.cancel, p.conn, p.saved = over, nil, nil, nil
+	p.phase, p.cancel, p.conn, p.pipe, p.saved = over, nil, nil, nil, nil
 	p.mu.Unlock()
 	if before == over {
 		return false
@@ -254,7 +278,8 @@ func (p *Peer) finish() bool {
 func (p *Peer) sweep(now time.Time) {
 	p.mu.Lock()
 	var reason error
-	var rest *dtls.Conn
+	var rest *pipe
+	var conn *dtls.Conn
 	switch p.phase {
 	case waiting, shaking:
 		if !p.due.IsZero() && now.After(p.due) {
@@ -264,8 +289,8 @@ func (p *Peer) sweep(now time.Time) {
 		switch silent := p.endpoint.since(now) - p.seen.Load(); {
 		case silent > int64(p.endpoint.consent):
 			reason = ErrConsentLost
-		case p.phase == attended && p.heard.Load() && now.Sub(p.since) > restAfter:
-			rest = p.conn
+		case p.phase == attended && now.Sub(p.since) > restAfter:
+			rest, conn = p.pipe, p.conn
 		}
 	}
 	p.mu.Unlock()
@@ -273,6 +298,6 @@ func (p *Peer) sweep(now time.Time) {
 		p.lose(reason)
 	}
 	if rest != nil {
-		interrupt(rest)
+		rest.hold(conn)
 	}
 }

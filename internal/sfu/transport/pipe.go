@@ -1,12 +1,14 @@
 package transport
 
 import (
+	"bytes"
 	"net"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/pion/dtls/v3"
 	"github.com/pion/transport/v5/deadline"
 
 	"github.com/hibari/hibari/internal/sfu/wire"
@@ -25,15 +27,32 @@ type pipe struct {
 	peer   *Peer
 	read   *deadline.Deadline
 	open   chan struct{} // closed when reading may begin
+	held   chan struct{} // closed by hold: no more is read
 	closed chan struct{}
 
-	once  sync.Once
-	muted atomic.Bool // nothing goes out any more
+	once, holding sync.Once
+	conn          *dtls.Conn  // set before held is closed
+	muted         atomic.Bool // nothing goes out any more
+
+	mu sync.Mutex
+	// Guarded by mu.
+	fresh  bool     // something was read since the last write
+	flight [][]byte // what was written since the last read
 }
 
 // newPipe makes a pipe that reads nothing before its open is closed.
 func newPipe(p *Peer) *pipe {
-	return &pipe{peer: p, read: deadline.New(), open: make(chan struct{}), closed: make(chan struct{})}
+	return &pipe{peer: p, read: deadline.New(),
+		open: make(chan struct{}), held: make(chan struct{}), closed: make(chan struct{})}
+}
+
+// hold has nothing more read, and conn interrupted once it asks for more: then it
+// has dealt with all that it was given.
+func (c *pipe) hold(conn *dtls.Conn) {
+	c.holding.Do(func() {
+		c.conn = conn
+		close(c.held)
+	})
 }
 
 // ReadFrom waits for the next datagram.
@@ -45,15 +64,24 @@ func (c *pipe) ReadFrom(b []byte) (int, net.Addr, error) {
 	case <-c.read.Done():
 		return 0, nil, os.ErrDeadlineExceeded
 	}
-	select {
-	case <-c.closed:
-		return 0, nil, net.ErrClosed
-	case <-c.read.Done():
-		return 0, nil, os.ErrDeadlineExceeded
-	case r := <-c.peer.records:
-		n := copy(b, r.buf.Bytes()[:r.n])
-		r.buf.Free()
-		return n, c.LocalAddr(), nil
+	records, held := c.peer.records, c.held
+	for {
+		select {
+		case <-c.closed:
+			return 0, nil, net.ErrClosed
+		case <-c.read.Done():
+			return 0, nil, os.ErrDeadlineExceeded
+		case <-held:
+			records, held = nil, nil
+			interrupt(c.conn)
+		case r := <-records:
+			n := copy(b, r.buf.Bytes()[:r.n])
+			r.buf.Free()
+			c.mu.Lock()
+			c.fresh = true
+			c.mu.Unlock()
+			return n, c.LocalAddr(), nil
+		}
 	}
 }
 
@@ -66,8 +94,21 @@ func (c *pipe) WriteTo(b []byte, _ net.Addr) (int, error) {
 	if r == nil {
 		return 0, net.ErrClosed
 	}
+	c.mu.Lock()
+	if c.fresh {
+		c.fresh, c.flight = false, nil
+	}
+	c.flight = append(c.flight, bytes.Clone(b))
+	c.mu.Unlock()
 	c.peer.endpoint.send(b, r) // what is dropped, DTLS repeats
 	return len(b), nil
+}
+
+// lastFlight is what was sent last, datagram by datagram.
+func (c *pipe) lastFlight() [][]byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.flight
 }
 
 // Close ends a waiting ReadFrom.

@@ -19,7 +19,7 @@ const (
 	DropBadPassword DropReason = "bad_password"     // check with a wrong MESSAGE-INTEGRITY
 	DropAddrTaken   DropReason = "address_taken"    // check from the address of another peer
 	DropDTLSFull    DropReason = "dtls_full"        // handshake queue of a peer was full
-	DropUnverified  DropReason = "unverified"       // SRTP that does not decrypt, or a replay
+	DropUnverified  DropReason = "unverified"       // SRTP that does not decrypt, or a replay; DTLS in the clear after the handshake
 	DropSendFull    DropReason = "send_full"        // socket had no room
 	DropNoBuffers   DropReason = "send_no_buffers"  // kernel had no memory or its queue no room
 	DropTooBig      DropReason = "send_too_big"     // longer than the path takes

@@ -27,9 +27,6 @@ func (p *Peer) Unprotect(d *Datagram) (packet []byte, rtcp bool, err error) {
 		return nil, rtcp, err
 	}
 	p.seen.Store(p.endpoint.since(d.At))
-	if !p.heard.Load() {
-		p.heard.Store(true)
-	}
 	return packet, rtcp, nil
 }
 
