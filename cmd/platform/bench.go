@@ -25,14 +25,15 @@ func bench(ctx context.Context, args []string, io stdio) error {
 	channels := fs.Int("channels", 1, "how many channels")
 	publishers := fs.Int("publishers", 1, "how many publishers in each channel; 0 measures idle viewers")
 	viewers := fs.Int("viewers", 10, "how many viewers in each channel")
-	full := fs.Int("full", 4, "how many of all viewers decrypt every packet and tell the latency")
+	full := fs.Int("full", 4, "how many of all viewers are pion PeerConnections that decrypt every packet")
 	audio := fs.Bool("audio", false, "publish Opus: 50 packets of 80 bytes per second, unless told otherwise")
 	rate := fs.Int("rate", 240, "packets per second of a publisher")
 	size := fs.Int("size", 1000, "bytes of payload in a packet")
 	frames := fs.Int("fps", 30, "frames per second")
 	duration := fs.Duration("duration", 10*time.Second, "how long to measure")
 	warmup := fs.Duration("warmup", 2*time.Second, "how long to run before measuring")
-	joining := fs.Int("joining", 4, "how many viewers join at once")
+	joining := fs.Int("joining", 4, "how many clients join at once")
+	beside := fs.Int("beside", 0, "how many viewers watch one more channel, of 1 Mbit/s, whose latency is not told")
 	pid := fs.Int("pid", 0, "the server's process id, to measure its CPU and memory (Linux)")
 	asJSON := fs.Bool("json", false, "print one JSON document")
 	c, err := readConfig(fs, args, os.Getenv, io)
@@ -62,7 +63,7 @@ func bench(ctx context.Context, args []string, io stdio) error {
 	}
 	report, err := load.Run(ctx, load.Config{
 		URL: *url, Metrics: *metrics, Token: *token, Channel: *channel,
-		Channels: *channels, Publishers: *publishers, Viewers: *viewers, Full: *full, Joining: *joining,
+		Channels: *channels, Publishers: *publishers, Viewers: *viewers, Full: *full, Joining: *joining, Beside: *beside,
 		Audio: *audio, Rate: *rate, PacketSize: *size, FrameRate: *frames,
 		Warmup: *warmup, Duration: *duration, PID: *pid,
 	}, func(line string) { fmt.Fprintln(io.err, line) })
@@ -127,7 +128,10 @@ func benchSuite(ctx context.Context, args []string, io stdio) error {
 		return err
 	}
 	if *asJSON {
-		return printJSON(io.out, result)
+		return printJSON(io.out, struct {
+			suite.Result
+			Table []suite.Line `json:"table"`
+		}{result, result.Lines()})
 	}
 	return result.Print(io.out)
 }

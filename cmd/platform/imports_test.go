@@ -40,7 +40,7 @@ var arrows = map[string][]string{
 	},
 	"cmd/platform/load":       {},
 	"cmd/platform/load/naive": {},
-	"cmd/platform/load/suite": {"cmd/platform/load"},
+	"cmd/platform/load/suite": {"cmd/platform/load", "migrations/privatepg"},
 	"cmd/platform/e2e":        {},
 	"docs/examples/token-go":  {},
 }

@@ -32,6 +32,7 @@ var (
 	figForwarded   = prometheus.NewDesc("hibari_rtp_packets_sent_total", "RTP packets sent to viewers, resends included.", nil, nil)
 	figResent      = prometheus.NewDesc("hibari_rtp_packets_resent_total", "RTP packets sent again because a viewer asked.", nil, nil)
 	figTrains      = prometheus.NewDesc("hibari_rtp_trains_total", "Messages handed to the kernel; packets sent over trains is the mean train.", nil, nil)
+	figCalls       = prometheus.NewDesc("hibari_send_calls_total", "System calls that sent media; calls over packets sent is what a packet costs.", nil, nil)
 	figKeys        = prometheus.NewDesc("hibari_key_frame_requests_total", "Key frames asked of publishers.", nil, nil)
 	figDrops       = prometheus.NewDesc("hibari_rtp_packets_dropped_total", "RTP packets not forwarded, by reason.", []string{"reason"}, nil)
 	figShed        = prometheus.NewDesc("hibari_video_frames_shed_total", "Video frames dropped for the viewers that they had not reached in time.", nil, nil)
@@ -93,6 +94,7 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 		counter(figHandshakes, n, string(profile))
 	}
 	counter(figCertificates, port.Certificates)
+	counter(figCalls, port.Calls)
 	door := f.door.Stats()
 	gauge(figSockets, float64(door.OpenSockets))
 	gauge(figOpen, float64(f.clients.open.Load()))

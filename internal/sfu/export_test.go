@@ -62,7 +62,7 @@ func (f *Fed) Attach(i int, accept func(offer string) (string, error)) error {
 	m := f.members[i]
 	m.up, m.offering = false, true
 	f.real[m] = true
-	if err := f.answer(m, m.conn.offer, accept); err != nil {
+	if err := f.answer(m, m.conn.offer.sdp, accept); err != nil {
 		return err
 	}
 	var calls []func(*worker)
@@ -95,13 +95,16 @@ func (f *Fed) answer(m *member, offer string, accept func(string) (string, error
 // Renegotiate answers the offers that were made to member i, until there is none.
 func (f *Fed) Renegotiate(i int, accept func(offer string) (string, error)) error {
 	m := f.members[i]
+	var signals []Signal
 	for m.offering {
-		s := <-m.conn.Signals()
-		if s.Kind != SignalReoffer {
-			continue
-		}
-		if err := f.answer(m, s.SDP, accept); err != nil {
-			return err
+		signals, _ = m.conn.Take(signals[:0])
+		for _, s := range signals {
+			if s.Kind != SignalReoffer {
+				continue
+			}
+			if err := f.answer(m, s.SDP, accept); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -1,10 +1,12 @@
 package load
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/coder/websocket"
@@ -25,9 +27,29 @@ type message struct {
 	Candidate string `json:"candidate,omitempty"`
 }
 
-// dial opens the WebSocket, asks for a role in a channel and answers the first
-// offer.
+// errPutOff is a server that says to try again.
+var errPutOff = errors.New("the server can't take clients right now")
+
+// dial asks for a role in a channel and answers the first offer. Where the
+// server says to try again, it does, until ctx ends.
 func dial(ctx context.Context, r *run, channel, role string, answer func(string) (string, error)) (*call, error) {
+	for {
+		c, err := dialOnce(ctx, r, channel, role, answer)
+		if !errors.Is(err, errPutOff) {
+			return c, err
+		}
+		r.retries.Add(1)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(retryAfter):
+		}
+	}
+}
+
+// dialOnce opens the WebSocket, asks for a role in a channel and answers the
+// first offer.
+func dialOnce(ctx context.Context, r *run, channel, role string, answer func(string) (string, error)) (*call, error) {
 	ws, _, err := websocket.Dial(ctx, r.URL, nil)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't open %s: %w", r.URL, err)
@@ -70,11 +92,17 @@ func (c *call) read(ctx context.Context) (message, error) {
 	var m message
 	_, data, err := c.ws.Read(ctx)
 	var closed websocket.CloseError
+	if errors.As(err, &closed) && strings.HasPrefix(closed.Reason, "unavailable") {
+		return m, fmt.Errorf("%w: %d %s", errPutOff, closed.Code, closed.Reason)
+	}
 	if errors.As(err, &closed) {
 		return m, fmt.Errorf("the server closed: %d %s", closed.Code, closed.Reason)
 	}
 	if err != nil {
 		return m, err
+	}
+	if bytes.HasPrefix(data, []byte(`{"type":"notify"`)) {
+		return m, nil // there are as many as there are viewers, squared
 	}
 	return m, json.Unmarshal(data, &m)
 }

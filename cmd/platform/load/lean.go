@@ -24,6 +24,7 @@ type leanViewer struct {
 	ufrag, pwd  string
 	fingerprint string
 	ssrc        uint32 // of its own reports
+	every       uint16 // see decryptEvery
 	socket      *socket
 	local       netip.AddrPort
 	offer       *offered // the first
@@ -45,6 +46,7 @@ type leanViewer struct {
 // leanMedia is SRTP, owned by the poller once it is there.
 type leanMedia struct {
 	in, out *srtp.Context
+	plain   [2048]byte // scratch for what is decrypted
 }
 
 // leanSource is one SSRC: which packet of which publisher a sequence number is.
@@ -54,22 +56,34 @@ type leanSource struct {
 	stamp     stamp  // of the packet decrypted last
 }
 
-// decryptEvery is how many packets go between those a lean viewer decrypts; a
-// power of two.
-const decryptEvery = 64
+// timedRate is how many packets per second all viewers of a stage together
+// should decrypt, which tells their delay.
+const timedRate = 6000
+
+// decryptEvery is how many packets go between those that a lean viewer decrypts
+// when all viewers together get rate packets a second. It shares no divisor with
+// the usual packets of a frame, so that each place in a frame gets its turn.
+func decryptEvery(rate int) uint16 {
+	for _, every := range []int{1, 3, 7, 11, 13, 17, 23, 31, 43} {
+		if rate <= every*timedRate {
+			return uint16(every)
+		}
+	}
+	return 61
+}
 
 // startLeanViewer joins and returns when the first packet is there. It returns a
 // viewer to close even with an error, when it got that far.
-func startLeanViewer(ctx context.Context, r *run, channel string) (watcher, error) {
+func startLeanViewer(ctx context.Context, r *run, s *stage) (watcher, error) {
 	v := &leanViewer{
 		receipts: newReceipts(),
 		ufrag:    randomText(8), pwd: randomText(24), ssrc: rand.Uint32(),
-		fingerprint: r.identity.fingerprint,
-		records:     make(chan []byte, 32),
-		checked:     make(chan struct{}),
+		fingerprint: r.identity.fingerprint, every: s.every,
+		records: make(chan []byte, 32),
+		checked: make(chan struct{}),
 	}
 	var err error
-	if v.call, err = dial(ctx, r, channel, "recvonly", v.answerOffer); err != nil {
+	if v.call, err = dial(ctx, r, s.channel, "recvonly", v.answerOffer); err != nil {
 		if v.socket != nil {
 			v.socket.close()
 		}

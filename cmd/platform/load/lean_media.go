@@ -20,8 +20,9 @@ const (
 	reportsEvery = time.Second
 )
 
-// datagram takes one datagram, which is not kept.
-func (v *leanViewer) datagram(b []byte) {
+// datagram takes one datagram, which is not kept, and when it came, counted
+// from the run's epoch.
+func (v *leanViewer) datagram(b []byte, at time.Duration) {
 	switch {
 	case len(b) < 12:
 	case b[0] <= 3:
@@ -32,24 +33,24 @@ func (v *leanViewer) datagram(b []byte) {
 		default: // DTLS repeats
 		}
 	case b[0] >= 128 && b[0] <= 191 && (b[1] < 192 || b[1] > 223):
-		v.rtp(b)
+		v.rtp(b, at)
 	}
 }
 
 // rtp notes one packet, mostly by its header alone.
-func (v *leanViewer) rtp(b []byte) {
+func (v *leanViewer) rtp(b []byte, came time.Duration) {
 	m := v.media.Load()
 	if m == nil {
 		return // the handshake is not over on our side
 	}
 	ssrc, seq := binary.BigEndian.Uint32(b[8:]), binary.BigEndian.Uint16(b[2:])
 	s := v.source(ssrc)
-	if s != nil && seq%decryptEvery != 0 {
+	if s != nil && seq%v.every != 0 {
 		s.last = seq
 		v.got(s.stamp.publisher, s.stamp.number+uint64(int64(int16(seq-s.seq))))
 		return
 	}
-	packet, err := m.in.DecryptRTP(nil, b, nil)
+	packet, err := m.in.DecryptRTP(m.plain[:0], b, nil)
 	if err != nil {
 		return
 	}
@@ -63,6 +64,7 @@ func (v *leanViewer) rtp(b []byte) {
 	}
 	s.seq, s.last, s.stamp = seq, seq, at
 	v.got(at.publisher, at.number)
+	v.delayed(came - at.sent)
 }
 
 func (v *leanViewer) source(ssrc uint32) *leanSource {

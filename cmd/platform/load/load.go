@@ -8,10 +8,11 @@
 //
 // Viewers are of two makes. A full viewer is a pion PeerConnection, as costly
 // as it is faithful. A lean viewer does ICE, DTLS and SRTP with pion's parts
-// but decrypts only one packet in 64 and knows the others by the sequence
-// numbers in the clear; its socket is read now and then instead of waited at,
-// so that hundreds of viewers neither keep the packets from each other nor
-// charge the server for being woken.
+// but decrypts only some packets and knows the others by the sequence numbers
+// in the clear; its socket is read now and then instead of waited at, so that
+// hundreds of viewers neither keep the packets from each other nor charge the
+// server for being woken. When a packet came, it asks the kernel, so that its
+// own waiting is no part of the latency.
 package load
 
 import (
@@ -20,6 +21,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/webrtc/v4"
@@ -41,7 +43,8 @@ type Config struct {
 	FrameRate  int           // frames per second; packets are sent in bursts of Rate/FrameRate
 	Warmup     time.Duration // from the last join to the start of the measurement
 	Duration   time.Duration // of the measurement
-	Joining    int           // how many viewers join at once
+	Joining    int           // how many clients join at once
+	Beside     int           // how many watch one more channel, of 1 Mbit/s, whose delays are not told
 	PID        int           // the server's process, for its CPU and memory; 0: not measured
 }
 
@@ -53,6 +56,14 @@ const (
 	publishPause = 700 * time.Millisecond
 	// settle is how long packets sent at the end have to arrive.
 	settle = 500 * time.Millisecond
+	// retryAfter is how long a client waits that was told to try again.
+	retryAfter = 250 * time.Millisecond
+)
+
+// Of the channel beside the others: 1 Mbit/s in packets of 1,000 bytes.
+const (
+	besideRate   = 125
+	besideFrames = 25
 )
 
 // check says what is wrong with c.
@@ -75,17 +86,29 @@ type run struct {
 	identity   *identity
 	poller     *poller   // nil: all viewers are full ones
 	epoch      time.Time // the zero of the times in packets
-	publishers []*publisher
+	stages     []*stage
+	publishers []*publisher  // by index; nil: did not get that far
 	idle       time.Duration // the server's CPU in a second with nobody watching
+	retries    atomic.Int64  // joins that the server put off
 
 	mu      sync.Mutex // guards viewers while they join
 	viewers []placed
 }
 
-// placed is a viewer and the number of its channel.
+// stage is one channel of a run. Static.
+type stage struct {
+	channel    string
+	publishers int
+	viewers    int
+	rate, fps  int    // of a publisher: packets and frames per second
+	timed      bool   // its viewers' delays are reported
+	every      uint16 // how many packets go between those a lean viewer decrypts
+}
+
+// placed is a viewer and where it is.
 type placed struct {
 	watcher
-	channel int
+	stage *stage
 }
 
 // Run loads the server and reports what was measured. progress is called now
@@ -99,8 +122,8 @@ func Run(ctx context.Context, c Config, progress func(string)) (Report, error) {
 		return Report{}, err
 	}
 	defer r.close()
-	if c.Publishers > 0 {
-		progress(fmt.Sprintf("publishers join: %d", c.Publishers*c.Channels))
+	if n := len(r.publishers); n > 0 {
+		progress(fmt.Sprintf("publishers join: %d", n))
 	}
 	if err := r.publish(ctx); err != nil {
 		return Report{}, fmt.Errorf("the publisher couldn't start: %w", err)
@@ -109,7 +132,7 @@ func Run(ctx context.Context, c Config, progress func(string)) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	progress(fmt.Sprintf("viewers join: %d, %d at once", c.Viewers*c.Channels, c.Joining))
+	progress(fmt.Sprintf("viewers join: %d, %d at once", c.Viewers*c.Channels+c.Beside, c.Joining))
 	if err := r.watch(ctx); err != nil {
 		return Report{}, err
 	}
@@ -133,38 +156,86 @@ func newRun(c Config) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	poller, err := startPoller()
+	epoch := time.Now()
+	poller, err := startPoller(epoch)
 	if err != nil {
 		return nil, err
 	}
-	return &run{Config: c, api: api, identity: identity, poller: poller, epoch: time.Now()}, nil
-}
-
-// channelName is the name of channel i.
-func (r *run) channelName(i int) string {
-	if r.Channels == 1 {
-		return r.Channel
+	stages := c.stages()
+	publishers := 0
+	for _, s := range stages {
+		publishers += s.publishers
 	}
-	return r.Channel + "-" + strconv.Itoa(i)
+	return &run{
+		Config: c, api: api, identity: identity, poller: poller, epoch: epoch,
+		stages: stages, publishers: make([]*publisher, publishers),
+	}, nil
 }
 
-// publish joins the publishers and starts their frames.
-func (r *run) publish(ctx context.Context) error {
-	for channel := range r.Channels {
-		for range r.Publishers {
-			joining, cancel := context.WithTimeout(ctx, startTimeout)
-			p, err := startPublisher(joining, r, len(r.publishers), channel)
-			cancel()
-			if err != nil {
-				return err
-			}
-			r.publishers = append(r.publishers, p)
+// stages are the channels.
+func (c Config) stages() (all []*stage) {
+	every := decryptEvery(c.Channels * c.Publishers * c.Viewers * c.Rate)
+	for i := range c.Channels {
+		name := c.Channel
+		if c.Channels > 1 {
+			name += "-" + strconv.Itoa(i)
 		}
+		all = append(all, &stage{name, c.Publishers, c.Viewers, c.Rate, c.FrameRate, true, every})
 	}
-	if r.Publishers == 0 {
+	if c.Beside > 0 {
+		all = append(all, &stage{c.Channel + "-beside", 1, c.Beside, besideRate, besideFrames, false, decryptEvery(c.Beside * besideRate)})
+	}
+	return all
+}
+
+// publish joins the publishers, Joining at a time, and starts their frames.
+func (r *run) publish(ctx context.Context) error {
+	if len(r.publishers) == 0 {
 		return nil
 	}
+	// Those of one channel get indices, and so phases, far from each other.
+	var order []*stage
+	for i := 0; len(order) < len(r.publishers); i++ {
+		for _, s := range r.stages {
+			if i < s.publishers {
+				order = append(order, s)
+			}
+		}
+	}
+	err := r.together(ctx, len(order), func(ctx context.Context, i int) error {
+		p, err := startPublisher(ctx, r, i, order[i])
+		r.publishers[i] = p
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	return pause(ctx, publishPause)
+}
+
+// together calls start for each of n clients, Joining at a time, and returns
+// when all have started or one has failed.
+func (r *run) together(ctx context.Context, n int, start func(ctx context.Context, i int) error) error {
+	places := make(chan struct{}, max(1, r.Joining))
+	errs := make(chan error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			ctx, cancel := context.WithTimeout(ctx, startTimeout)
+			defer cancel()
+			if err := start(ctx, i); err != nil {
+				errs <- err
+			}
+		})
+	}
+	wg.Wait()
+	close(errs)
+	if failed := len(errs); failed > 0 {
+		return fmt.Errorf("%d of %d clients couldn't start; the first: %w", failed, n, <-errs)
+	}
+	return nil
 }
 
 // rest measures what the server uses before anybody watches.
@@ -173,7 +244,7 @@ func (r *run) rest(ctx context.Context) (usage, error) {
 		return usage{}, nil
 	}
 	start, err := r.usage()
-	if err != nil || r.Publishers > 0 {
+	if err != nil || len(r.publishers) > 0 {
 		return start, err
 	}
 	if err := pause(ctx, time.Second); err != nil {
@@ -187,42 +258,29 @@ func (r *run) rest(ctx context.Context) (usage, error) {
 // watch joins the viewers, Joining at a time, and returns when each has seen
 // its first packet.
 func (r *run) watch(ctx context.Context) error {
-	n := r.Viewers * r.Channels
-	places := make(chan struct{}, max(1, r.Joining))
-	errs := make(chan error, n)
-	var wg sync.WaitGroup
-	for i := range n {
-		places <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-places }()
-			ctx, cancel := context.WithTimeout(ctx, startTimeout)
-			defer cancel()
-			if err := r.join(ctx, i); err != nil {
-				errs <- err
-			}
-		})
+	// The channels fill up evenly, the one beside them last.
+	var order []*stage
+	for range r.Viewers {
+		order = append(order, r.stages[:r.Channels]...)
 	}
-	wg.Wait()
-	close(errs)
-	if failed := len(errs); failed > 0 {
-		return fmt.Errorf("%d of %d viewers couldn't start; the first: %w", failed, n, <-errs)
+	for range r.Beside {
+		order = append(order, r.stages[r.Channels])
 	}
-	return nil
+	return r.together(ctx, len(order), func(ctx context.Context, i int) error { return r.join(ctx, i, order[i]) })
 }
 
 // join joins viewer i. The full ones are spread evenly over the others, so that
 // they stand for the first and the last of a channel alike.
-func (r *run) join(ctx context.Context, i int) error {
+func (r *run) join(ctx context.Context, i int, s *stage) error {
 	n := r.Viewers * r.Channels
 	make := startFullViewer
-	if full := min(r.Full, n); r.poller != nil && (full == 0 || (i+1)*full/n == i*full/n) {
+	if full := min(r.Full, n); r.poller != nil && (i >= n || (i+1)*full/n == i*full/n) {
 		make = startLeanViewer
 	}
-	channel := i % r.Channels
-	v, err := make(ctx, r, r.channelName(channel))
+	v, err := make(ctx, r, s)
 	if v != nil {
 		r.mu.Lock()
-		r.viewers = append(r.viewers, placed{v, channel})
+		r.viewers = append(r.viewers, placed{v, s})
 		r.mu.Unlock()
 	}
 	return err
@@ -233,15 +291,15 @@ func (r *run) join(ctx context.Context, i int) error {
 func (r *run) measure(ctx context.Context, alone, joined usage) (Report, error) {
 	// Viewers begin at packets that are still to be sent: one that came while
 	// they were being told would count as lost.
-	w := window{from: r.sent(), alone: alone, joined: joined}
-	for i := range w.from {
-		w.from[i] += uint64(r.Rate) / uint64(time.Second/headStart)
+	w := window{from: r.published(), alone: alone, joined: joined}
+	for i, p := range r.publishers {
+		w.from[i] += uint64(p.stage.rate) / uint64(time.Second/headStart)
 	}
 	r.begin(w.from)
 	if err := pause(ctx, headStart); err != nil {
 		return Report{}, err
 	}
-	trainsBefore, err := r.trains(ctx)
+	sentBefore, err := r.serverSent(ctx)
 	if err != nil {
 		return Report{}, err
 	}
@@ -253,15 +311,15 @@ func (r *run) measure(ctx context.Context, alone, joined usage) (Report, error) 
 	if err := pause(ctx, r.Duration); err != nil {
 		return Report{}, err
 	}
-	w.to, w.elapsed, w.tool = r.sent(), time.Since(start), ownCPU()-toolBefore
+	w.to, w.elapsed, w.tool = r.published(), time.Since(start), ownCPU()-toolBefore
 	if w.server, err = r.usage(); err != nil {
 		return Report{}, err
 	}
 	w.server.cpu -= serverBefore.cpu
-	if w.trains, err = r.trains(ctx); err != nil {
+	if w.sent, err = r.serverSent(ctx); err != nil {
 		return Report{}, err
 	}
-	w.trains = w.trains.since(trainsBefore)
+	w.sent = w.sent.since(sentBefore)
 	if err := pause(ctx, settle); err != nil {
 		return Report{}, err
 	}
@@ -276,7 +334,7 @@ func (r *run) begin(from []uint64) {
 	for _, v := range r.viewers {
 		own := map[int]uint64{}
 		for _, p := range r.publishers {
-			if p.channel == v.channel {
+			if p.stage == v.stage {
 				own[p.index] = from[p.index]
 			}
 		}
@@ -284,8 +342,8 @@ func (r *run) begin(from []uint64) {
 	}
 }
 
-// sent is how many packets each publisher has sent.
-func (r *run) sent() []uint64 {
+// published is how many packets each publisher has sent.
+func (r *run) published() []uint64 {
 	all := make([]uint64, len(r.publishers))
 	for i, p := range r.publishers {
 		all[i] = p.sent.Load()
@@ -296,7 +354,9 @@ func (r *run) sent() []uint64 {
 func (r *run) close() {
 	var wg sync.WaitGroup
 	for _, p := range r.publishers {
-		wg.Go(p.close)
+		if p != nil {
+			wg.Go(p.close)
+		}
 	}
 	for _, v := range r.viewers {
 		wg.Go(v.close)

@@ -67,22 +67,22 @@ func (a arrivals) count() *receipts { return a.receipts }
 func (arrivals) close()             {}
 
 func TestReportAddsUp(t *testing.T) {
-	r := &run{Config: Config{PID: 1, Publishers: 1}}
+	r := &run{Config: Config{PID: 1}, publishers: make([]*publisher, 1)}
 	for _, lost := range []uint64{0, 3} {
 		v := arrivals{newReceipts()}
 		v.begin(map[int]uint64{0: 100})
 		for n := uint64(100); n < 200-lost; n++ {
 			v.got(0, n)
-			v.delayed(n, 2*time.Millisecond)
+			v.delayed(2 * time.Millisecond)
 		}
 		v.got(0, 250) // sent after the measurement
 		v.joined = 40 * time.Millisecond
-		r.viewers = append(r.viewers, placed{v, 0})
+		r.viewers = append(r.viewers, placed{v, &stage{timed: true}})
 	}
 	got := r.report(window{
 		from: []uint64{100}, to: []uint64{200}, elapsed: 2 * time.Second, tool: time.Second,
 		alone: usage{memory: 1e6}, joined: usage{memory: 3e6},
-		server: usage{cpu: 197 * time.Microsecond, memory: 5e6}, trains: trains{packets: 30, trains: 4},
+		server: usage{cpu: 197 * time.Microsecond, memory: 5e6}, sent: serverSent{packets: 30, trains: 4, calls: 3},
 	})
 	if got.PacketsExpected != 200 || got.PacketsDelivered != 197 || got.PacketsLost != 3 || got.PacketsTwice != 0 {
 		t.Errorf("packets: %+v", got)
@@ -93,7 +93,7 @@ func TestReportAddsUp(t *testing.T) {
 	if got.CPUPerPacket < 0.999 || got.CPUPerPacket > 1.001 || got.JoinP50 != 40 || got.LatencyP50 != 2 || got.ToolCores != 0.5 {
 		t.Errorf("times: %+v", got)
 	}
-	if got.MemoryViewer != 2000 || got.TrainLength != 7.5 || got.JoinCPU != 0 || got.IdleCPU != 0 {
+	if got.MemoryViewer != 2000 || got.TrainLength != 7.5 || got.Calls != 0.1 || got.JoinCPU != 0 || got.IdleCPU != 0 {
 		t.Errorf("server: %+v", got)
 	}
 	var out bytes.Buffer
@@ -104,7 +104,7 @@ func TestReportAddsUp(t *testing.T) {
 
 // Without a publisher, the server's CPU is for joins and for idling.
 func TestReportOfIdleViewers(t *testing.T) {
-	r := &run{Config: Config{PID: 1}, idle: time.Millisecond, viewers: []placed{{arrivals{newReceipts()}, 0}, {arrivals{newReceipts()}, 0}}}
+	r := &run{Config: Config{PID: 1}, idle: time.Millisecond, viewers: []placed{{arrivals{newReceipts()}, &stage{}}, {arrivals{newReceipts()}, &stage{}}}}
 	got := r.report(window{
 		elapsed: 2 * time.Second,
 		alone:   usage{cpu: time.Second, memory: 1e6}, joined: usage{cpu: time.Second + 8*time.Millisecond},

@@ -28,42 +28,72 @@ func ownCPU() time.Duration {
 	return u.cpu
 }
 
-// trains is the server's own count of what it sent.
-type trains struct {
-	packets, trains float64
+// serverSent is the server's own count of what it sent and what it dropped.
+type serverSent struct {
+	packets, trains, calls float64
+	drops                  map[string]float64 // by reason
 }
 
-func (t trains) since(before trains) trains {
-	return trains{t.packets - before.packets, t.trains - before.trains}
-}
-
-// trains asks the server's /metrics; zeros if it has none.
-func (r *run) trains(ctx context.Context) (trains, error) {
-	var t trains
-	if r.Metrics == "" {
-		return t, nil
+func (s serverSent) since(before serverSent) serverSent {
+	out := serverSent{s.packets - before.packets, s.trains - before.trains, s.calls - before.calls, map[string]float64{}}
+	for reason, n := range s.drops {
+		if n -= before.drops[reason]; n > 0 {
+			out.drops[reason] = n
+		}
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.Metrics, nil)
+	return out
+}
+
+// serverSent asks the server's /metrics; zeros if it has none.
+func (r *run) serverSent(ctx context.Context) (serverSent, error) {
+	s := serverSent{drops: map[string]float64{}}
+	if r.Metrics == "" {
+		return s, nil
+	}
+	all, err := scrape(ctx, r.Metrics)
 	if err != nil {
-		return t, err
+		return s, err
+	}
+	s.packets, s.trains, s.calls = all["hibari_rtp_packets_sent_total"], all["hibari_rtp_trains_total"], all["hibari_send_calls_total"]
+	for name, n := range all {
+		for _, kind := range []string{"hibari_rtp_packets_dropped_total", "hibari_datagrams_dropped_total"} {
+			if reason, ok := strings.CutPrefix(name, kind+`{reason="`); ok {
+				s.drops[strings.TrimSuffix(reason, `"}`)] += n
+			}
+		}
+	}
+	return s, nil
+}
+
+// scrape reads Prometheus metrics in their text form, by name with labels.
+func scrape(ctx context.Context, url string) (map[string]float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return t, fmt.Errorf("couldn't read the server's metrics: %w", err)
+		return nil, fmt.Errorf("couldn't read the server's metrics: %w", err)
 	}
 	defer response.Body.Close()
+	all := map[string]float64{}
 	lines := bufio.NewScanner(response.Body)
 	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), " ")
-		switch name {
-		case "hibari_rtp_packets_sent_total":
-			t.packets, err = strconv.ParseFloat(value, 64)
-		case "hibari_rtp_trains_total":
-			t.trains, err = strconv.ParseFloat(value, 64)
+		name, value, ok := cutLast(lines.Text(), " ")
+		if !ok || strings.HasPrefix(name, "#") {
+			continue
 		}
-		if err != nil {
-			return t, fmt.Errorf("couldn't read the server's metrics: %w", err)
+		if all[name], err = strconv.ParseFloat(value, 64); err != nil {
+			return nil, fmt.Errorf("couldn't read the server's metrics: %w", err)
 		}
 	}
-	return t, lines.Err()
+	return all, lines.Err()
+}
+
+// cutLast cuts around the last separator: a label's value may have spaces.
+func cutLast(s, separator string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, separator); i >= 0 {
+		return s[:i], s[i+len(separator):], true
+	}
+	return s, "", false
 }

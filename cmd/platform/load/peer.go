@@ -44,7 +44,7 @@ func newAPI() (*webrtc.API, error) {
 
 // startPeer joins a channel with a PeerConnection, which it takes over. Its media
 // may take a little longer than the return: see up.
-func startPeer(ctx context.Context, r *run, channel, role string, pc *webrtc.PeerConnection) (*peer, error) {
+func startPeer(ctx context.Context, r *run, s *stage, role string, pc *webrtc.PeerConnection) (*peer, error) {
 	p := &peer{pc: pc, up: make(chan struct{})}
 	connected := sync.OnceFunc(func() { close(p.up) }) // a shaken network may bring the state up twice
 	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
@@ -60,7 +60,7 @@ func startPeer(ctx context.Context, r *run, channel, role string, pc *webrtc.Pee
 		}
 		candidates <- c.ToJSON().Candidate
 	})
-	c, err := dial(ctx, r, channel, role, p.answerOffer)
+	c, err := dial(ctx, r, s.channel, role, p.answerOffer)
 	if err != nil {
 		return nil, errors.Join(err, pc.Close())
 	}

@@ -17,10 +17,10 @@ const (
 	// pollEvery is how often a viewer that is not up yet is looked after, and
 	// restPasses how many times less often one that is.
 	pollEvery  = time.Millisecond
-	restPasses = 5
+	restPasses = 20
 	// pollPackets is how many datagrams one call reads.
 	pollPackets = 32
-	// socketMemory is the receive buffer: a quarter of a second of 10 Mbit/s.
+	// socketMemory is the receive buffer: some seconds of 2 Mbit/s.
 	socketMemory = 1 << 20
 )
 
@@ -37,6 +37,10 @@ func openSocket(remote netip.AddrPort) (*socket, netip.AddrPort, error) {
 	s := &socket{fd}
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketMemory) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, socketMemory)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+		s.close()
+		return nil, netip.AddrPort{}, fmt.Errorf("couldn't have the kernel note arrivals: %w", err)
 	}
 	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(remote.Port()), Addr: remote.Addr().As4()}); err != nil {
 		s.close()
@@ -58,8 +62,9 @@ func (s *socket) close() { _ = unix.Close(s.fd) }
 
 // poller reads the sockets of all lean viewers in turn.
 type poller struct {
-	stop chan struct{}
-	done chan struct{}
+	epoch time.Time // of the run
+	stop  chan struct{}
+	done  chan struct{}
 
 	mu      sync.Mutex // guards viewers; held for each pass
 	viewers []*leanViewer
@@ -68,6 +73,14 @@ type poller struct {
 	msgs    [pollPackets]mmsghdr
 	iovs    [pollPackets]unix.Iovec
 	buffers [pollPackets][2048]byte
+	notes   [pollPackets]arrivalNote
+}
+
+// arrivalNote is the control message of SO_TIMESTAMPNS: when a datagram came,
+// by the wall clock.
+type arrivalNote struct {
+	header unix.Cmsghdr
+	at     unix.Timespec
 }
 
 // mmsghdr is struct mmsghdr of recvmmsg(2) on 64-bit systems.
@@ -77,13 +90,14 @@ type mmsghdr struct {
 	_   [4]byte
 }
 
-func startPoller() (*poller, error) {
-	p := &poller{stop: make(chan struct{}), done: make(chan struct{})}
+func startPoller(epoch time.Time) (*poller, error) {
+	p := &poller{epoch: epoch, stop: make(chan struct{}), done: make(chan struct{})}
 	for i := range p.msgs {
 		p.iovs[i].Base = &p.buffers[i][0]
 		p.iovs[i].SetLen(len(p.buffers[i]))
 		p.msgs[i].hdr.Iov = &p.iovs[i]
 		p.msgs[i].hdr.SetIovlen(1)
+		p.msgs[i].hdr.Control = (*byte)(unsafe.Pointer(&p.notes[i]))
 	}
 	go p.run()
 	return p, nil
@@ -130,17 +144,24 @@ func (p *poller) pass(pass int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
+	// The kernel notes arrivals by the wall clock, which may be pushed about; over
+	// the few milliseconds until it is read it keeps its distance from ours.
+	zero := now.UnixNano() - int64(now.Sub(p.epoch))
 	for i, v := range p.viewers {
 		if v.media.Load() == nil || (pass+i)%restPasses == 0 {
-			p.drain(v)
+			p.drain(v, zero)
 			v.due(now)
 		}
 	}
 }
 
-// drain reads what a viewer's socket has.
-func (p *poller) drain(v *leanViewer) {
+// drain reads what a viewer's socket has. zero is the wall clock's nanosecond of
+// the epoch.
+func (p *poller) drain(v *leanViewer, zero int64) {
 	for {
+		for i := range p.msgs {
+			p.msgs[i].hdr.SetControllen(int(unsafe.Sizeof(arrivalNote{})))
+		}
 		// Raw: it never waits, so the scheduler need not know.
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(v.socket.fd), uintptr(unsafe.Pointer(&p.msgs[0])), pollPackets, unix.MSG_DONTWAIT, 0, 0)
 		if errno != 0 {
@@ -148,7 +169,7 @@ func (p *poller) drain(v *leanViewer) {
 		}
 		for i := range int(n) {
 			if m := &p.msgs[i]; m.hdr.Flags&unix.MSG_TRUNC == 0 {
-				v.datagram(p.buffers[i][:m.n])
+				v.datagram(p.buffers[i][:m.n], time.Duration(p.notes[i].at.Nano()-zero))
 			}
 		}
 		if n < pollPackets {

@@ -5,6 +5,7 @@ package load
 import (
 	"errors"
 	"net/netip"
+	"time"
 )
 
 // Lean viewers are for Linux; elsewhere all are full ones.
@@ -21,7 +22,7 @@ func (s *socket) close() {}
 
 type poller struct{}
 
-func startPoller() (*poller, error) { return nil, nil }
+func startPoller(time.Time) (*poller, error) { return nil, nil }
 
 func (p *poller) close() {}
 

@@ -17,17 +17,17 @@ const keyEvery = 300
 // publisher sends frames of equal packets at a steady rate.
 type publisher struct {
 	*peer
-	index   int // of the run's publishers
-	channel int
-	track   *webrtc.TrackLocalStaticRTP
-	sent    atomic.Uint64 // packets so far; the number of the next one
-	key     atomic.Bool   // somebody asked for a key frame
-	halt    context.CancelFunc
-	done    chan struct{}
+	index int // of the run's publishers
+	stage *stage
+	track *webrtc.TrackLocalStaticRTP
+	sent  atomic.Uint64 // packets so far; the number of the next one
+	key   atomic.Bool   // somebody asked for a key frame
+	halt  context.CancelFunc
+	done  chan struct{}
 }
 
 // startPublisher joins and starts to send when media is up.
-func startPublisher(ctx context.Context, r *run, index, channel int) (*publisher, error) {
+func startPublisher(ctx context.Context, r *run, index int, s *stage) (*publisher, error) {
 	codec := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000}
 	if r.Audio {
 		codec = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}
@@ -44,8 +44,8 @@ func startPublisher(ctx context.Context, r *run, index, channel int) (*publisher
 	if err != nil {
 		return nil, errors.Join(err, pc.Close())
 	}
-	p := &publisher{index: index, channel: channel, track: track, done: make(chan struct{})}
-	if p.peer, err = startPeer(ctx, r, r.channelName(channel), "sendonly", pc); err != nil {
+	p := &publisher{index: index, stage: s, track: track, done: make(chan struct{})}
+	if p.peer, err = startPeer(ctx, r, s, "sendonly", pc); err != nil {
 		return nil, err
 	}
 	go p.runFeedback(sender)
@@ -80,9 +80,13 @@ func (p *publisher) runFeedback(sender *webrtc.RTPSender) {
 // runFrames sends a burst of packets for every frame, until ctx ends.
 func (p *publisher) runFrames(ctx context.Context, r *run) {
 	defer close(p.done)
-	perFrame := r.Rate / r.FrameRate
+	perFrame := p.stage.rate / p.stage.fps
 	clock := p.track.Codec().ClockRate
-	tick := time.NewTicker(time.Second / time.Duration(r.FrameRate))
+	interval := time.Second / time.Duration(p.stage.fps)
+	// Publishers' frames are spread over the time between two, as those of
+	// people who know nothing of each other are.
+	next := time.Since(r.epoch).Truncate(interval) + interval*time.Duration(p.index)/time.Duration(len(r.publishers))
+	tick := time.NewTimer(0)
 	defer tick.Stop()
 	packet := &rtp.Packet{Header: rtp.Header{Version: 2}, Payload: make([]byte, r.PacketSize)}
 	for frame := 0; ; frame++ {
@@ -91,8 +95,13 @@ func (p *publisher) runFrames(ctx context.Context, r *run) {
 			return
 		case <-tick.C:
 		}
+		next += interval
+		if now := time.Since(r.epoch); now > next+interval {
+			next += (now - next).Truncate(interval) // late: frames are left out, not made up for
+		}
+		tick.Reset(next - time.Since(r.epoch))
 		key := p.key.Swap(false) || frame%keyEvery == 0
-		packet.Timestamp += clock / uint32(r.FrameRate)
+		packet.Timestamp = uint32(next / interval * time.Duration(clock/uint32(p.stage.fps)))
 		for i := range perFrame {
 			packet.Marker = !r.Audio && i == perFrame-1
 			clear(packet.Payload[:headerSize])

@@ -81,12 +81,8 @@ type tally struct {
 	twice int
 }
 
-// Which delays a viewer keeps: every 16th packet's, at most those of 18 minutes
-// at 240 packets a second.
-const (
-	delayEvery = 16
-	maxDelays  = 1 << 14
-)
+// maxDelays bounds the delays that one viewer keeps.
+const maxDelays = 1 << 14
 
 // maxWords bounds what a viewer notes: a packet that claims a number far ahead
 // must not cost memory.
@@ -129,11 +125,8 @@ func (r *receipts) got(publisher int, number uint64) {
 	}
 }
 
-// delayed notes how long a packet took, of some packets.
-func (r *receipts) delayed(number uint64, delay time.Duration) {
-	if number%delayEvery != 0 {
-		return
-	}
+// delayed notes how long a packet took, of those that the viewer times.
+func (r *receipts) delayed(delay time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.tallies != nil && len(r.delays) < maxDelays {

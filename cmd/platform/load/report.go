@@ -3,6 +3,7 @@ package load
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -23,7 +24,8 @@ type Report struct {
 	DeliveredRate    float64 `json:"packets_per_second"`
 	JoinP50          float64 `json:"join_ms_p50"` // from the WebSocket to the first packet
 	JoinP99          float64 `json:"join_ms_p99"`
-	LatencyP50       float64 `json:"latency_ms_p50"` // publisher's write to a full viewer's read
+	JoinRetries      int64   `json:"join_retries"`   // joins that the server put off, by clients that then got in
+	LatencyP50       float64 `json:"latency_ms_p50"` // publisher's write to the arrival at a viewer's socket
 	LatencyP99       float64 `json:"latency_ms_p99"`
 	LatencyMax       float64 `json:"latency_ms_max"`
 	ToolCores        float64 `json:"tool_cores"` // CPU of the load tool itself, in cores
@@ -38,7 +40,9 @@ type Report struct {
 	IdleCPU float64 `json:"server_cpu_us_per_idle_viewer_second,omitempty"`
 
 	// Of the server, if it has metrics of ours.
-	TrainLength float64 `json:"packets_per_train,omitempty"`
+	TrainLength float64            `json:"packets_per_train,omitempty"`
+	Calls       float64            `json:"system_calls_per_packet,omitempty"` // that send
+	Dropped     map[string]float64 `json:"server_dropped,omitempty"`          // packets in the measured time, by reason
 }
 
 // window is what was counted while measuring.
@@ -49,12 +53,12 @@ type window struct {
 	server   usage         // what it used while measuring, but all its memory at the end
 	alone    usage         // the server before the first viewer came
 	joined   usage         // and after the last
-	trains   trains
+	sent     serverSent
 }
 
 // report evaluates a window.
 func (r *run) report(w window) Report {
-	out := Report{Viewers: len(r.viewers), Seconds: w.elapsed.Seconds(), ToolCores: w.tool.Seconds() / w.elapsed.Seconds()}
+	out := Report{Viewers: len(r.viewers), JoinRetries: r.retries.Load(), Seconds: w.elapsed.Seconds(), ToolCores: w.tool.Seconds() / w.elapsed.Seconds()}
 	for i := range w.from {
 		out.PacketsPublished += w.to[i] - w.from[i]
 	}
@@ -67,7 +71,9 @@ func (r *run) report(w window) Report {
 			out.PacketsDelivered += t.upTo(w.to[publisher])
 			out.PacketsTwice += t.twice
 		}
-		delays = append(delays, c.delays...)
+		if v.stage.timed {
+			delays = append(delays, c.delays...)
+		}
 		joins = append(joins, c.joined)
 		c.mu.Unlock()
 	}
@@ -79,9 +85,13 @@ func (r *run) report(w window) Report {
 	}
 	out.JoinP50, out.JoinP99 = percentile(joins, 50), percentile(joins, 99)
 	out.LatencyP50, out.LatencyP99, out.LatencyMax = percentile(delays, 50), percentile(delays, 99), percentile(delays, 100)
-	if w.trains.trains > 0 {
-		out.TrainLength = w.trains.packets / w.trains.trains
+	if w.sent.trains > 0 {
+		out.TrainLength = w.sent.packets / w.sent.trains
 	}
+	if w.sent.packets > 0 {
+		out.Calls = w.sent.calls / w.sent.packets
+	}
+	out.Dropped = w.sent.drops
 	if r.PID != 0 {
 		r.reportServer(&out, w)
 	}
@@ -96,7 +106,7 @@ func (r *run) reportServer(out *Report, w window) {
 	if out.PacketsDelivered > 0 {
 		out.CPUPerPacket = out.ServerCPU * 1e6 / float64(out.PacketsDelivered)
 	}
-	if r.Publishers == 0 {
+	if len(r.publishers) == 0 {
 		out.JoinCPU = (w.joined.cpu - w.alone.cpu).Seconds() * 1e3 / n
 		out.IdleCPU = max(0, out.ServerCPU/out.Seconds-r.idle.Seconds()) * 1e6 / n
 	}
@@ -118,7 +128,7 @@ func (r Report) Print(out io.Writer) error {
 	fmt.Fprintf(w, "measured\t%.1f s, %d packets published\n", r.Seconds, r.PacketsPublished)
 	fmt.Fprintf(w, "delivered\t%d of %d (%.4f %%), %.0f a second\n", r.PacketsDelivered, r.PacketsExpected, 100*r.DeliveredRatio, r.DeliveredRate)
 	fmt.Fprintf(w, "lost\t%d (%.4f %%), %d twice\n", r.PacketsLost, 100*r.LostRatio, r.PacketsTwice)
-	fmt.Fprintf(w, "join to first packet\tp50 %.0f ms, p99 %.0f ms\n", r.JoinP50, r.JoinP99)
+	fmt.Fprintf(w, "join to first packet\tp50 %.0f ms, p99 %.0f ms, %d put off\n", r.JoinP50, r.JoinP99, r.JoinRetries)
 	if r.LatencyMax > 0 {
 		fmt.Fprintf(w, "latency\tp50 %.2f ms, p99 %.2f ms, max %.2f ms\n", r.LatencyP50, r.LatencyP99, r.LatencyMax)
 	}
@@ -132,7 +142,10 @@ func (r Report) Print(out io.Writer) error {
 		fmt.Fprintf(w, "server memory\t%.0f kB per viewer\n", r.MemoryViewer)
 	}
 	if r.TrainLength > 0 {
-		fmt.Fprintf(w, "packets per train\t%.2f\n", r.TrainLength)
+		fmt.Fprintf(w, "packets per train\t%.2f, %.3f system calls per packet\n", r.TrainLength, r.Calls)
+	}
+	for _, reason := range slices.Sorted(maps.Keys(r.Dropped)) {
+		fmt.Fprintf(w, "server dropped\t%.0f packets: %s\n", r.Dropped[reason], reason)
 	}
 	if r.ToolCores > 0 {
 		fmt.Fprintf(w, "load tool\t%.2f cores\n", r.ToolCores)

@@ -15,7 +15,7 @@ type watcher interface {
 }
 
 // fullViewer watches a channel with a pion PeerConnection, as an application
-// would, and tells how long packets take.
+// would.
 type fullViewer struct {
 	*receipts
 	*peer
@@ -23,14 +23,14 @@ type fullViewer struct {
 
 // startFullViewer joins and returns when the first packet is there. It returns a
 // viewer to close even with an error, when it got that far.
-func startFullViewer(ctx context.Context, r *run, channel string) (watcher, error) {
+func startFullViewer(ctx context.Context, r *run, s *stage) (watcher, error) {
 	v := &fullViewer{receipts: newReceipts()}
 	pc, err := r.api.NewPeerConnection(webrtc.Configuration{Certificates: r.identity.webrtc})
 	if err != nil {
 		return nil, err
 	}
-	pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { v.runTrack(track, r.epoch) })
-	if v.peer, err = startPeer(ctx, r, channel, "recvonly", pc); err != nil {
+	pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { v.runTrack(track, r) })
+	if v.peer, err = startPeer(ctx, r, s, "recvonly", pc); err != nil {
 		return nil, err
 	}
 	select {
@@ -55,18 +55,21 @@ func (r *run) awaitFirst(ctx context.Context, v *receipts) error {
 	}
 }
 
-// runTrack reads one track until it ends.
-func (v *fullViewer) runTrack(track *webrtc.TrackRemote, epoch time.Time) {
+// runTrack reads one track until it ends. Where there are lean viewers, these
+// tell the delays: what a full one takes to wake up is no part of them.
+func (v *fullViewer) runTrack(track *webrtc.TrackRemote, r *run) {
 	buffer := make([]byte, 1600)
 	for {
 		n, _, err := track.Read(buffer)
 		if err != nil {
 			return
 		}
-		now := time.Since(epoch)
+		now := time.Since(r.epoch)
 		if s, ok := readStamp(buffer[:n]); ok {
 			v.got(s.publisher, s.number)
-			v.delayed(s.number, now-s.sent)
+			if r.poller == nil {
+				v.delayed(now - s.sent)
+			}
 		}
 	}
 }

@@ -62,7 +62,7 @@ func TestLastFlightIsRepeatedAtRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.check(p, true)
-	go func() { done <- c.handshake(e, dtls.SRTP_AEAD_AES_128_GCM) }()
+	go func() { done <- c.handshake(dtls.SRTP_AEAD_AES_128_GCM) }()
 	o.waitUp()
 	eventually(t, "the peer rests", func() bool { return e.Stats().Attending == 0 })
 	eventually(t, "three answers are lost", func() bool { return lost.Load() > 3 })

@@ -10,7 +10,7 @@ import (
 
 // cores says who runs where. With several cores the server has the first to
 // itself, so that it is measured alone and Go gives it one processor; the load
-// tool has the others.
+// tool and Postgres have the others.
 type cores struct {
 	server, tool *unix.CPUSet // nil: anywhere
 }
@@ -30,10 +30,14 @@ func shareCores() cores {
 	return cores{&server, &all}
 }
 
-// start starts a command on a set of cores: a child inherits its thread's.
-func (cores) start(cmd *exec.Cmd, on *unix.CPUSet) error {
+// start starts a command on a set of cores.
+func (c cores) start(cmd *exec.Cmd, on *unix.CPUSet) error { return c.on(on, cmd.Start) }
+
+// on calls f, whose children stay on a set of cores: a child inherits its
+// thread's.
+func (cores) on(on *unix.CPUSet, f func() error) error {
 	if on == nil {
-		return cmd.Start()
+		return f()
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -45,7 +49,7 @@ func (cores) start(cmd *exec.Cmd, on *unix.CPUSet) error {
 		return err
 	}
 	defer func() { _ = unix.SchedSetaffinity(0, &before) }()
-	return cmd.Start()
+	return f()
 }
 
 // ownGroup keeps the terminal's Ctrl-C from a child, and has it end with us.

@@ -1,11 +1,8 @@
 package suite
 
 import (
-	"cmp"
 	"fmt"
-	"io"
 	"slices"
-	"text/tabwriter"
 
 	"github.com/hibari/hibari/cmd/platform/load"
 )
@@ -17,6 +14,7 @@ type figure struct {
 	of     func(load.Report) float64
 	ratio  bool // a ratio to naive says something
 	own    bool // the yardstick has none
+	target target
 }
 
 var (
@@ -25,58 +23,20 @@ var (
 	latencyP99   = figure{name: "latency p99 ms", format: "%.2f", of: func(r load.Report) float64 { return r.LatencyP99 }}
 	lost         = figure{name: "lost %", format: "%.3f", of: func(r load.Report) float64 { return 100 * r.LostRatio }}
 	trains       = figure{name: "packets per train", format: "%.2f", of: func(r load.Report) float64 { return r.TrainLength }, own: true}
+	calls        = figure{name: "system calls per packet", format: "%.3f", of: func(r load.Report) float64 { return r.Calls }, own: true}
+	serverCores  = figure{name: "server, cores", format: "%.2f", of: func(r load.Report) float64 { return r.ServerCPU / max(r.Seconds, 1e-3) }}
+	toolCores    = figure{name: "load tool, cores", format: "%.2f", of: func(r load.Report) float64 { return r.ToolCores }}
 
 	memoryViewer = figure{name: "memory kB per viewer", format: "%.0f", of: func(r load.Report) float64 { return r.MemoryViewer }, ratio: true}
 	joinCPU      = figure{name: "CPU ms per join", format: "%.2f", of: func(r load.Report) float64 { return r.JoinCPU }, ratio: true}
 	idleCPU      = figure{name: "CPU µs per viewer and second", format: "%.0f", of: func(r load.Report) float64 { return r.IdleCPU }, ratio: true}
 	joinP50      = figure{name: "join to first packet p50 ms", format: "%.0f", of: func(r load.Report) float64 { return r.JoinP50 }, ratio: true}
 	joinP99      = figure{name: "join to first packet p99 ms", format: "%.0f", of: func(r load.Report) float64 { return r.JoinP99 }, ratio: true}
-
-	forwarding = []figure{cpuPerPacket, trains, latencyP50, latencyP99, lost}
 )
 
-// Series is one figure over the rounds.
-type Series []float64
-
-// Median is the middle one, or the mean of the two in the middle; 0 of none.
-func (s Series) Median() float64 {
-	if len(s) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(s))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
-}
-
-// Spread is the smallest and the largest; zeros of none.
-func (s Series) Spread() (low, high float64) {
-	if len(s) == 0 {
-		return 0, 0
-	}
-	return slices.Min(s), slices.Max(s)
-}
-
-// Over divides round by round: a round's two measurements stood under the same
-// noise. Rounds in which the divisor is 0 are left out.
-func (s Series) Over(divisor Series) (ratios Series) {
-	for i := range min(len(s), len(divisor)) {
-		if divisor[i] != 0 {
-			ratios = append(ratios, s[i]/divisor[i])
-		}
-	}
-	return ratios
-}
-
-// text is the median and, of several, the spread.
-func (s Series) text(format string) string {
-	if len(s) == 0 {
-		return "–"
-	}
-	low, high := s.Spread()
-	if cmp.Compare(low, high) == 0 {
-		return fmt.Sprintf(format, s.Median())
-	}
-	return fmt.Sprintf(format+" ["+format+"–"+format+"]", s.Median(), low, high)
+// forwarding is what matters while packets are forwarded, their cost first.
+func forwarding(cost figure) []figure {
+	return []figure{cost, trains, calls, latencyP50, latencyP99, lost, serverCores, toolCores}
 }
 
 // series takes a figure out of the reports.
@@ -87,49 +47,93 @@ func (f figure) series(reports []load.Report) (s Series) {
 	return s
 }
 
-// Print writes the table, in Markdown: it goes into the documents as it is.
-func (r Result) Print(out io.Writer) error {
-	fmt.Fprintf(out, "%s\n\n", r.Machine)
-	w := tabwriter.NewWriter(out, 0, 0, 1, ' ', 0)
-	fmt.Fprint(w, "| load\t| figure\t| Hibari\t| naive pion\t| ratio\t|\n|---\t|---\t|---\t|---\t|---\t|\n")
-	for _, m := range r.Loads {
-		name := m.Load.Name
-		for _, f := range m.Load.figures {
-			ours, naive := f.series(m.Hibari), f.series(m.Naive)
-			ratio := Series(nil)
-			if f.ratio {
-				ratio = ours.Over(naive)
-			}
-			if f.own {
-				naive = nil
-			}
-			fmt.Fprintf(w, "| %s\t| %s\t| %s\t| %s\t| %s\t|\n", name, f.name, ours.text(f.format), naive.text(f.format), ratio.text("%.2f"))
-			name = ""
-		}
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprint(out, "\nMedian [smallest–largest] of the rounds; ratios are taken round by round, less is better.\n")
-	return r.warn(out)
+// target is what a figure should be; the zero target is none.
+type target struct {
+	sign  string // "≤" or "≥"; "": there is no target
+	bound float64
+	ratio bool // of the figure's ratio to the yardstick, not of itself
 }
 
-// warn names the loads at which the load tool itself was the limit.
-func (r Result) warn(out io.Writer) error {
-	for _, m := range r.Loads {
-		for _, report := range slices.Concat(m.Hibari, m.Naive) {
-			if report.ToolCores > busyTool {
-				_, err := fmt.Fprintf(out, "The load tool used %.2f cores at %q: latency and loss are its own there.\n", report.ToolCores, m.Load.Name)
-				if err != nil {
-					return err
-				}
-				break
-			}
-		}
-	}
-	return nil
+func atMost(bound float64) target  { return target{sign: "≤", bound: bound} }
+func atLeast(bound float64) target { return target{sign: "≥", bound: bound} }
+
+func (t target) asRatio() target {
+	t.ratio = true
+	return t
 }
 
-// busyTool is how much of one core the load tool may use before its own waits
-// show.
-const busyTool = 0.7
+// met reports whether the median of what was measured reaches the target.
+func (t target) met(s Series) bool {
+	if t.sign == "≤" {
+		return s.Median() <= t.bound
+	}
+	return s.Median() >= t.bound
+}
+
+// text is the target and whether it was met; "" without a target or a figure.
+func (t target) text(value, ratio Series) string {
+	what := ""
+	if t.ratio {
+		value, what = ratio, "ratio "
+	}
+	if t.sign == "" || len(value) == 0 {
+		return ""
+	}
+	verdict := "✗"
+	if t.met(value) {
+		verdict = "✓"
+	}
+	return fmt.Sprintf("%s%s %v %s", what, t.sign, t.bound, verdict)
+}
+
+// comparison is a figure of several loads together.
+type comparison struct {
+	name, figure string
+	format       string
+	loads        []Load
+	of           func(round []load.Report) float64 // a report of each load
+	target       target
+}
+
+// comparisons are those of the whole benchmark.
+var comparisons = []comparison{
+	{
+		name: "the same packets/s at 1:10, 1:100, 1:1000", figure: "dearest ÷ cheapest packet", format: "%.2f",
+		loads: []Load{flat10, flat100, flat1000}, target: atMost(1.25),
+		of: func(round []load.Report) float64 {
+			var costs []float64
+			for _, r := range round {
+				costs = append(costs, r.CPUPerPacket)
+			}
+			return slices.Max(costs) / max(slices.Min(costs), 1e-9)
+		},
+	},
+	{
+		name: "video 1:4 beside 1:1000", figure: "latency p99 added, ms", format: "%.2f",
+		loads: []Load{small, smallBeside}, target: atMost(5),
+		of: func(round []load.Report) float64 { return round[1].LatencyP99 - round[0].LatencyP99 },
+	},
+}
+
+// series takes a comparison out of what was measured; nil if a load is missing.
+func (c comparison) series(all []Measured) (s Series) {
+	var rounds [][]load.Report
+	for _, l := range c.loads {
+		i := slices.IndexFunc(all, func(m Measured) bool { return m.Load.Name == l.Name })
+		if i < 0 {
+			return nil
+		}
+		for round, r := range all[i].Hibari {
+			if round == len(rounds) {
+				rounds = append(rounds, nil)
+			}
+			rounds[round] = append(rounds[round], r)
+		}
+	}
+	for _, round := range rounds {
+		if len(round) == len(c.loads) {
+			s = append(s, c.of(round))
+		}
+	}
+	return s
+}

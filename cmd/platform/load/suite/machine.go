@@ -13,12 +13,19 @@ import (
 type Machine struct {
 	CPU, Kernel, Go string
 	Cores           int
-	At              time.Time
+	// Siblings says that the server's core shares its silicon with one of the load
+	// tool's (SMT), which slows it while that works.
+	Siblings bool
+	At       time.Time
 }
 
 // String is one line.
 func (m Machine) String() string {
-	return fmt.Sprintf("%s: %d × %s, %s, %s", m.At.Format("2006-01-02 15:04 MST"), m.Cores, m.CPU, m.Kernel, m.Go)
+	smt := "no SMT siblings"
+	if m.Siblings {
+		smt = "SMT siblings"
+	}
+	return fmt.Sprintf("%s: %d × %s (%s), %s, %s", m.At.Format("2006-01-02 15:04 MST"), m.Cores, m.CPU, smt, m.Kernel, m.Go)
 }
 
 // machine asks the system, as far as it tells.
@@ -29,6 +36,9 @@ func machine() Machine {
 	}
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		m.Kernel = "Linux " + strings.TrimSpace(string(release))
+	}
+	if siblings, err := os.ReadFile("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list"); err == nil {
+		m.Siblings = strings.ContainsAny(string(siblings), ",-") // "0-1" or "0,64" of two, "0" of one
 	}
 	f, err := os.Open("/proc/cpuinfo")
 	if err != nil {

@@ -2,11 +2,13 @@ package suite
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -17,6 +19,7 @@ import (
 	"time"
 
 	"github.com/hibari/hibari/cmd/platform/load"
+	"github.com/hibari/hibari/migrations/privatepg"
 )
 
 const (
@@ -28,9 +31,10 @@ const (
 // bench runs the platform's binary in its different roles.
 type bench struct {
 	Config
-	dir   string // of the data directory
-	cores cores
-	token string // for all channels
+	dir      string // of the data directory
+	cores    cores
+	database *privatepg.Cluster // held for the servers
+	token    string             // for all channels
 }
 
 // server is a running server of either kind.
@@ -53,6 +57,17 @@ func (l *sharedLog) Write(b []byte) (int, error) {
 	return l.out.Write(b)
 }
 
+// close lets go of the database, which stops.
+func (b *bench) close() error {
+	if b.database == nil {
+		return nil
+	}
+	return b.database.Close()
+}
+
+// dataDir is the servers' HIBARI_DATA_DIR.
+func (b *bench) dataDir() string { return filepath.Join(b.dir, "data") }
+
 // command is the binary with settings of its own and no others.
 func (b *bench) command(ctx context.Context, settings []string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, b.Binary, args...)
@@ -61,20 +76,25 @@ func (b *bench) command(ctx context.Context, settings []string, args ...string) 
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
-	cmd.Env = append(cmd.Env, "HIBARI_DATA_DIR="+filepath.Join(b.dir, "data"), "HIBARI_LOG=warn")
+	cmd.Env = append(cmd.Env, "HIBARI_DATA_DIR="+b.dataDir(), "HIBARI_LOG=warn")
 	cmd.Env = append(cmd.Env, settings...)
 	cmd.Stderr = b.Log
 	return cmd
 }
 
-// prepare makes the database, and a tenant with a token for all channels.
+// prepare starts the database, and makes a tenant with a token for all channels.
+// The suite holds the private Postgres from before the first server to after the
+// last, so that no server starts one as its child, on its own core: where a
+// platform serves many, Postgres is on another machine.
 func (b *bench) prepare(ctx context.Context) error {
 	fmt.Fprintln(b.Log, "preparing a database")
-	s, err := b.startHibari(ctx)
+	err := b.cores.on(b.cores.tool, func() (err error) {
+		b.database, err = privatepg.Open(ctx, filepath.Join(b.dataDir(), "postgres"), slog.New(slog.DiscardHandler))
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	defer s.stop()
 	for _, args := range [][]string{
 		{"tenant", "create", "-name", "Bench", "-email", account},
 		{"licence", "set", "-tenant", account, "-connections", "10000", "-per-channel", "10000"},
@@ -181,7 +201,7 @@ func (s *server) stop() {
 // load runs platform bench against a server.
 func (b *bench) load(ctx context.Context, s *server, l Load) (load.Report, error) {
 	args := append([]string{"bench", "-json", "-url", s.signaling, "-pid", fmt.Sprint(s.cmd.Process.Pid),
-		"-warmup", "500ms", "-duration", b.Duration.String()}, l.args...)
+		"-warmup", "500ms", "-duration", cmp.Or(l.duration, b.Duration).String()}, l.args...)
 	if s.metrics != "" {
 		args = append(args, "-metrics", s.metrics, "-token", s.token)
 	}

@@ -7,6 +7,7 @@ package suite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -27,30 +28,32 @@ type Config struct {
 
 // Result is everything that was measured.
 type Result struct {
-	Machine Machine
-	Loads   []Measured
+	Machine Machine    `json:"machine"`
+	Loads   []Measured `json:"loads"`
 }
 
 // Measured is one load's reports, a pair per round.
 type Measured struct {
-	Load          Load
-	Hibari, Naive []load.Report
+	Load   Load          `json:"load"`
+	Hibari []load.Report `json:"hibari"`
+	Naive  []load.Report `json:"naive,omitempty"` // none of a load that is only for us
 }
 
 // Run measures. The result holds complete loads only, also with an error.
-func Run(ctx context.Context, c Config) (Result, error) {
+func Run(ctx context.Context, c Config) (result Result, err error) {
 	dir, err := os.MkdirTemp("", "hibari-bench-")
 	if err != nil {
-		return Result{}, err
+		return result, err
 	}
 	defer os.RemoveAll(dir)
 	// As root, Postgres runs as somebody else, who must get through.
 	if err := os.Chmod(dir, 0o711); err != nil {
-		return Result{}, err
+		return result, err
 	}
 	c.Log = &sharedLog{out: c.Log}
 	b := &bench{Config: c, dir: dir, cores: shareCores()}
-	result := Result{Machine: machine()}
+	defer func() { err = errors.Join(err, b.close()) }()
+	result = Result{Machine: machine()}
 	if err := b.prepare(ctx); err != nil {
 		return result, err
 	}
@@ -72,17 +75,21 @@ func Run(ctx context.Context, c Config) (Result, error) {
 	return result, nil
 }
 
-// measure loads both servers once.
+// measure loads the servers once.
 func (b *bench) measure(ctx context.Context, m *Measured) error {
 	ours, err := b.once(ctx, b.startHibari, m.Load)
 	if err != nil {
 		return fmt.Errorf("hibari: %w", err)
 	}
+	m.Hibari = append(m.Hibari, ours)
+	if m.Load.ours {
+		return nil
+	}
 	naive, err := b.once(ctx, b.startNaive, m.Load)
 	if err != nil {
 		return fmt.Errorf("naive: %w", err)
 	}
-	m.Hibari, m.Naive = append(m.Hibari, ours), append(m.Naive, naive)
+	m.Naive = append(m.Naive, naive)
 	return nil
 }
 

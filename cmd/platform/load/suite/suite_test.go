@@ -102,8 +102,8 @@ func TestSuite(t *testing.T) {
 			if runtime.GOOS == "linux" && (r.CPUPerPacket <= 0 || r.MemoryViewer == 0) {
 				t.Errorf("%s: its process was not measured: %+v", server, r)
 			}
-			if (r.TrainLength > 0) != (server == "hibari") {
-				t.Errorf("%s: trains of %v", server, r.TrainLength)
+			if (r.TrainLength > 0) != (server == "hibari") || (r.Calls > 0) != (server == "hibari") {
+				t.Errorf("%s: trains of %v, %v system calls per packet", server, r.TrainLength, r.Calls)
 			}
 		}
 	}
@@ -113,12 +113,20 @@ func TestSuite(t *testing.T) {
 // measured.
 func TestTable(t *testing.T) {
 	result := suite.Result{Machine: suite.Machine{CPU: "abacus", Cores: 2, Kernel: "wood", Go: "go1", At: time.Unix(0, 0).UTC()}}
-	for _, l := range suite.Loads(false) {
-		result.Loads = append(result.Loads, suite.Measured{
-			Load:   l,
-			Hibari: []load.Report{{CPUPerPacket: 2, JoinCPU: 1, MemoryViewer: 50, TrainLength: 7.5, JoinP50: 20}, {CPUPerPacket: 3, ToolCores: 0.9}},
-			Naive:  []load.Report{{CPUPerPacket: 8, JoinCPU: 4, MemoryViewer: 500, JoinP50: 200}, {CPUPerPacket: 12}},
-		})
+	for i, l := range suite.Loads(false) {
+		m := suite.Measured{
+			Load: l,
+			Hibari: []load.Report{
+				{CPUPerPacket: 2, JoinCPU: 1, MemoryViewer: 50, TrainLength: 7.5, JoinP50: 120, LatencyP99: float64(4 * i)},
+				{CPUPerPacket: 3, ToolCores: 0.9, LatencyP99: float64(4 * i)},
+			},
+			Naive: []load.Report{{CPUPerPacket: 8, JoinCPU: 4, MemoryViewer: 500, JoinP50: 200}, {CPUPerPacket: 12}},
+		}
+		if strings.Contains(l.Name, "1:1000") {
+			m.Naive = nil
+			m.Hibari[1].CPUPerPacket = 6
+		}
+		result.Loads = append(result.Loads, m)
 	}
 	var out strings.Builder
 	if err := result.Print(&out); err != nil {
@@ -126,9 +134,13 @@ func TestTable(t *testing.T) {
 	}
 	table := strings.Join(strings.Fields(out.String()), " ")
 	for _, want := range []string{
-		"1970-01-01 00:00 UTC: 2 × abacus, wood, go1",
-		"| CPU µs per packet | 2.50 [2.00–3.00] | 10.00 [8.00–12.00] | 0.25 |",
-		"| packets per train | 3.75 [0.00–7.50] | – | – |",
+		"1970-01-01 00:00 UTC: 2 × abacus (no SMT siblings), wood, go1",
+		"| CPU µs per packet | 2.50 [2.00–3.00] | 10.00 [8.00–12.00] | 0.25 | ratio ≤ 0.3 ✓ |",
+		"| CPU µs per packet | 4.00 [2.00–6.00] | – | – | |",
+		"| packets per train | 3.75 [0.00–7.50] | – | – | |",
+		"| join to first packet p50 ms | 60 [0–120] | 100 [0–200] | 0.60 | ≤ 100 ✓ |",
+		"| the same packets/s at 1:10, 1:100, 1:1000 | dearest ÷ cheapest packet | 1.50 [1.00–2.00] | – | – | ≤ 1.25 ✗ |",
+		"| video 1:4 beside 1:1000 | latency p99 added, ms | 4.00 | – | – | ≤ 5 ✓ |",
 		"The load tool used 0.90 cores",
 	} {
 		if !strings.Contains(table, want) {
@@ -136,8 +148,8 @@ func TestTable(t *testing.T) {
 		}
 	}
 	for _, l := range suite.Loads(false) {
-		if strings.Count(table, "| "+l.Name+" |") != 1 {
-			t.Errorf("%q is not there once", l.Name)
+		if n := strings.Count(table, "| "+l.Name+" | CPU") + strings.Count(table, "| "+l.Name+" | latency p50") + strings.Count(table, "| "+l.Name+" | join"); n != 1 {
+			t.Errorf("%q is there %d times", l.Name, n)
 		}
 	}
 }
