@@ -32,7 +32,7 @@ type SFU struct {
 	watching sync.WaitGroup // the watchdog
 
 	overloadedUntil atomic.Int64 // in ns since began; workers store it
-	news news // locks for itself
+	news            news         // locks for itself
 
 	// Guarded by mu
 	mu       sync.Mutex

@@ -17,8 +17,10 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/pion/interceptor"
+	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -28,6 +30,11 @@ type Options struct {
 	Publish *Media
 	// Listen is the UDP address it uses; "": 127.0.0.1 and any port.
 	Listen string
+	// Socket opens the client's socket instead, in another network namespace
+	// say; nil: on Listen.
+	Socket func() (net.PacketConn, error)
+	// In and Out are the network before the client's socket; nil: a perfect one.
+	In, Out *Path
 	// Drop is asked about each datagram that comes in, before it is decrypted;
 	// true loses it. It may be called from any goroutine.
 	Drop func(datagram []byte) bool
@@ -37,6 +44,14 @@ type Options struct {
 	Codecs []string
 	// NoRTX leaves retransmission streams out of the answers.
 	NoRTX bool
+	// Interceptors are further interceptors, closest to the wire; nil: none.
+	Interceptors []interceptor.Factory
+	// NACKInterval is how often the client asks for what it misses; 0: pion's
+	// 100 ms.
+	NACKInterval time.Duration
+	// Decode runs a Decoder for each remote video, which asks for a key frame
+	// when it is stuck.
+	Decode bool
 	// OnPacket sees every packet of remote tracks, in the goroutine of its track.
 	OnPacket func(Packet)
 }
@@ -46,6 +61,8 @@ type Options struct {
 type Client struct {
 	// Static
 	options   Options
+	network   *lossyConn
+	disguise  disguise
 	peer      *webrtc.PeerConnection
 	mux       interface{ Close() error }
 	publisher *publisher // nil: it only watches
@@ -71,7 +88,10 @@ func NewClient(o Options) (*Client, error) {
 		stop:      make(chan struct{}),
 		streams:   map[string]*Stream{},
 	}
-	socket, err := net.ListenPacket("udp4", o.Listen)
+	if o.Socket == nil {
+		o.Socket = func() (net.PacketConn, error) { return net.ListenPacket("udp4", o.Listen) }
+	}
+	socket, err := o.Socket()
 	if err != nil {
 		return nil, fmt.Errorf("couldn't open a socket for a client: %w", err)
 	}
@@ -87,10 +107,19 @@ func (c *Client) open(socket net.PacketConn) error {
 		return err
 	}
 	registry := &interceptor.Registry{}
+	registry.Add(&c.disguise)
+	for _, f := range c.options.Interceptors {
+		registry.Add(f)
+	}
 	if err := webrtc.ConfigureTWCCHeaderExtensionSender(media, registry); err != nil {
 		return err
 	}
-	if err := webrtc.RegisterDefaultInterceptors(media, registry); err != nil {
+	var nacks []nack.GeneratorOption
+	if c.options.NACKInterval > 0 {
+		nacks = append(nacks, nack.GeneratorInterval(c.options.NACKInterval))
+	}
+	err := webrtc.RegisterDefaultInterceptorsWithOptions(media, registry, webrtc.WithNackGeneratorOptions(nacks...))
+	if err != nil {
 		return err
 	}
 	settings := webrtc.SettingEngine{}
@@ -100,7 +129,8 @@ func (c *Client) open(socket net.PacketConn) error {
 	if err := settings.SetAnsweringDTLSRole(webrtc.DTLSRoleClient); err != nil {
 		return err
 	}
-	mux := webrtc.NewICEUDPMux(nil, &lossyConn{PacketConn: socket, drop: c.options.Drop, dropSent: c.options.DropSent})
+	c.network = newLossyConn(socket, c.options)
+	mux := webrtc.NewICEUDPMux(nil, c.network)
 	settings.SetICEUDPMux(mux)
 	c.mux = mux
 
@@ -166,6 +196,18 @@ func (c *Client) Peer() *webrtc.PeerConnection { return c.peer }
 // even goodbye. Close is still to be called.
 func (c *Client) Silence() error { return c.mux.Close() }
 
+// Passed says what the networks before the client's socket did, inwards and
+// outwards.
+func (c *Client) Passed() (in, out Passed) {
+	if c.network.in != nil {
+		in = c.network.in.Passed()
+	}
+	if c.network.out != nil {
+		out = c.network.out.Passed()
+	}
+	return in, out
+}
+
 // Sent says how much was published so far.
 func (c *Client) Sent() Sent {
 	if c.publisher == nil {
@@ -187,37 +229,4 @@ func (c *Client) Close() error {
 	err := errors.Join(c.peer.Close(), c.mux.Close())
 	c.work.Wait()
 	return err
-}
-
-// lossyConn loses what it is told to.
-type lossyConn struct {
-	net.PacketConn
-	drop, dropSent func([]byte) bool
-}
-
-// WriteTo sends a datagram, or loses it.
-func (l *lossyConn) WriteTo(b []byte, to net.Addr) (int, error) {
-	if l.dropSent != nil && l.dropSent(b) {
-		return len(b), nil
-	}
-	return l.PacketConn.WriteTo(b, to)
-}
-
-// ReadFrom reads the next datagram that is not lost.
-func (l *lossyConn) ReadFrom(b []byte) (int, net.Addr, error) {
-	for {
-		n, from, err := l.PacketConn.ReadFrom(b)
-		if err != nil || l.drop == nil || !l.drop(b[:n]) {
-			return n, from, err
-		}
-	}
-}
-
-// IsRTP reports whether a datagram is protected RTP with that payload type,
-// payload type 0 meaning any: for Options.Drop and DropSent.
-func IsRTP(datagram []byte, payloadType uint8) bool {
-	if len(datagram) < 12 || datagram[0]>>6 != 2 || datagram[1] >= 192 && datagram[1] <= 223 {
-		return false
-	}
-	return payloadType == 0 || datagram[1]&0x7f == payloadType
 }

@@ -21,6 +21,28 @@ var knownCodecs = []struct {
 	{"AV1", 100, webrtc.MimeTypeAV1, "level-idx=5;profile=0;tier=0"},
 }
 
+const audioPayloadType = 109
+
+// payloadTypeOf is the payload type of a video codec.
+func payloadTypeOf(name string) uint8 {
+	for _, k := range knownCodecs {
+		if k.name == name {
+			return k.pt
+		}
+	}
+	return 0
+}
+
+// isRepair reports whether a payload type is that of retransmissions.
+func isRepair(pt uint8) bool {
+	for _, k := range knownCodecs {
+		if k.pt+1 == pt {
+			return true
+		}
+	}
+	return false
+}
+
 var opusCapability = webrtc.RTPCodecCapability{
 	MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1",
 }
@@ -39,7 +61,7 @@ func capability(name string) (webrtc.RTPCodecCapability, error) {
 }
 
 func registerCodecs(m *webrtc.MediaEngine, o Options) error {
-	err := m.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: opusCapability, PayloadType: 109}, webrtc.RTPCodecTypeAudio)
+	err := m.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: opusCapability, PayloadType: audioPayloadType}, webrtc.RTPCodecTypeAudio)
 	if err != nil {
 		return err
 	}
@@ -71,9 +93,10 @@ func registerCodecs(m *webrtc.MediaEngine, o Options) error {
 	return nil
 }
 
-// payload fills b, which is long enough, with packet i of n of a frame, in the
-// codec's shape. A key frame's first packet says so.
-func payload(codec string, b []byte, i, n int, key bool) {
+// payload begins b, which is long enough, as packet i of n of a frame in the
+// codec's shape, and returns how many bytes that took. A key frame's first packet
+// says so. H264 needs two packets for a key frame.
+func payload(codec string, b []byte, i, n int, key bool) int {
 	first, last := i == 0, i == n-1
 	bit := func(on bool, v byte) byte {
 		if on {
@@ -91,7 +114,7 @@ func payload(codec string, b []byte, i, n int, key bool) {
 	case "H264": // a parameter set before fragments of an IDR slice
 		if key && first {
 			b[0], b[1] = 0x67, 0x42
-			return
+			break
 		}
 		b[0] = 0x60 | 28
 		b[1] = bit(first || key && i == 1, 0x80) | bit(last, 0x40) | 1 + bit(key, 4)
@@ -99,4 +122,5 @@ func payload(codec string, b []byte, i, n int, key bool) {
 		b[0] = bit(!first, 0x80) | bit(!last, 0x40) | 0x10 | bit(first && key, 0x08)
 		b[1] = 0
 	}
+	return 2
 }

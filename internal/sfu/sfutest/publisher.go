@@ -1,7 +1,6 @@
 package sfutest
 
 import (
-	"encoding/binary"
 	"errors"
 	"io"
 	"sync/atomic"
@@ -20,6 +19,7 @@ type Media struct {
 	PacketsPerFrame int    // 0: 4
 	PayloadSize     int    // bytes of a video packet; 0: 1000
 	KeyInterval     int    // frames between key frames nobody asked for; 0: none but the first
+	Manual          bool   // no video but what SendFrame sends
 	Deaf            bool   // key frame requests are counted, not answered
 }
 
@@ -29,9 +29,6 @@ type Sent struct {
 	Frames, KeyFrames          int64
 	KeyRequests                int64 // PLIs and FIRs received
 }
-
-// trailer is the end of a payload: frame number and time of sending.
-const trailer = 12
 
 type publisher struct {
 	// Static
@@ -101,7 +98,7 @@ func (p *publisher) start() {
 		p.client.work.Add(1)
 		go p.runAudio()
 	}
-	if p.video != nil {
+	if p.video != nil && !p.media.Manual {
 		p.client.work.Add(1)
 		go p.runVideo()
 	}
@@ -137,7 +134,7 @@ func (p *publisher) runAudio() {
 		case now := <-ticker.C:
 			packet.SequenceNumber++
 			packet.Timestamp += 960
-			stamp(packet.Payload, frame, now)
+			compose(packet.Payload, 0, stamp{frame, frame, now})
 			if !p.write(p.audio, &packet) {
 				return
 			}
@@ -151,6 +148,7 @@ func (p *publisher) runVideo() {
 	ticker := time.NewTicker(time.Second / time.Duration(p.media.FrameRate))
 	defer ticker.Stop()
 	packet := rtp.Packet{Header: rtp.Header{Version: 2}, Payload: make([]byte, p.media.PayloadSize)}
+	number := uint32(0)
 	for frame := uint32(0); ; frame++ {
 		select {
 		case <-p.client.stop:
@@ -163,8 +161,9 @@ func (p *publisher) runVideo() {
 		for i := range p.media.PacketsPerFrame {
 			packet.SequenceNumber++
 			packet.Marker = i == p.media.PacketsPerFrame-1
-			payload(p.media.Video, packet.Payload, i, p.media.PacketsPerFrame, key)
-			stamp(packet.Payload, frame, time.Now())
+			head := payload(p.media.Video, packet.Payload, i, p.media.PacketsPerFrame, key)
+			compose(packet.Payload, head, stamp{frame, number, time.Now()})
+			number++
 			if !p.write(p.video, &packet) {
 				return
 			}
@@ -180,13 +179,6 @@ func (p *publisher) runVideo() {
 // write is false when the client is closing.
 func (p *publisher) write(t *webrtc.TrackLocalStaticRTP, packet *rtp.Packet) bool {
 	return !errors.Is(t.WriteRTP(packet), io.ErrClosedPipe)
-}
-
-// stamp writes the trailer.
-func stamp(payload []byte, frame uint32, at time.Time) {
-	end := payload[len(payload)-trailer:]
-	binary.BigEndian.PutUint32(end, frame)
-	binary.BigEndian.PutUint64(end[4:], uint64(at.UnixNano()))
 }
 
 func (p *publisher) snapshot() Sent {

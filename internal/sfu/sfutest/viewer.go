@@ -1,7 +1,6 @@
 package sfutest
 
 import (
-	"encoding/binary"
 	"strings"
 	"time"
 
@@ -19,6 +18,8 @@ type Packet struct {
 	Codec  string // VP8, …; OPUS
 	Key    bool   // a key frame begins here
 	Frame  uint32 // the publisher's frame number
+	Number uint32 // the publisher's number of the packet
+	Intact bool   // no byte differs from what was published
 	SentAt time.Time
 	CameAt time.Time
 	RTP    *rtp.Packet // Payload is without padding
@@ -32,6 +33,11 @@ type Stream struct {
 	KeyFrames       int64
 	FirstIsKey      bool  // the first packet of all began a key frame
 	Lost            int64 // numbers that never came, as far as is known now
+	LongestGap      int64 // most numbers in a row that had not come when a later one did
+	Corrupt         int64 // packets that are not as they were published
+	Shifts          int64 // how often sequence numbers stopped being the publisher's numbers plus a constant
+	Backwards       int64 // packets with a later number but an earlier timestamp
+	Decoded         Decoded
 	Latency         time.Duration
 	Ended           bool // the track is over: the publisher left
 
@@ -39,6 +45,10 @@ type Stream struct {
 	recent *[4096]uint64 // the number last seen in each place: tells repeats
 	lowest uint64
 	newest uint64
+	shift  uint64 // sequence number less publisher's number
+	lastTS uint32 // of newest
+
+	decoder *Decoder // nil: none
 }
 
 // Streams is a copy of the counts, by stream id, "/" and kind. A publisher that
@@ -49,7 +59,10 @@ func (c *Client) Streams() map[string]Stream {
 	streams := make(map[string]Stream, len(c.streams))
 	for key, s := range c.streams {
 		copied := *s
-		copied.recent = nil
+		copied.recent, copied.decoder = nil, nil
+		if s.decoder != nil {
+			copied.Decoded = s.decoder.Report()
+		}
 		if s.Packets > 0 {
 			copied.Lost = int64(s.newest-s.lowest+1) - s.Packets
 		}
@@ -84,6 +97,9 @@ func (c *Client) watch(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 	c.work.Add(1)
 	key := track.StreamID() + "/" + track.Kind().String()
 	s := &Stream{ID: track.StreamID(), Kind: track.Kind().String(), ssrc: track.SSRC(), recent: new([4096]uint64)}
+	if c.options.Decode && s.Kind == "video" {
+		s.decoder = &Decoder{}
+	}
 	c.streams[key] = s
 	c.mu.Unlock()
 	go c.runTrack(track, s)
@@ -100,7 +116,9 @@ func (c *Client) runTrack(track *webrtc.TrackRemote, s *Stream) {
 			return
 		}
 		p := describe(s, track, packet)
-		c.count(s, p)
+		if c.count(s, p) {
+			_ = c.peer.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: uint32(s.ssrc)}})
+		}
 		if c.options.OnPacket != nil {
 			c.options.OnPacket(p)
 		}
@@ -113,30 +131,45 @@ func describe(s *Stream, track *webrtc.TrackRemote, packet *rtp.Packet) Packet {
 		Stream: s.ID, Kind: s.Kind, Codec: strings.ToUpper(name), RTP: packet, CameAt: time.Now(),
 		Key: codec.KeyFrame(strings.ToUpper(name), packet.Payload),
 	}
-	if n := len(packet.Payload); n >= trailer {
-		end := packet.Payload[n-trailer:]
-		p.Frame = binary.BigEndian.Uint32(end)
-		p.SentAt = time.Unix(0, int64(binary.BigEndian.Uint64(end[4:])))
-	}
+	said, intact := readStamp(packet.Payload)
+	p.Frame, p.Number, p.SentAt, p.Intact = said.frame, said.number, said.at, intact
 	return p
 }
 
-func (c *Client) count(s *Stream, p Packet) {
+// count takes a packet into the counts and reports whether the decoder wants a
+// key frame.
+func (c *Client) count(s *Stream, p Packet) (stuck bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	seq := uint64(p.RTP.SequenceNumber) + 1<<16
 	if s.Packets == 0 {
 		s.FirstIsKey = p.Key
 		s.lowest, s.newest = seq, seq
+		s.shift = seq - uint64(p.Number)
+		s.lastTS = p.RTP.Timestamp
 	} else {
 		seq = s.newest + uint64(int64(int16(p.RTP.SequenceNumber-uint16(s.newest))))
-		s.lowest, s.newest = min(s.lowest, seq), max(s.newest, seq)
 	}
 	place := &s.recent[seq%uint64(len(s.recent))]
 	if *place == seq {
-		return
+		return false
 	}
 	*place = seq
+	if seq > s.newest {
+		s.LongestGap = max(s.LongestGap, int64(seq-s.newest-1))
+		if int32(p.RTP.Timestamp-s.lastTS) < 0 {
+			s.Backwards++
+		}
+		s.newest, s.lastTS = seq, p.RTP.Timestamp
+	}
+	s.lowest = min(s.lowest, seq)
+	if shift := seq - uint64(p.Number); shift != s.shift {
+		s.shift = shift
+		s.Shifts++
+	}
+	if !p.Intact {
+		s.Corrupt++
+	}
 	s.Codec = p.Codec
 	s.Packets++
 	s.Bytes += int64(len(p.RTP.Payload))
@@ -147,6 +180,7 @@ func (c *Client) count(s *Stream, p Packet) {
 		s.KeyFrames++
 	}
 	s.Latency = p.CameAt.Sub(p.SentAt)
+	return s.decoder != nil && s.decoder.Take(seq, p)
 }
 
 // SenderReport waits for the next RTCP sender report on a remote track, at most

@@ -1,0 +1,79 @@
+package sfutest
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/interceptor"
+	"github.com/pion/rtp"
+)
+
+// Script is a video source whose packets a test sends itself, with Media.Manual.
+// Its fields may be changed between two frames: what the publisher does then is
+// as if an encoder or a browser had been started anew.
+type Script struct {
+	Codec           string // VP8, …
+	SSRC            uint32 // 0: the one that the client negotiated
+	Seq             uint16 // of the next packet
+	Timestamp       uint32 // of the next frame
+	PacketsPerFrame int
+	PayloadSize     int // bytes; each packet is up to seven shorter
+
+	frame, number uint32
+}
+
+// SendFrame sends a script's next frame. It fails when the client has closed.
+// Only one goroutine at a time may send.
+func (c *Client) SendFrame(s *Script, key bool) error {
+	for i := range s.PacketsPerFrame {
+		b := make([]byte, s.PayloadSize-int(s.number%8))
+		compose(b, payload(s.Codec, b, i, s.PacketsPerFrame, key), stamp{s.frame, s.number, time.Now()})
+		p := rtp.Packet{
+			Header: rtp.Header{
+				Version: 2, Marker: i == s.PacketsPerFrame-1, PayloadType: payloadTypeOf(s.Codec),
+				SequenceNumber: s.Seq, Timestamp: s.Timestamp, SSRC: s.SSRC,
+			},
+			Payload: b,
+		}
+		s.Seq++
+		s.number++
+		c.disguise.as.Store(&p.Header)
+		err := c.publisher.video.WriteRTP(&p)
+		c.disguise.as.Store(nil)
+		if err != nil {
+			return err
+		}
+	}
+	s.frame++
+	s.Timestamp += 3000
+	return nil
+}
+
+// Frames is how many frames were sent so far.
+func (s *Script) Frames() uint32 { return s.frame }
+
+// disguise is an interceptor next to the wire that gives video packets the SSRC
+// and payload type that a Script asks for, instead of the track's.
+type disguise struct {
+	interceptor.NoOp
+	as atomic.Pointer[rtp.Header] // of the packet being sent
+}
+
+// NewInterceptor makes the disguise its own factory.
+func (d *disguise) NewInterceptor(string) (interceptor.Interceptor, error) { return d, nil }
+
+// BindLocalStream changes the headers of a script's packets, and of no others:
+// what is sent again has the SSRC of the retransmission stream.
+func (d *disguise) BindLocalStream(info *interceptor.StreamInfo, next interceptor.RTPWriter) interceptor.RTPWriter {
+	own := info.SSRC
+	return interceptor.RTPWriterFunc(func(h *rtp.Header, payload []byte, a interceptor.Attributes) (int, error) {
+		as := d.as.Load()
+		if as != nil && h.SSRC == own && h.SequenceNumber == as.SequenceNumber && h.PayloadType != audioPayloadType {
+			h.PayloadType = as.PayloadType
+			if as.SSRC != 0 {
+				h.SSRC = as.SSRC
+			}
+		}
+		return next.Write(h, payload, a)
+	})
+}
