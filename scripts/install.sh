@@ -3,8 +3,9 @@
 #
 #   scripts/install.sh run     Postgres
 #   scripts/install.sh test    the same, a C compiler for the race detector,
-#                              Chromium, the clients from npm, and Node and
-#                              Python for the README's examples
+#                              Chromium, the clients from npm, Node and Python
+#                              for the README's examples, and on Linux iproute2
+#                              for bad networks
 #
 # Uses apt on Debian and Ubuntu, Homebrew on macOS. Without the right to
 # install it says in one line what is missing. With everything in place it
@@ -49,6 +50,9 @@ has_chromium() {
 # On macOS the race detector needs no compiler.
 has_compiler() { [ "$(uname)" = Darwin ] || has gcc || { [ -n "${CC:-}" ] && has "$CC"; }; }
 
+# Debian keeps them where an ordinary user's PATH may not look.
+has_iproute2() { (PATH=$PATH:/usr/sbin:/sbin && has ip && has tc); }
+
 # fresh_clients DIR: are exactly the packages of its lock file installed?
 fresh_clients() { cmp -s "$1/package-lock.json" "$1/node_modules/.installed-lock.json"; }
 
@@ -73,6 +77,7 @@ missing() {
 	has node || echo node
 	if needs_npm && ! has npm; then echo npm; fi
 	has python3 || echo python3
+	[ "$(uname)" != Linux ] || has_iproute2 || echo iproute2
 }
 
 # packages MANAGER THING...: what the manager calls the things.

@@ -22,8 +22,15 @@ const (
 // newSFU is an SFU on a loopback port of its own, closed at the end.
 func newSFU(t *testing.T, tune ...func(*sfu.Config)) *sfu.SFU {
 	t.Helper()
+	return newSFUAt(t, "127.0.0.1", tune...)
+}
+
+// newSFUAt is an SFU on another IPv4 address.
+func newSFUAt(t *testing.T, ip string, tune ...func(*sfu.Config)) *sfu.SFU {
+	t.Helper()
 	endpoint, err := transport.Listen(transport.Config{
-		Addr: "127.0.0.1:0", IPs: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
+		Addr: ip + ":0", IPs: []netip.Addr{netip.MustParseAddr(ip)},
+		SetupTimeout: time.Minute, // the SFU's own counts
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +65,9 @@ func request(role tenant.Role, tune ...func(*sfu.JoinRequest)) sfu.JoinRequest {
 	}
 	return r
 }
+
+// patient lets clients repeat their handshakes on a bad network for a while.
+func patient(c *sfu.Config) { c.SetupTimeout = time.Minute }
 
 func inChannel(name string) func(*sfu.JoinRequest) {
 	return func(r *sfu.JoinRequest) { r.Channel = name }
@@ -115,7 +125,7 @@ func connected(t *testing.T, s *sfutest.Session) {
 	t.Helper()
 	select {
 	case <-s.Connected():
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the client did not connect in time")
 	}
 	eventually(t, "the door hears of the connection", func() bool {

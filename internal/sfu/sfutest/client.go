@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,9 +47,9 @@ type Options struct {
 	NoRTX bool
 	// Interceptors are further interceptors, closest to the wire; nil: none.
 	Interceptors []interceptor.Factory
-	// NACKInterval is how often the client asks for what it misses; 0: pion's
-	// 100 ms.
-	NACKInterval time.Duration
+	// PionNACK has pion's interceptor ask for what is missing, so often; 0: the
+	// client does it itself (nack.go).
+	PionNACK time.Duration
 	// Decode runs a Decoder for each remote video, which asks for a key frame
 	// when it is stuck.
 	Decode bool
@@ -114,12 +115,13 @@ func (c *Client) open(socket net.PacketConn) error {
 	if err := webrtc.ConfigureTWCCHeaderExtensionSender(media, registry); err != nil {
 		return err
 	}
-	var nacks []nack.GeneratorOption
-	if c.options.NACKInterval > 0 {
-		nacks = append(nacks, nack.GeneratorInterval(c.options.NACKInterval))
-	}
-	err := webrtc.RegisterDefaultInterceptorsWithOptions(media, registry, webrtc.WithNackGeneratorOptions(nacks...))
-	if err != nil {
+	if err := webrtc.RegisterDefaultInterceptorsWithOptions(media, registry, webrtc.WithNackGeneratorOptions(
+		nack.GeneratorInterval(max(c.options.PionNACK, time.Millisecond)),
+		nack.GeneratorSize(nackReach),
+		nack.GeneratorStreamsFilter(func(info *interceptor.StreamInfo) bool {
+			return c.options.PionNACK > 0 && strings.HasPrefix(info.MimeType, "video/") && info.MimeType != webrtc.MimeTypeRTX
+		}),
+	)); err != nil {
 		return err
 	}
 	settings := webrtc.SettingEngine{}
@@ -182,6 +184,10 @@ func (c *Client) nowConnected() {
 	c.isUp = true
 	if first && c.publisher != nil {
 		c.publisher.start()
+	}
+	if first && c.options.PionNACK == 0 {
+		c.work.Add(1)
+		go c.runNACKs()
 	}
 	c.mu.Unlock()
 	if first {

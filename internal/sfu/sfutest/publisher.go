@@ -13,14 +13,15 @@ import (
 
 // Media says what a client publishes.
 type Media struct {
-	Audio           bool   // Opus, 50 packets a second
-	Video           string // VP8, VP9, H264, AV1; "": none
-	FrameRate       int    // frames per second; 0: 30
-	PacketsPerFrame int    // 0: 4
-	PayloadSize     int    // bytes of a video packet; 0: 1000
-	KeyInterval     int    // frames between key frames nobody asked for; 0: none but the first
-	Manual          bool   // no video but what SendFrame sends
-	Deaf            bool   // key frame requests are counted, not answered
+	Audio           bool                    // Opus, 50 packets a second
+	Video           string                  // VP8, VP9, H264, AV1; "": none
+	FrameRate       int                     // frames per second; 0: 30
+	PacketsPerFrame int                     // 0: 4
+	PayloadSize     int                     // bytes of a video packet; 0: 1000
+	KeyInterval     int                     // frames between key frames nobody asked for; 0: none but the first
+	Pace            func(frame uint32) bool // asked before each frame that is due; false leaves it for later
+	Manual          bool                    // no video but what SendFrame sends
+	Deaf            bool                    // key frame requests are counted, not answered
 }
 
 // Sent says how much a client published.
@@ -154,6 +155,10 @@ func (p *publisher) runVideo() {
 		case <-p.client.stop:
 			return
 		case <-ticker.C:
+		}
+		if p.media.Pace != nil && !p.media.Pace(frame) {
+			frame--
+			continue
 		}
 		key := p.wantKey.Swap(false) || frame == 0 ||
 			p.media.KeyInterval > 0 && frame%uint32(p.media.KeyInterval) == 0

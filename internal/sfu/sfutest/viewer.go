@@ -33,7 +33,7 @@ type Stream struct {
 	KeyFrames       int64
 	FirstIsKey      bool  // the first packet of all began a key frame
 	Lost            int64 // numbers that never came, as far as is known now
-	LongestGap      int64 // most numbers in a row that had not come when a later one did
+	NewestFrame     int64 // the publisher's number of the newest frame of which something came; -1: none
 	Corrupt         int64 // packets that are not as they were published
 	Shifts          int64 // how often sequence numbers stopped being the publisher's numbers plus a constant
 	Backwards       int64 // packets with a later number but an earlier timestamp
@@ -48,7 +48,8 @@ type Stream struct {
 	shift  uint64 // sequence number less publisher's number
 	lastTS uint32 // of newest
 
-	decoder *Decoder // nil: none
+	asked   map[uint64]int // how often a missing number was asked for
+	decoder *Decoder       // nil: none
 }
 
 // Streams is a copy of the counts, by stream id, "/" and kind. A publisher that
@@ -59,7 +60,7 @@ func (c *Client) Streams() map[string]Stream {
 	streams := make(map[string]Stream, len(c.streams))
 	for key, s := range c.streams {
 		copied := *s
-		copied.recent, copied.decoder = nil, nil
+		copied.recent, copied.asked, copied.decoder = nil, nil, nil
 		if s.decoder != nil {
 			copied.Decoded = s.decoder.Report()
 		}
@@ -73,6 +74,24 @@ func (c *Client) Streams() map[string]Stream {
 
 // Stream is one of Streams; the zero Stream when it is not there.
 func (c *Client) Stream(id, kind string) Stream { return c.Streams()[id+"/"+kind] }
+
+// LongestGap is how many of a stream's last 4096 numbers, in a row, never came.
+func (c *Client) LongestGap(id, kind string) (longest int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.streams[id+"/"+kind]
+	if s == nil {
+		return 0
+	}
+	size, run := uint64(len(s.recent)), int64(0)
+	for n := max(s.lowest, s.newest-min(s.newest, size-1)); n <= s.newest; n++ {
+		if run++; s.recent[n%size] == n {
+			run = 0
+		}
+		longest = max(longest, run)
+	}
+	return longest
+}
 
 // AskKeyFrame sends a PLI for every remote video track.
 func (c *Client) AskKeyFrame() error {
@@ -96,7 +115,7 @@ func (c *Client) watch(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 	}
 	c.work.Add(1)
 	key := track.StreamID() + "/" + track.Kind().String()
-	s := &Stream{ID: track.StreamID(), Kind: track.Kind().String(), ssrc: track.SSRC(), recent: new([4096]uint64)}
+	s := &Stream{NewestFrame: -1, ID: track.StreamID(), Kind: track.Kind().String(), ssrc: track.SSRC(), recent: new([4096]uint64)}
 	if c.options.Decode && s.Kind == "video" {
 		s.decoder = &Decoder{}
 	}
@@ -156,13 +175,13 @@ func (c *Client) count(s *Stream, p Packet) (stuck bool) {
 	}
 	*place = seq
 	if seq > s.newest {
-		s.LongestGap = max(s.LongestGap, int64(seq-s.newest-1))
 		if int32(p.RTP.Timestamp-s.lastTS) < 0 {
 			s.Backwards++
 		}
 		s.newest, s.lastTS = seq, p.RTP.Timestamp
 	}
 	s.lowest = min(s.lowest, seq)
+	s.NewestFrame = max(s.NewestFrame, int64(p.Frame))
 	if shift := seq - uint64(p.Number); shift != s.shift {
 		s.shift = shift
 		s.Shifts++
