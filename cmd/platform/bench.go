@@ -33,7 +33,7 @@ func bench(ctx context.Context, args []string, io stdio) error {
 	duration := fs.Duration("duration", 10*time.Second, "how long to measure")
 	warmup := fs.Duration("warmup", 2*time.Second, "how long to run before measuring")
 	joining := fs.Int("joining", 4, "how many clients join at once")
-	beside := fs.Int("beside", 0, "how many viewers watch one more channel, of 1 Mbit/s, whose latency is not told")
+	beside := fs.Int("beside", 0, "how many viewers watch one more channel, with a publisher of 1 Mbit/s")
 	pid := fs.Int("pid", 0, "the server's process id, to measure its CPU and memory (Linux)")
 	asJSON := fs.Bool("json", false, "print one JSON document")
 	c, err := readConfig(fs, args, os.Getenv, io)

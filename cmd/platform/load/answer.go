@@ -75,8 +75,9 @@ func hostIPv4(text string) netip.AddrPort {
 	return netip.AddrPortFrom(addr, uint16(c.Port()))
 }
 
-// leanAnswer takes every section that is sent, in VP8 or Opus.
-func (v *leanViewer) leanAnswer(o *offered) string {
+// leanAnswer takes every section that is sent, in VP8 or Opus, or as a publisher
+// sends in those that ask for it.
+func (p *leanPeer) leanAnswer(o *offered) string {
 	var b strings.Builder
 	var mids []string
 	for _, m := range o.sections {
@@ -84,15 +85,15 @@ func (v *leanViewer) leanAnswer(o *offered) string {
 			mids = append(mids, mid)
 		}
 	}
-	v.answers++
-	fmt.Fprintf(&b, "v=0\r\no=- 1 %d IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE %s\r\n", v.answers, strings.Join(mids, " "))
+	p.answers++
+	fmt.Fprintf(&b, "v=0\r\no=- 1 %d IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE %s\r\n", p.answers, strings.Join(mids, " "))
 	for _, m := range o.sections {
-		v.answerSection(&b, m)
+		p.answerSection(&b, m)
 	}
 	return b.String()
 }
 
-func (v *leanViewer) answerSection(b *strings.Builder, m *sdp.MediaDescription) {
+func (p *leanPeer) answerSection(b *strings.Builder, m *sdp.MediaDescription) {
 	kind, mid := m.MediaName.Media, ""
 	mid, _ = m.Attribute("mid")
 	pt, name := chosenFormat(m)
@@ -100,12 +101,18 @@ func (v *leanViewer) answerSection(b *strings.Builder, m *sdp.MediaDescription) 
 		fmt.Fprintf(b, "m=%s 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\na=mid:%s\r\na=inactive\r\n", kind, mid)
 		return
 	}
-	direction := "recvonly"
-	if _, ok := m.Attribute("sendonly"); !ok {
-		direction = "inactive"
+	_, down := m.Attribute("sendonly")
+	_, up := m.Attribute("recvonly")
+	up = up && p.sends
+	direction := "inactive"
+	switch {
+	case up:
+		direction = "sendonly"
+	case down:
+		direction = "recvonly"
 	}
 	fmt.Fprintf(b, "m=%s 9 UDP/TLS/RTP/SAVPF %s\r\nc=IN IP4 0.0.0.0\r\na=mid:%s\r\na=%s\r\na=rtcp-mux\r\na=setup:active\r\n", kind, pt, mid, direction)
-	fmt.Fprintf(b, "a=ice-ufrag:%s\r\na=ice-pwd:%s\r\na=fingerprint:%s\r\na=rtpmap:%s %s\r\n", v.ufrag, v.pwd, v.fingerprint, pt, name)
+	fmt.Fprintf(b, "a=ice-ufrag:%s\r\na=ice-pwd:%s\r\na=fingerprint:%s\r\na=rtpmap:%s %s\r\n", p.ufrag, p.pwd, p.fingerprint, pt, name)
 	if kind == "video" {
 		fmt.Fprintf(b, "a=rtcp-fb:%s nack\r\na=rtcp-fb:%s nack pli\r\n", pt, pt)
 	}
@@ -114,7 +121,12 @@ func (v *leanViewer) answerSection(b *strings.Builder, m *sdp.MediaDescription) 
 			fmt.Fprintf(b, "a=extmap:%s\r\n", a.Value)
 		}
 	}
-	fmt.Fprintf(b, "a=candidate:1 1 udp 2130706431 %s %d typ host\r\n", v.local.Addr(), v.local.Port())
+	if up {
+		number, _ := strconv.Atoi(pt) // chosenFormat has read it
+		p.payloadType = uint8(number)
+		fmt.Fprintf(b, "a=msid:bench track\r\na=ssrc:%d cname:bench\r\n", p.ssrc)
+	}
+	fmt.Fprintf(b, "a=candidate:1 1 udp 2130706431 %s %d typ host\r\n", p.local.Addr(), p.local.Port())
 }
 
 // chosenFormat is the payload type of VP8 or Opus and its rtpmap; "" if the

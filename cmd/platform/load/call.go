@@ -13,11 +13,35 @@ import (
 	"github.com/coder/websocket/wsjson"
 )
 
-// call is the signalling of one client: a WebSocket on which it follows the
-// server's offers.
-type call struct {
+// call is the signalling of one client, in progress.
+type call interface {
+	// candidate tells the server of one of the client's own.
+	candidate(ctx context.Context, text string) error
+	// close says goodbye.
+	close()
+}
+
+// enter asks for a role in a stage's channel and has answer answer every offer,
+// the first before it returns.
+func (r *run) enter(ctx context.Context, s *stage, role string, answer func(offer string) (string, error)) (call, error) {
+	if r.Door == nil {
+		return dial(ctx, r, s.channel, role, answer)
+	}
+	leave, err := r.Door(ctx, s.channel, role, answer)
+	return doorCall(leave), err
+}
+
+// doorCall is a call through Config.Door.
+type doorCall func()
+
+func (doorCall) candidate(context.Context, string) error { return nil }
+func (leave doorCall) close()                            { leave() }
+
+// webCall is a call over a WebSocket.
+type webCall struct {
 	ws     *websocket.Conn
 	answer func(offer string) (string, error)
+	stop   context.CancelFunc // of runSignaling
 }
 
 // message is what passes over the WebSocket, as far as load reads it.
@@ -32,7 +56,7 @@ var errPutOff = errors.New("the server can't take clients right now")
 
 // dial asks for a role in a channel and answers the first offer. Where the
 // server says to try again, it does, until ctx ends.
-func dial(ctx context.Context, r *run, channel, role string, answer func(string) (string, error)) (*call, error) {
+func dial(ctx context.Context, r *run, channel, role string, answer func(string) (string, error)) (*webCall, error) {
 	for {
 		c, err := dialOnce(ctx, r, channel, role, answer)
 		if !errors.Is(err, errPutOff) {
@@ -49,13 +73,13 @@ func dial(ctx context.Context, r *run, channel, role string, answer func(string)
 
 // dialOnce opens the WebSocket, asks for a role in a channel and answers the
 // first offer.
-func dialOnce(ctx context.Context, r *run, channel, role string, answer func(string) (string, error)) (*call, error) {
+func dialOnce(ctx context.Context, r *run, channel, role string, answer func(string) (string, error)) (*webCall, error) {
 	ws, _, err := websocket.Dial(ctx, r.URL, nil)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't open %s: %w", r.URL, err)
 	}
 	ws.SetReadLimit(4 << 20)
-	c := &call{ws: ws, answer: answer}
+	c := &webCall{ws: ws, answer: answer}
 	request := map[string]any{
 		"type": "connect", "role": role, "channel_id": channel, "audio": r.Audio, "video": !r.Audio,
 		"sora_client": "Hibari bench", "environment": "pion",
@@ -82,13 +106,16 @@ func dialOnce(ctx context.Context, r *run, channel, role string, answer func(str
 			return nil, err
 		}
 		if m.Type == "offer" {
+			running, stop := context.WithCancel(context.Background())
+			c.stop = stop
+			go c.runSignaling(running)
 			return c, nil
 		}
 	}
 }
 
 // read reads one message; a refusal's reason is the error.
-func (c *call) read(ctx context.Context) (message, error) {
+func (c *webCall) read(ctx context.Context) (message, error) {
 	var m message
 	_, data, err := c.ws.Read(ctx)
 	var closed websocket.CloseError
@@ -108,7 +135,7 @@ func (c *call) read(ctx context.Context) (message, error) {
 }
 
 // follow answers an offer with a message of the given type.
-func (c *call) follow(ctx context.Context, kind, offer string) error {
+func (c *webCall) follow(ctx context.Context, kind, offer string) error {
 	sdp, err := c.answer(offer)
 	if err != nil {
 		return fmt.Errorf("couldn't answer: %w", err)
@@ -116,8 +143,9 @@ func (c *call) follow(ctx context.Context, kind, offer string) error {
 	return wsjson.Write(ctx, c.ws, message{Type: kind, SDP: sdp})
 }
 
-// runSignaling answers pings and re-offers until the WebSocket closes.
-func (c *call) runSignaling(ctx context.Context) {
+// runSignaling answers pings and re-offers until ctx ends or the
+// WebSocket closes.
+func (c *webCall) runSignaling(ctx context.Context) {
 	for {
 		m, err := c.read(ctx)
 		if err != nil {
@@ -138,8 +166,13 @@ func (c *call) runSignaling(ctx context.Context) {
 // goodbyeTimeout bounds the wait for a server that no longer reads.
 const goodbyeTimeout = 2 * time.Second
 
+func (c *webCall) candidate(ctx context.Context, text string) error {
+	return wsjson.Write(ctx, c.ws, message{Type: "candidate", Candidate: text})
+}
+
 // close says goodbye and closes the WebSocket.
-func (c *call) close() {
+func (c *webCall) close() {
+	c.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTimeout)
 	defer cancel()
 	_ = wsjson.Write(ctx, c.ws, map[string]string{"type": "disconnect", "reason": "NO-ERROR"}) // it may be gone already

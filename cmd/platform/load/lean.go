@@ -15,99 +15,85 @@ import (
 	"github.com/pion/srtp/v3"
 )
 
-// leanViewer watches a channel as cheaply as it can: see the package comment.
-type leanViewer struct {
-	*receipts
-	*call
+// leanPeer is one client made of pion's parts: signalling, ICE, DTLS and the
+// keys of SRTP. What it is there for is its handler's business.
+type leanPeer struct {
+	call
 
-	// Static, from before the poller knows the viewer
+	// Static, from before the poller knows the peer
+	handler     leanHandler
 	ufrag, pwd  string
 	fingerprint string
-	ssrc        uint32 // of its own reports
-	every       uint16 // see decryptEvery
+	ssrc        uint32 // of what it sends, its reports included
+	sends       bool   // a publisher
 	socket      *socket
 	local       netip.AddrPort
 	offer       *offered // the first
+	payloadType uint8    // of what it sends
 	answers     int      // owned by the signalling
 	dtls        *dtls.Conn
-	stop        context.CancelFunc
+	stop        func()
 
 	records chan []byte   // DTLS datagrams, for the handshake
 	checked chan struct{} // closed when the server has answered a check
 	media   atomic.Pointer[leanMedia]
 
 	// Owned by the poller
-	answered   bool // checked is closed
-	nextCheck  time.Time
-	nextReport time.Time
-	sources    []leanSource
+	answered  bool // checked is closed
+	nextCheck time.Time
 }
 
-// leanMedia is SRTP, owned by the poller once it is there.
+// leanHandler is what a lean peer does with media. The poller calls it, once the
+// peer has its keys.
+type leanHandler interface {
+	// rtp takes one packet, which came at a time since the run's epoch.
+	rtp(m *leanMedia, b []byte, came time.Duration)
+	rtcp(m *leanMedia, b []byte)
+	// report does what is due once a second.
+	report(m *leanMedia)
+}
+
+// leanMedia is SRTP, owned by the poller once it is there, but for rtp.
 type leanMedia struct {
-	in, out *srtp.Context
-	plain   [2048]byte // scratch for what is decrypted
+	in, out    *srtp.Context
+	rtp        *srtp.Context // for packets to send; owned by who sends them
+	plain      [2048]byte    // scratch for what is decrypted
+	nextReport time.Time
 }
 
-// leanSource is one SSRC: which packet of which publisher a sequence number is.
-type leanSource struct {
-	ssrc      uint32
-	seq, last uint16 // of the packet decrypted last, of the newest
-	stamp     stamp  // of the packet decrypted last
-}
-
-// timedRate is how many packets per second all viewers of a stage together
-// should decrypt, which tells their delay.
-const timedRate = 6000
-
-// decryptEvery is how many packets go between those that a lean viewer decrypts
-// when all viewers together get rate packets a second. It shares no divisor with
-// the usual packets of a frame, so that each place in a frame gets its turn.
-func decryptEvery(rate int) uint16 {
-	for _, every := range []int{1, 3, 7, 11, 13, 17, 23, 31, 43} {
-		if rate <= every*timedRate {
-			return uint16(every)
-		}
-	}
-	return 61
-}
-
-// startLeanViewer joins and returns when the first packet is there. It returns a
-// viewer to close even with an error, when it got that far.
-func startLeanViewer(ctx context.Context, r *run, s *stage) (watcher, error) {
-	v := &leanViewer{
-		receipts: newReceipts(),
-		ufrag:    randomText(8), pwd: randomText(24), ssrc: rand.Uint32(),
-		fingerprint: r.identity.fingerprint, every: s.every,
+// startLeanPeer joins a channel and returns when media can flow. It returns a
+// peer to close even with an error, when it got that far.
+func startLeanPeer(ctx context.Context, r *run, s *stage, role string, h leanHandler) (*leanPeer, error) {
+	p := &leanPeer{
+		handler: h,
+		ufrag:   randomText(8), pwd: randomText(24), ssrc: rand.Uint32(),
+		fingerprint: r.identity.fingerprint, sends: role == "sendonly",
 		records: make(chan []byte, 32),
 		checked: make(chan struct{}),
 	}
 	var err error
-	if v.call, err = dial(ctx, r, s.channel, "recvonly", v.answerOffer); err != nil {
-		if v.socket != nil {
-			v.socket.close()
+	if p.call, err = r.enter(ctx, s, role, p.answerOffer); err != nil {
+		if p.socket != nil {
+			p.socket.close()
 		}
 		return nil, err
 	}
-	running, stop := context.WithCancel(context.Background())
-	go v.runSignaling(running)
-	r.poller.add(v)
-	v.stop = func() {
-		stop()
-		if v.dtls != nil {
-			_ = v.dtls.Close() // says goodbye; the server may be gone
+	r.poller.add(p)
+	p.stop = func() {
+		if p.dtls != nil {
+			_ = p.dtls.Close() // says goodbye; the server may be gone
 		}
-		r.poller.remove(v)
+		r.poller.remove(p)
 	}
 	select {
-	case <-v.checked:
+	case <-p.checked:
 	case <-ctx.Done():
-		return v, errors.New("the server answered no ICE check in time")
+		return p, errors.New("the server answered no ICE check in time")
 	}
-	if err := v.handshake(ctx, r); err != nil {
-		return v, fmt.Errorf("DTLS failed: %w", err)
+	if err := p.handshake(ctx, r); err != nil {
+		return p, fmt.Errorf("DTLS failed: %w", err)
 	}
-	return v, r.awaitFirst(ctx, v.receipts)
+	return p, nil
 }
 
 // randomText is n characters for ICE credentials; nobody attacks a benchmark.
@@ -121,23 +107,23 @@ func randomText(n int) string {
 }
 
 // answerOffer opens the socket at the first offer, and answers any.
-func (v *leanViewer) answerOffer(text string) (string, error) {
+func (p *leanPeer) answerOffer(text string) (string, error) {
 	o, err := parseOffer(text)
 	if err != nil {
 		return "", err
 	}
-	if v.socket == nil {
-		if v.socket, v.local, err = openSocket(o.remote); err != nil {
+	if p.socket == nil {
+		if p.socket, p.local, err = openSocket(o.remote); err != nil {
 			return "", err
 		}
-		v.offer = o
+		p.offer = o
 	}
-	return v.leanAnswer(o), nil
+	return p.leanAnswer(o), nil
 }
 
 // handshake is DTLS as the client, and the SRTP keys that come of it.
-func (v *leanViewer) handshake(ctx context.Context, r *run) error {
-	conn, err := dtls.ClientWithOptions(&leanPipe{v: v, closed: make(chan struct{})}, &net.UDPAddr{},
+func (p *leanPeer) handshake(ctx context.Context, r *run) error {
+	conn, err := dtls.ClientWithOptions(&leanPipe{p: p, closed: make(chan struct{})}, &net.UDPAddr{},
 		dtls.WithCertificates(r.identity.tls),
 		dtls.WithInsecureSkipVerify(true), // it is the server under test
 		dtls.WithSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80),
@@ -145,7 +131,7 @@ func (v *leanViewer) handshake(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	v.dtls = conn
+	p.dtls = conn
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return err
 	}
@@ -165,21 +151,24 @@ func (v *leanViewer) handshake(ctx context.Context, r *run) error {
 	if m.in, err = srtp.CreateContext(c.Keys.RemoteMasterKey, c.Keys.RemoteMasterSalt, c.Profile); err != nil {
 		return err
 	}
-	v.media.Store(m)
+	if p.sends {
+		if m.rtp, err = srtp.CreateContext(c.Keys.LocalMasterKey, c.Keys.LocalMasterSalt, c.Profile); err != nil {
+			return err
+		}
+	}
+	p.media.Store(m)
 	return nil
 }
 
-func (v *leanViewer) count() *receipts { return v.receipts }
-
-func (v *leanViewer) close() {
-	v.stop()
-	v.call.close()
-	v.socket.close()
+func (p *leanPeer) close() {
+	p.stop()
+	p.call.close()
+	p.socket.close()
 }
 
-// leanPipe is the net.PacketConn of a lean viewer's DTLS.
+// leanPipe is the net.PacketConn of a lean peer's DTLS.
 type leanPipe struct {
-	v      *leanViewer
+	p      *leanPeer
 	once   sync.Once
 	closed chan struct{}
 }
@@ -187,7 +176,7 @@ type leanPipe struct {
 // ReadFrom waits for the next record.
 func (p *leanPipe) ReadFrom(b []byte) (int, net.Addr, error) {
 	select {
-	case record := <-p.v.records:
+	case record := <-p.p.records:
 		return copy(b, record), p.LocalAddr(), nil
 	case <-p.closed:
 		return 0, nil, net.ErrClosed
@@ -196,7 +185,7 @@ func (p *leanPipe) ReadFrom(b []byte) (int, net.Addr, error) {
 
 // WriteTo sends a record; what is dropped, DTLS repeats.
 func (p *leanPipe) WriteTo(b []byte, _ net.Addr) (int, error) {
-	p.v.socket.send(b)
+	p.p.socket.send(b)
 	return len(b), nil
 }
 
@@ -209,7 +198,7 @@ func (p *leanPipe) Close() error {
 // LocalAddr is nominal.
 func (p *leanPipe) LocalAddr() net.Addr { return &net.UDPAddr{} }
 
-// SetDeadline does nothing: a viewer's DTLS is read until it is closed.
+// SetDeadline does nothing: a peer's DTLS is read until it is closed.
 func (p *leanPipe) SetDeadline(time.Time) error { return nil }
 
 // SetReadDeadline does nothing.

@@ -44,9 +44,15 @@ type Config struct {
 	Warmup     time.Duration // from the last join to the start of the measurement
 	Duration   time.Duration // of the measurement
 	Joining    int           // how many clients join at once
-	Beside     int           // how many watch one more channel, of 1 Mbit/s, whose delays are not told
-	PID        int           // the server's process, for its CPU and memory; 0: not measured
+	Beside     int           // how many watch one more channel, with a publisher of 1 Mbit/s
+	// Door is how clients come in, where it is not over a WebSocket to URL.
+	Door Door
+	PID  int // the server's process, for its CPU and memory; 0: not measured
 }
+
+// Door asks for a role in a channel and has answer answer every offer, the first
+// before it returns, until leave is called.
+type Door func(ctx context.Context, channel, role string, answer func(offer string) (string, error)) (leave func(), err error)
 
 const (
 	// startTimeout bounds the joining of one client.
@@ -101,7 +107,7 @@ type stage struct {
 	publishers int
 	viewers    int
 	rate, fps  int    // of a publisher: packets and frames per second
-	timed      bool   // its viewers' delays are reported
+	beside     bool   // the channel beside the others
 	every      uint16 // how many packets go between those a lean viewer decrypts
 }
 
@@ -180,10 +186,10 @@ func (c Config) stages() (all []*stage) {
 		if c.Channels > 1 {
 			name += "-" + strconv.Itoa(i)
 		}
-		all = append(all, &stage{name, c.Publishers, c.Viewers, c.Rate, c.FrameRate, true, every})
+		all = append(all, &stage{name, c.Publishers, c.Viewers, c.Rate, c.FrameRate, false, every})
 	}
 	if c.Beside > 0 {
-		all = append(all, &stage{c.Channel + "-beside", 1, c.Beside, besideRate, besideFrames, false, decryptEvery(c.Beside * besideRate)})
+		all = append(all, &stage{c.Channel + "-beside", 1, c.Beside, besideRate, besideFrames, true, decryptEvery(c.Beside * besideRate)})
 	}
 	return all
 }

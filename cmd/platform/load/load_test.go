@@ -77,7 +77,7 @@ func TestReportAddsUp(t *testing.T) {
 		}
 		v.got(0, 250) // sent after the measurement
 		v.joined = 40 * time.Millisecond
-		r.viewers = append(r.viewers, placed{v, &stage{timed: true}})
+		r.viewers = append(r.viewers, placed{v, &stage{}})
 	}
 	got := r.report(window{
 		from: []uint64{100}, to: []uint64{200}, elapsed: 2 * time.Second, tool: time.Second,

@@ -5,14 +5,13 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/coder/websocket/wsjson"
 	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
 )
 
 // peer is one client on a pion PeerConnection.
 type peer struct {
-	*call
+	call
 	pc   *webrtc.PeerConnection
 	up   chan struct{} // closed when media is connected
 	stop context.CancelFunc
@@ -60,13 +59,12 @@ func startPeer(ctx context.Context, r *run, s *stage, role string, pc *webrtc.Pe
 		}
 		candidates <- c.ToJSON().Candidate
 	})
-	c, err := dial(ctx, r, s.channel, role, p.answerOffer)
+	c, err := r.enter(ctx, s, role, p.answerOffer)
 	if err != nil {
 		return nil, errors.Join(err, pc.Close())
 	}
 	running, stop := context.WithCancel(context.Background())
 	p.call, p.stop = c, stop
-	go p.runSignaling(running)
 	go p.runCandidates(running, candidates)
 	return p, nil
 }
@@ -90,7 +88,7 @@ func (p *peer) runCandidates(ctx context.Context, candidates <-chan string) {
 		case <-ctx.Done():
 			return
 		case c, more := <-candidates:
-			if !more || wsjson.Write(ctx, p.ws, message{Type: "candidate", Candidate: c}) != nil {
+			if !more || p.candidate(ctx, c) != nil {
 				return
 			}
 		}

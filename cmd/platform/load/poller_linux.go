@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// pollEvery is how often a viewer that is not up yet is looked after, and
-	// restPasses how many times less often one that is.
+	// pollEvery is how often a publisher is looked after, or a viewer that is not
+	// up yet, and restPasses how many times less often one that is.
 	pollEvery  = time.Millisecond
 	restPasses = 20
 	// pollPackets is how many datagrams one call reads.
@@ -24,7 +24,7 @@ const (
 	socketMemory = 1 << 20
 )
 
-// socket is a lean viewer's UDP socket, connected to the server. It is not
+// socket is a lean peer's UDP socket, connected to the server. It is not
 // watched by the Go runtime: nobody is woken by its packets.
 type socket struct{ fd int }
 
@@ -60,14 +60,14 @@ func (s *socket) send(b []byte) { _, _ = unix.Write(s.fd, b) }
 
 func (s *socket) close() { _ = unix.Close(s.fd) }
 
-// poller reads the sockets of all lean viewers in turn.
+// poller reads the sockets of all lean peers in turn.
 type poller struct {
 	epoch time.Time // of the run
 	stop  chan struct{}
 	done  chan struct{}
 
-	mu      sync.Mutex // guards viewers; held for each pass
-	viewers []*leanViewer
+	mu    sync.Mutex // guards peers; held for each pass
+	peers []*leanPeer
 
 	// Owned by run
 	msgs    [pollPackets]mmsghdr
@@ -108,22 +108,22 @@ func (p *poller) close() {
 	<-p.done
 }
 
-func (p *poller) add(v *leanViewer) {
+func (p *poller) add(peer *leanPeer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.viewers = append(p.viewers, v)
+	p.peers = append(p.peers, peer)
 }
 
-// remove returns when v is no longer looked after.
-func (p *poller) remove(v *leanViewer) {
+// remove returns when peer is no longer looked after.
+func (p *poller) remove(peer *leanPeer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if i := slices.Index(p.viewers, v); i >= 0 {
-		p.viewers = slices.Delete(p.viewers, i, i+1)
+	if i := slices.Index(p.peers, peer); i >= 0 {
+		p.peers = slices.Delete(p.peers, i, i+1)
 	}
 }
 
-// run looks after the viewers until close.
+// run looks after the peers until close.
 func (p *poller) run() {
 	defer close(p.done)
 	tick := time.NewTicker(pollEvery)
@@ -147,29 +147,29 @@ func (p *poller) pass(pass int) {
 	// The kernel notes arrivals by the wall clock, which may be pushed about; over
 	// the few milliseconds until it is read it keeps its distance from ours.
 	zero := now.UnixNano() - int64(now.Sub(p.epoch))
-	for i, v := range p.viewers {
-		if v.media.Load() == nil || (pass+i)%restPasses == 0 {
-			p.drain(v, zero)
-			v.due(now)
+	for i, peer := range p.peers {
+		if peer.sends || peer.media.Load() == nil || (pass+i)%restPasses == 0 {
+			p.drain(peer, zero)
+			peer.due(now)
 		}
 	}
 }
 
-// drain reads what a viewer's socket has. zero is the wall clock's nanosecond of
+// drain reads what a peer's socket has. zero is the wall clock's nanosecond of
 // the epoch.
-func (p *poller) drain(v *leanViewer, zero int64) {
+func (p *poller) drain(peer *leanPeer, zero int64) {
 	for {
 		for i := range p.msgs {
 			p.msgs[i].hdr.SetControllen(int(unsafe.Sizeof(arrivalNote{})))
 		}
 		// Raw: it never waits, so the scheduler need not know.
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(v.socket.fd), uintptr(unsafe.Pointer(&p.msgs[0])), pollPackets, unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(peer.socket.fd), uintptr(unsafe.Pointer(&p.msgs[0])), pollPackets, unix.MSG_DONTWAIT, 0, 0)
 		if errno != 0 {
 			return
 		}
 		for i := range int(n) {
 			if m := &p.msgs[i]; m.hdr.Flags&unix.MSG_TRUNC == 0 {
-				v.datagram(p.buffers[i][:m.n], time.Duration(p.notes[i].at.Nano()-zero))
+				peer.datagram(p.buffers[i][:m.n], time.Duration(p.notes[i].at.Nano()-zero))
 			}
 		}
 		if n < pollPackets {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Lean viewers are for Linux; elsewhere all are full ones.
+// Lean peers are for Linux; elsewhere all are pion's PeerConnections.
 
 type socket struct{}
 
@@ -26,6 +26,6 @@ func startPoller(time.Time) (*poller, error) { return nil, nil }
 
 func (p *poller) close() {}
 
-func (p *poller) add(*leanViewer) {}
+func (p *poller) add(*leanPeer) {}
 
-func (p *poller) remove(*leanViewer) {}
+func (p *poller) remove(*leanPeer) {}

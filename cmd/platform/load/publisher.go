@@ -16,44 +16,44 @@ const keyEvery = 300
 
 // publisher sends frames of equal packets at a steady rate.
 type publisher struct {
-	*peer
+	// Static
 	index int // of the run's publishers
 	stage *stage
-	track *webrtc.TrackLocalStaticRTP
-	sent  atomic.Uint64 // packets so far; the number of the next one
-	key   atomic.Bool   // somebody asked for a key frame
+	audio bool
+	clock uint32 // of RTP timestamps, per second
+	size  int    // bytes of RTP payload
+	out   sender
 	halt  context.CancelFunc
 	done  chan struct{}
+
+	sent atomic.Uint64 // packets so far; the number of the next one
+	key  atomic.Bool   // somebody asked for a key frame
+}
+
+// sender is a publisher's connection: a leanSender or, where there are none, a
+// pionSender. packet and flush belong to one goroutine.
+type sender interface {
+	// packet takes one more packet of a frame; its SSRC and payload type are the
+	// sender's.
+	packet(*rtp.Packet) error
+	// flush sends what of the frame is not sent yet.
+	flush() error
+	close()
 }
 
 // startPublisher joins and starts to send when media is up.
 func startPublisher(ctx context.Context, r *run, index int, s *stage) (*publisher, error) {
-	codec := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000}
-	if r.Audio {
-		codec = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}
+	p := &publisher{index: index, stage: s, audio: r.Audio, clock: 90000, size: r.PacketSize, done: make(chan struct{})}
+	if p.audio {
+		p.clock = 48000
 	}
-	track, err := webrtc.NewTrackLocalStaticRTP(codec, "track", "bench")
-	if err != nil {
+	start := startLeanSender
+	if r.poller == nil {
+		start = startPionSender
+	}
+	var err error
+	if p.out, err = start(ctx, r, p); err != nil {
 		return nil, err
-	}
-	pc, err := r.api.NewPeerConnection(webrtc.Configuration{Certificates: r.identity.webrtc})
-	if err != nil {
-		return nil, err
-	}
-	sender, err := pc.AddTrack(track)
-	if err != nil {
-		return nil, errors.Join(err, pc.Close())
-	}
-	p := &publisher{index: index, stage: s, track: track, done: make(chan struct{})}
-	if p.peer, err = startPeer(ctx, r, s, "sendonly", pc); err != nil {
-		return nil, err
-	}
-	go p.runFeedback(sender)
-	select {
-	case <-p.up:
-	case <-ctx.Done():
-		p.peer.close()
-		return nil, errors.New("media did not connect in time")
 	}
 	running, halt := context.WithCancel(context.Background())
 	p.halt = halt
@@ -61,18 +61,12 @@ func startPublisher(ctx context.Context, r *run, index int, s *stage) (*publishe
 	return p, nil
 }
 
-// runFeedback notes key frame requests until the PeerConnection closes.
-func (p *publisher) runFeedback(sender *webrtc.RTPSender) {
-	for {
-		packets, _, err := sender.ReadRTCP()
-		if err != nil {
-			return
-		}
-		for _, packet := range packets {
-			switch packet.(type) {
-			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
-				p.key.Store(true)
-			}
+// feedback notes key frame requests.
+func (p *publisher) feedback(packets []rtcp.Packet) {
+	for _, packet := range packets {
+		switch packet.(type) {
+		case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
+			p.key.Store(true)
 		}
 	}
 }
@@ -80,41 +74,69 @@ func (p *publisher) runFeedback(sender *webrtc.RTPSender) {
 // runFrames sends a burst of packets for every frame, until ctx ends.
 func (p *publisher) runFrames(ctx context.Context, r *run) {
 	defer close(p.done)
-	perFrame := p.stage.rate / p.stage.fps
-	clock := p.track.Codec().ClockRate
-	interval := time.Second / time.Duration(p.stage.fps)
-	// Publishers' frames are spread over the time between two, as those of
-	// people who know nothing of each other are.
-	next := time.Since(r.epoch).Truncate(interval) + interval*time.Duration(p.index)/time.Duration(len(r.publishers))
-	tick := time.NewTimer(0)
-	defer tick.Stop()
-	packet := &rtp.Packet{Header: rtp.Header{Version: 2}, Payload: make([]byte, r.PacketSize)}
-	for frame := 0; ; frame++ {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		next += interval
-		if now := time.Since(r.epoch); now > next+interval {
-			next += (now - next).Truncate(interval) // late: frames are left out, not made up for
-		}
-		tick.Reset(next - time.Since(r.epoch))
+	pace := newPace(r, p)
+	packet := &rtp.Packet{Header: rtp.Header{Version: 2}, Payload: make([]byte, p.size)}
+	for frame := 0; pace.wait(ctx); frame++ {
 		key := p.key.Swap(false) || frame%keyEvery == 0
-		packet.Timestamp = uint32(next / interval * time.Duration(clock/uint32(p.stage.fps)))
-		for i := range perFrame {
-			packet.Marker = !r.Audio && i == perFrame-1
-			clear(packet.Payload[:headerSize])
-			if !r.Audio && i == 0 {
-				writeVP8(packet.Payload, key)
-			}
-			stamp{p.index, p.sent.Load(), time.Since(r.epoch)}.write(packet.Payload)
-			if p.track.WriteRTP(packet) != nil {
-				return // the PeerConnection closed
-			}
-			packet.SequenceNumber++
-			p.sent.Add(1)
+		packet.Timestamp = uint32(pace.next / pace.interval * time.Duration(p.clock/uint32(p.stage.fps)))
+		if p.sendFrame(packet, key, r.epoch) != nil {
+			return // the connection closed
 		}
+	}
+}
+
+// sendFrame sends one frame of packets like the given one.
+func (p *publisher) sendFrame(packet *rtp.Packet, key bool, epoch time.Time) error {
+	perFrame := p.stage.rate / p.stage.fps
+	number := p.sent.Load()
+	for i := range perFrame {
+		packet.Marker = !p.audio && i == perFrame-1
+		clear(packet.Payload[:headerSize])
+		if !p.audio && i == 0 {
+			writeVP8(packet.Payload, key)
+		}
+		stamp{p.index, number + uint64(i), time.Since(epoch)}.write(packet.Payload)
+		if err := p.out.packet(packet); err != nil {
+			return err
+		}
+		packet.SequenceNumber++
+	}
+	if err := p.out.flush(); err != nil {
+		return err
+	}
+	p.sent.Add(uint64(perFrame))
+	return nil
+}
+
+// pace says when a publisher's frames are due: every interval, each publisher
+// at a moment of its own between two of another's, as those of people who know
+// nothing of each other are.
+type pace struct {
+	epoch    time.Time
+	interval time.Duration
+	next     time.Duration // since epoch
+	timer    *time.Timer
+}
+
+func newPace(r *run, p *publisher) *pace {
+	interval := time.Second / time.Duration(p.stage.fps)
+	phase := interval * time.Duration(p.index) / time.Duration(len(r.publishers))
+	return &pace{r.epoch, interval, time.Since(r.epoch).Truncate(interval) + phase, time.NewTimer(0)}
+}
+
+// wait waits until the next frame is due; false if ctx ended.
+func (p *pace) wait(ctx context.Context) bool {
+	p.next += p.interval
+	if late := time.Since(p.epoch) - p.next; late > p.interval {
+		p.next += late.Truncate(p.interval) // frames are left out, not made up for
+	}
+	p.timer.Reset(p.next - time.Since(p.epoch))
+	select {
+	case <-ctx.Done():
+		p.timer.Stop()
+		return false
+	case <-p.timer.C:
+		return true
 	}
 }
 
@@ -131,5 +153,59 @@ func writeVP8(b []byte, key bool) {
 func (p *publisher) close() {
 	p.halt()
 	<-p.done
-	p.peer.close()
+	p.out.close()
 }
+
+// pionSender is a publisher's way out through a PeerConnection.
+type pionSender struct {
+	*peer
+	track *webrtc.TrackLocalStaticRTP
+}
+
+// startPionSender joins and returns when media can flow.
+func startPionSender(ctx context.Context, r *run, p *publisher) (sender, error) {
+	codec := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: p.clock}
+	if p.audio {
+		codec = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: p.clock, Channels: 2}
+	}
+	track, err := webrtc.NewTrackLocalStaticRTP(codec, "track", "bench")
+	if err != nil {
+		return nil, err
+	}
+	pc, err := r.api.NewPeerConnection(webrtc.Configuration{Certificates: r.identity.webrtc})
+	if err != nil {
+		return nil, err
+	}
+	out, err := pc.AddTrack(track)
+	if err != nil {
+		return nil, errors.Join(err, pc.Close())
+	}
+	s := &pionSender{track: track}
+	if s.peer, err = startPeer(ctx, r, p.stage, "sendonly", pc); err != nil {
+		return nil, err
+	}
+	go runFeedback(out, p)
+	select {
+	case <-s.up:
+		return s, nil
+	case <-ctx.Done():
+		s.close()
+		return nil, errors.New("media did not connect in time")
+	}
+}
+
+// runFeedback tells the publisher what it is asked, until the PeerConnection
+// closes.
+func runFeedback(from *webrtc.RTPSender, p *publisher) {
+	for {
+		packets, _, err := from.ReadRTCP()
+		if err != nil {
+			return
+		}
+		p.feedback(packets)
+	}
+}
+
+func (s *pionSender) packet(packet *rtp.Packet) error { return s.track.WriteRTP(packet) }
+
+func (s *pionSender) flush() error { return nil }

@@ -30,6 +30,10 @@ type Report struct {
 	LatencyMax       float64 `json:"latency_ms_max"`
 	ToolCores        float64 `json:"tool_cores"` // CPU of the load tool itself, in cores
 
+	// Of the channel beside the others, if there is one. The packets above are
+	// those of all channels, the latency is not this one's.
+	Beside *Beside `json:"beside,omitempty"`
+
 	// Of the server, if its process is known.
 	ServerCPU    float64 `json:"server_cpu_seconds,omitempty"`
 	CPUPerPacket float64 `json:"server_cpu_us_per_packet,omitempty"` // per packet delivered
@@ -43,6 +47,18 @@ type Report struct {
 	TrainLength float64            `json:"packets_per_train,omitempty"`
 	Calls       float64            `json:"system_calls_per_packet,omitempty"` // that send
 	Dropped     map[string]float64 `json:"server_dropped,omitempty"`          // packets in the measured time, by reason
+}
+
+// Beside is what was measured of the channel beside the others.
+type Beside struct {
+	Viewers    int     `json:"viewers"`
+	LostRatio  float64 `json:"lost_ratio"`
+	LatencyP50 float64 `json:"latency_ms_p50"`
+	LatencyP99 float64 `json:"latency_ms_p99"`
+	LatencyMax float64 `json:"latency_ms_max"`
+
+	expected, delivered uint64
+	delays              []time.Duration
 }
 
 // window is what was counted while measuring.
@@ -63,15 +79,24 @@ func (r *run) report(w window) Report {
 		out.PacketsPublished += w.to[i] - w.from[i]
 	}
 	var joins, delays []time.Duration
+	var beside Beside
 	for _, v := range r.viewers {
 		c := v.count()
 		c.mu.Lock()
 		for publisher, t := range c.tallies {
-			out.PacketsExpected += w.to[publisher] - t.from
-			out.PacketsDelivered += t.upTo(w.to[publisher])
+			expected, delivered := w.to[publisher]-t.from, t.upTo(w.to[publisher])
+			out.PacketsExpected += expected
+			out.PacketsDelivered += delivered
 			out.PacketsTwice += t.twice
+			if v.stage.beside {
+				beside.expected += expected
+				beside.delivered += delivered
+			}
 		}
-		if v.stage.timed {
+		if v.stage.beside {
+			beside.Viewers++
+			beside.delays = append(beside.delays, c.delays...)
+		} else {
 			delays = append(delays, c.delays...)
 		}
 		joins = append(joins, c.joined)
@@ -85,6 +110,10 @@ func (r *run) report(w window) Report {
 	}
 	out.JoinP50, out.JoinP99 = percentile(joins, 50), percentile(joins, 99)
 	out.LatencyP50, out.LatencyP99, out.LatencyMax = percentile(delays, 50), percentile(delays, 99), percentile(delays, 100)
+	if beside.Viewers > 0 {
+		beside.evaluate()
+		out.Beside = &beside
+	}
 	if w.sent.trains > 0 {
 		out.TrainLength = w.sent.packets / w.sent.trains
 	}
@@ -96,6 +125,14 @@ func (r *run) report(w window) Report {
 		r.reportServer(&out, w)
 	}
 	return out
+}
+
+// evaluate turns what was counted into ratios and percentiles.
+func (b *Beside) evaluate() {
+	if b.expected > 0 {
+		b.LostRatio = float64(b.expected-b.delivered) / float64(b.expected)
+	}
+	b.LatencyP50, b.LatencyP99, b.LatencyMax = percentile(b.delays, 50), percentile(b.delays, 99), percentile(b.delays, 100)
 }
 
 // reportServer adds what the server used for packets, viewers and joins.
@@ -131,6 +168,10 @@ func (r Report) Print(out io.Writer) error {
 	fmt.Fprintf(w, "join to first packet\tp50 %.0f ms, p99 %.0f ms, %d put off\n", r.JoinP50, r.JoinP99, r.JoinRetries)
 	if r.LatencyMax > 0 {
 		fmt.Fprintf(w, "latency\tp50 %.2f ms, p99 %.2f ms, max %.2f ms\n", r.LatencyP50, r.LatencyP99, r.LatencyMax)
+	}
+	if b := r.Beside; b != nil {
+		fmt.Fprintf(w, "the channel beside\t%d viewers, lost %.4f %%, latency p50 %.2f ms, p99 %.2f ms, max %.2f ms\n",
+			b.Viewers, 100*b.LostRatio, b.LatencyP50, b.LatencyP99, b.LatencyMax)
 	}
 	if r.CPUPerPacket > 0 {
 		fmt.Fprintf(w, "server CPU\t%.2f s, %.2f µs per forwarded packet\n", r.ServerCPU, r.CPUPerPacket)
