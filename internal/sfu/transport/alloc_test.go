@@ -52,3 +52,27 @@ func TestUnprotectAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations per packet", allocs)
 	}
 }
+
+func TestControlIsSealedAndOpenedWithoutAllocating(t *testing.T) {
+	for name, profile := range gcmProfiles {
+		p := newPair(t, profile)
+		const n = 100
+		media, control := sealed(t, p, n+3)
+		dst, i := make([]byte, 1500), 0
+		step := func() {
+			for _, b := range [][]byte{media[i], control[i]} {
+				if _, _, err := p.ours.Open(b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := p.ours.SealRTCP(dst, control[0][:40]); err != nil {
+				t.Fatal(err)
+			}
+			i++
+		}
+		step() // makes the source's state
+		if allocs := testing.AllocsPerRun(n, step); allocs != 0 {
+			t.Errorf("%s: %v allocations", name, allocs)
+		}
+	}
+}

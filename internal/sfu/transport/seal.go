@@ -1,93 +1,106 @@
 package transport
 
 import (
-	"encoding/binary"
-
 	"github.com/hibari/hibari/internal/sfu/wire"
 )
+
+// Outlet is a peer's way out as it is at one moment: its keys and its address.
+// It is looked up once for a train, not for each packet. It belongs to the
+// peer's owner, who must not keep it longer than a train takes: it does not
+// learn that the client has changed networks or is gone.
+type Outlet struct {
+	media *media
+	route *wire.Route
+}
+
+// Outlet is the peer's way out now; false when it is not up.
+func (p *Peer) Outlet() (Outlet, bool) {
+	o := Outlet{p.media.Load(), p.route.Load()}
+	return o, o.media != nil && o.route != nil
+}
+
+// SealRTP is Outlet.SealRTP for a single packet.
+func (p *Peer) SealRTP(b *Batch, header, payload []byte, padding int) error {
+	o, ok := p.Outlet()
+	if !ok {
+		return ErrNotUp
+	}
+	return o.SealRTP(b, header, payload, padding)
+}
 
 // SealRTP encrypts one RTP packet into b: header (12 bytes, CSRCs and
 // extensions, taken as they are) and payload, followed inside the encrypted part
 // by padding bytes of RTP padding (at most 255; sets the P bit; 0: none). Header
-// and payload are not kept or changed. Only the peer's owner may call it.
+// and payload are not kept or changed.
 //
 // One sequence number of an SSRC must never be sealed with two different
 // contents, header extensions included: AES-GCM would betray its key. Send
 // repairs as RTX, or repeat the very same bytes.
-func (p *Peer) SealRTP(b *Batch, header, payload []byte, padding int) error {
-	m, route := p.media.Load(), p.route.Load()
-	if m == nil || route == nil {
-		return ErrNotUp
-	}
-	h := len(header)
-	n := h + len(payload) + padding
+func (o Outlet) SealRTP(b *Batch, header, payload []byte, padding int) error {
+	n := len(header) + len(payload) + padding
 	switch {
-	case h < 12 || padding < 0 || padding > 255:
+	case len(header) < 12 || padding < 0 || padding > 255:
 		return ErrMalformed
 	case n+rtpTrailer > wire.MaxDatagram:
 		return ErrTooLarge
 	}
-	dst := b.arena.Reserve(route, n+rtpTrailer)
-	copy(dst, header)
-	if m.gcm != nil && padding == 0 {
-		// Straight from the shared payload.
-		if err := m.gcm.seal(dst, h, payload); err != nil {
-			return err
-		}
-		b.arena.Commit(n + gcmTag)
-		return nil
+	dst := b.arena.Reserve(o.route, n+rtpTrailer)
+	size, err := o.media.sealRTP(dst, header, payload, padding)
+	if err != nil {
+		return err
 	}
-	copy(dst[h:], payload)
+	b.arena.Commit(size)
+	return nil
+}
+
+// sealRTP writes a protected packet to dst, which has room for it, and returns
+// its size.
+func (m *media) sealRTP(dst, header, payload []byte, padding int) (int, error) {
+	h := copy(dst, header)
+	n := h + len(payload) + padding
+	if padding > 0 || m.gcm == nil {
+		copy(dst[h:], payload)
+		payload = dst[h:n]
+	}
 	if padding > 0 {
 		dst[0] |= 0x20
 		clear(dst[n-padding : n-1])
 		dst[n-1] = byte(padding)
 	}
 	if m.gcm != nil {
-		if err := m.gcm.seal(dst, h, dst[h:n]); err != nil {
-			return err
-		}
-		b.arena.Commit(n + gcmTag)
-		return nil
+		return n + gcmTag, m.gcm.sealRTP(dst, h, payload) // straight from the shared payload if it can be
 	}
-	sealed, err := m.out.EncryptRTP(dst, dst[:n], &m.outRTP)
-	if err != nil {
-		return err
-	}
-	b.arena.Commit(len(sealed))
-	return nil
-}
-
-// seal writes the encrypted payload and the tag behind the header that is in
-// dst. The payload may lie where the ciphertext goes.
-func (g *gcm) seal(dst []byte, header int, payload []byte) error {
-	ssrc, seq := binary.BigEndian.Uint32(dst[8:]), binary.BigEndian.Uint16(dst[2:])
-	roc, err := g.rollover(ssrc, seq)
-	if err != nil {
-		return err
-	}
-	g.aead.Seal(dst[header:header], g.nonce(ssrc, roc, seq), payload, dst[:header])
-	return nil
+	sealed, err := m.cm.out.EncryptRTP(dst, dst[:n], &m.cm.outRTP)
+	return len(sealed), err
 }
 
 // SealRTCP encrypts one compound RTCP packet into b, which is not kept or
 // changed. Only the peer's owner may call it.
 func (p *Peer) SealRTCP(b *Batch, packet []byte) error {
-	m, route := p.media.Load(), p.route.Load()
-	if m == nil || route == nil {
+	o, ok := p.Outlet()
+	if !ok {
 		return ErrNotUp
 	}
 	switch {
-	case len(packet) < 8:
+	case len(packet) < controlHead:
 		return ErrMalformed
 	case len(packet)+rtcpTrailer > wire.MaxDatagram:
 		return ErrTooLarge
 	}
-	dst := b.arena.Reserve(route, len(packet)+rtcpTrailer)
-	sealed, err := m.out.EncryptRTCP(dst, packet, &m.outRTCP)
+	dst := b.arena.Reserve(o.route, len(packet)+rtcpTrailer)
+	size, err := o.media.sealRTCP(dst, packet)
 	if err != nil {
 		return err
 	}
-	b.arena.Commit(len(sealed))
+	b.arena.Commit(size)
 	return nil
+}
+
+// sealRTCP is sealRTP for RTCP.
+func (m *media) sealRTCP(dst, packet []byte) (int, error) {
+	if m.gcm != nil {
+		return m.gcm.sealRTCP(dst, packet)
+	}
+	sealed, err := m.cm.out.EncryptRTCP(dst, packet, &m.cm.outRTCP)
+	return len(sealed), err
 }
