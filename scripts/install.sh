@@ -3,9 +3,9 @@
 #
 #   scripts/install.sh run     Postgres
 #   scripts/install.sh test    the same, a C compiler for the race detector,
-#                              Chromium, the clients from npm, Node and Python
-#                              for the README's examples, and on Linux iproute2
-#                              for bad networks
+#                              Chromium, Firefox, the clients from npm, Node
+#                              and Python for the README's examples, and on
+#                              Linux iproute2 for bad networks
 #
 # Uses apt on Debian and Ubuntu, Homebrew on macOS. Without the right to
 # install it says in one line what is missing. With everything in place it
@@ -47,6 +47,10 @@ has_chromium() {
 		[ -x "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" ]
 }
 
+has_firefox() {
+	has firefox-esr || has firefox || [ -x "/Applications/Firefox.app/Contents/MacOS/firefox" ]
+}
+
 # On macOS the race detector needs no compiler.
 has_compiler() { [ "$(uname)" = Darwin ] || has gcc || { [ -n "${CC:-}" ] && has "$CC"; }; }
 
@@ -74,6 +78,7 @@ missing() {
 	[ "$1" = test ] || return 0
 	has_compiler || echo compiler
 	has_chromium || echo chromium
+	has_firefox || echo firefox
 	has node || echo node
 	if needs_npm && ! has npm; then echo npm; fi
 	has python3 || echo python3
@@ -88,10 +93,12 @@ packages() {
 		case $manager-$thing in
 		apt-postgres) echo postgresql ;;
 		apt-compiler) echo gcc libc6-dev ;;
+		apt-firefox) if grep -qi ubuntu /etc/os-release; then echo firefox; else echo firefox-esr; fi ;;
 		apt-node) echo nodejs ;;
 		apt-npm) echo nodejs npm ;;
 		brew-postgres) echo postgresql@16 ;;
 		brew-chromium) echo --cask google-chrome ;;
+		brew-firefox) echo --cask firefox ;;
 		brew-npm) echo node ;;
 		brew-python3) echo python ;;
 		*) echo "$thing" ;;

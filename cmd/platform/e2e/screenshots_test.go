@@ -56,7 +56,7 @@ func TestScreenshots(t *testing.T) {
 				p.picture(t, dir, name, narrow, dark)
 			}
 		}
-		p.close()
+		p.Close()
 	}
 }
 
@@ -70,15 +70,17 @@ func (p *tab) picture(t *testing.T, dir, name string, narrow, dark bool) {
 	if dark {
 		scheme, name = "dark", name+"-dark"
 	}
-	p.do("set the window", chromedp.EmulateViewport(width, height), emulate(scheme))
+	ctx, cancel := context.WithTimeout(p.DevTools(), patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, height), emulate(scheme)); err != nil {
+		t.Fatal(err)
+	}
 	// Two frames later everything is painted in the new colours.
 	p.until("it is painted", `document.fonts.ready.then(() => Promise.all(document.getAnimations().map((a) => a.finished.catch(() => 0))))
 		.then(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true)))))`)
 	if over := eval[int](p, "Math.max(0, document.documentElement.scrollWidth - innerWidth)"); over > 0 {
 		t.Errorf("%s is %d px wider than its window of %d", name, over, width)
 	}
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
-	defer cancel()
 	shot, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 	if err != nil {
 		t.Fatal(err)
@@ -108,10 +110,10 @@ func (p *tab) webhookWithDeliveries(t *testing.T, s *server) string {
 	hook := newReceiver(t)
 	hook.failed = true // answer from the first request on
 	hook.trust(p.addEndpoint(s, hook.url))
-	list := (&browser{t, p.ctx}).open(s.url + "/console/webhooks")
+	list := p.browser.open(s.url + "/console/webhooks")
 	list.until("the endpoint is listed", "!!document.querySelector('main a[href*=\"/console/webhooks/ep_\"]')")
 	path := eval[string](list, "document.querySelector('main a[href*=\"/console/webhooks/ep_\"]').getAttribute('href')")
-	page := (&browser{t, p.ctx}).open(s.url + path)
+	page := p.browser.open(s.url + path)
 	page.press("Send test")
 	eventually(t, "the test arrives", func() bool {
 		hook.mu.Lock()

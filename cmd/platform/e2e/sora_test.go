@@ -180,7 +180,7 @@ func TestSoraCodecs(t *testing.T) {
 	for _, codec := range []string{"VP8", "VP9", "H264", "AV1"} {
 		t.Run(codec, func(t *testing.T) {
 			p := b.sora(s, a, site, "codec-"+codec)
-			p.t, p.tab.t = t, t
+			p.tab = &tab{t, p.browser, p.For(t)}
 			p.mustJoin("publisher", "sendonly", map[string]any{"videoCodecType": codec})
 			p.mustJoin("viewer", "recvonly", nil)
 			p.plays("viewer", 1)

@@ -93,7 +93,7 @@ func TestLogIn(t *testing.T) {
 // that is shown once.
 func (p *tab) addEndpoint(s *server, url string) string {
 	p.t.Helper()
-	p = (&browser{p.t, p.ctx}).open(s.url + "/console/webhooks")
+	p = p.browser.open(s.url + "/console/webhooks")
 	p.fill("Endpoint URL", url)
 	p.press("Add endpoint")
 	p.until("the secret is shown", "/whsec_/.test(document.body.outerHTML)")
