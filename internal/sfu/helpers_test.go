@@ -19,22 +19,36 @@ const (
 	room = "room"
 )
 
-// newSFU is an SFU on a loopback port of its own, closed at the end.
-func newSFU(t *testing.T, tune ...func(*sfu.Config)) *sfu.SFU {
-	t.Helper()
-	return newSFUAt(t, "127.0.0.1", tune...)
+// at is a media port at an address of this machine. The SFU's own limit of
+// set-up counts.
+func at(ip string) transport.Config {
+	return transport.Config{Addr: ip + ":0", IPs: []netip.Addr{netip.MustParseAddr(ip)}, SetupTimeout: time.Minute}
 }
 
-// newSFUAt is an SFU on another IPv4 address.
-func newSFUAt(t *testing.T, ip string, tune ...func(*sfu.Config)) *sfu.SFU {
+// listen opens a media port that the test closes.
+func listen(t *testing.T, c transport.Config) *transport.Endpoint {
 	t.Helper()
-	endpoint, err := transport.Listen(transport.Config{
-		Addr: ip + ":0", IPs: []netip.Addr{netip.MustParseAddr(ip)},
-		SetupTimeout: time.Minute, // the SFU's own counts
-	})
+	endpoint, err := transport.Listen(c)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := endpoint.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return endpoint
+}
+
+// newSFU is an SFU on a loopback port of its own, closed at the end.
+func newSFU(t *testing.T, tune ...func(*sfu.Config)) *sfu.SFU {
+	t.Helper()
+	return newSFUOn(t, listen(t, at("127.0.0.1")), tune...)
+}
+
+// newSFUOn is an SFU on a media port.
+func newSFUOn(t *testing.T, endpoint *transport.Endpoint, tune ...func(*sfu.Config)) *sfu.SFU {
+	t.Helper()
 	c := sfu.Config{Transport: endpoint}
 	if os.Getenv("SFU_TEST_LOG") != "" {
 		c.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -43,12 +57,7 @@ func newSFUAt(t *testing.T, ip string, tune ...func(*sfu.Config)) *sfu.SFU {
 		f(&c)
 	}
 	s := sfu.New(c)
-	t.Cleanup(func() {
-		s.Close(tenant.EndShutdown)
-		if err := endpoint.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { s.Close(tenant.EndShutdown) })
 	return s
 }
 

@@ -43,7 +43,7 @@ func TestKernelsBadNetworkDoesNotFreezeTheViewer(t *testing.T) {
 	}
 	far := newFarSide(t)
 	layCable(t, far)
-	s := newSFUAt(t, nearAddr, patient)
+	s := newSFUOn(t, listen(t, at(nearAddr)), patient)
 	calls := map[string]lossyCall{}
 	for _, codec := range []string{"VP8", "H264"} {
 		atFar := func(o *sfutest.Options) { o.Socket = far.listen }

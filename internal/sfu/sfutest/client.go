@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pion/dtls/v3"
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/webrtc/v4"
@@ -43,6 +44,8 @@ type Options struct {
 	DropSent func(datagram []byte) bool
 	// Codecs are the video codecs the client knows, by Sora's names; empty: all.
 	Codecs []string
+	// Profiles are the SRTP protection profiles the client offers; empty: pion's.
+	Profiles []dtls.SRTPProtectionProfile
 	// NoRTX leaves retransmission streams out of the answers.
 	NoRTX bool
 	// Interceptors are further interceptors, closest to the wire; nil: none.
@@ -127,6 +130,7 @@ func (c *Client) open(socket net.PacketConn) error {
 	settings := webrtc.SettingEngine{}
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	settings.SetIncludeLoopbackCandidate(true)
+	settings.SetSRTPProtectionProfiles(c.options.Profiles...)
 	// As browsers do: the one that answers is the DTLS client.
 	if err := settings.SetAnsweringDTLSRole(webrtc.DTLSRoleClient); err != nil {
 		return err
