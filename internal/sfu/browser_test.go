@@ -40,6 +40,8 @@ type camera struct {
 	Width     int `json:"width"`
 	Height    int `json:"height"`
 	FrameRate int `json:"frameRate,omitempty"`
+	// Clapper is a flash and a beep each second instead of the browser's fake.
+	Clapper bool `json:"clapper,omitempty"`
 }
 
 // tab is a client in a browser.
@@ -48,12 +50,13 @@ type tab struct {
 	t    testing.TB
 	name string // for messages
 	conn *sfu.Connection
+	gone chan struct{} // closed when the connection has ended and all its signals are read
 }
 
 // enter joins a channel with a client in a browser; it leaves with the test.
 func (s stage) enter(t *testing.T, b *browsertest.Browser, r sfu.JoinRequest, c *camera) tab {
 	t.Helper()
-	p := tab{Page: b.Open(s.url), t: t, name: b.Name + " as " + string(r.Role)}
+	p := tab{Page: b.Open(s.url), t: t, name: b.Name + " as " + string(r.Role), gone: make(chan struct{})}
 	var err error
 	if p.conn, err = s.Join(t.Context(), r); err != nil {
 		t.Fatal(err)
@@ -62,9 +65,8 @@ func (s stage) enter(t *testing.T, b *browsertest.Browser, r sfu.JoinRequest, c 
 	if err := p.accept(offer, c); err != nil {
 		t.Fatal(err)
 	}
-	read := make(chan struct{})
 	go func() {
-		defer close(read)
+		defer close(p.gone)
 		for signal := range p.conn.Signals() {
 			if signal.Kind != sfu.SignalReoffer {
 				continue
@@ -74,10 +76,7 @@ func (s stage) enter(t *testing.T, b *browsertest.Browser, r sfu.JoinRequest, c 
 			}
 		}
 	}()
-	t.Cleanup(func() {
-		p.conn.Disconnect(tenant.EndClient)
-		<-read
-	})
+	t.Cleanup(p.leave)
 	return p
 }
 
@@ -101,11 +100,11 @@ func (s stage) watch(t *testing.T, b *browsertest.Browser) tab {
 	return s.enter(t, b, request(tenant.RecvOnly), nil)
 }
 
-// leave closes the page, as a person does, and the connection, as its door does.
+// leave ends the connection and closes the page.
 func (p tab) leave() {
-	p.Close()
 	p.conn.Disconnect(tenant.EndClient)
-	<-p.conn.Done()
+	<-p.gone
+	p.Close()
 }
 
 // report is one entry of a page's getStats (W3C webrtc-stats); what an entry
