@@ -21,10 +21,14 @@ type finding struct {
 	Check  string `json:"check"`
 	OK     bool   `json:"ok"`
 	Detail string `json:"detail"` // what was seen and, when not OK, what to do
+	// Advice is what would make it better though it works.
+	Advice string `json:"advice,omitempty"`
+	// Data is what was seen, for programs; of few checks.
+	Data any `json:"data,omitempty"`
 }
 
 // doctor checks what the platform needs and says what to do about the rest.
-// It fails when any check does.
+// It fails when any check does; advice is no failure.
 func doctor(ctx context.Context, args []string, io stdio) error {
 	fs := flag.NewFlagSet("doctor", flag.ContinueOnError)
 	asJSON := fs.Bool("json", false, "print one JSON document")
@@ -33,7 +37,7 @@ func doctor(ctx context.Context, args []string, io stdio) error {
 		if err != nil {
 			detail = err.Error()
 		}
-		findings = append(findings, finding{check, err == nil, detail})
+		findings = append(findings, finding{Check: check, OK: err == nil, Detail: detail})
 	}
 	err := withTools(ctx, fs, args, io, func(t *tools) error {
 		add("settings", nil, "all readable; public URL "+t.config.publicURL.String())
@@ -47,6 +51,7 @@ func doctor(ctx context.Context, args []string, io stdio) error {
 		add("http", err, detail)
 		detail, err = checkMedia(t.config)
 		add("media", err, detail)
+		findings = append(findings, checkWire(t.config)...)
 		return nil
 	})
 	if errors.Is(err, errUsage) || errors.Is(err, flag.ErrHelp) {
@@ -65,11 +70,14 @@ func doctor(ctx context.Context, args []string, io stdio) error {
 		err = printJSON(io.out, map[string]any{"ok": bad == 0, "checks": findings})
 	} else {
 		for _, f := range findings {
-			mark := "ok  "
-			if !f.OK {
+			mark, detail := "ok  ", f.Detail
+			switch {
+			case !f.OK:
 				mark = "FAIL"
+			case f.Advice != "":
+				mark, detail = "note", detail+"; "+f.Advice
 			}
-			fmt.Fprintf(io.out, "%s  %-9s %s\n", mark, f.Check, f.Detail)
+			fmt.Fprintf(io.out, "%s  %-9s %s\n", mark, f.Check, detail)
 		}
 	}
 	if bad > 0 {
@@ -143,22 +151,4 @@ func checkHTTP(ctx context.Context, c *config) (string, error) {
 		return "", fmt.Errorf("%s/readyz answers %s; see the server's log", c.publicURL, response.Status)
 	}
 	return "a platform is ready at " + c.publicURL.String(), nil
-}
-
-// checkMedia finds out whether the media port can be had or is in use by a
-// server, and which addresses clients would be offered.
-func checkMedia(c *config) (string, error) {
-	offered := make([]string, 0, 4)
-	for _, ip := range offeredIPs(c) {
-		offered = append(offered, ip.String())
-	}
-	detail := fmt.Sprintf("UDP %s, offered at %s", c.mediaAddr, strings.Join(offered, ", "))
-	conn, err := net.ListenPacket("udp", c.mediaAddr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return detail + " (in use, by a running platform if http is ok)", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("HIBARI_MEDIA_ADDR: %w", err)
-	}
-	return detail, conn.Close()
 }

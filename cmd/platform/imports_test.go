@@ -35,7 +35,7 @@ var arrows = map[string][]string{
 	"migrations/privatepg":   {},
 	"migrations/dbtest":      {"migrations", "migrations/privatepg"},
 	"cmd/platform": {
-		"internal/tenant", "internal/sfu", "internal/sfu/transport", "internal/signaling", "internal/cluster",
+		"internal/tenant", "internal/sfu", "internal/sfu/transport", "internal/sfu/wire", "internal/signaling", "internal/cluster",
 		"internal/billing", "internal/webhooks", "ui", "migrations", "migrations/privatepg", "cmd/platform/load",
 		"cmd/platform/load/naive", "cmd/platform/load/suite",
 	},

@@ -160,6 +160,7 @@ func (p *platform) openMedia(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("HIBARI_MEDIA_ADDR: %w", err)
 	}
+	logWire(p.config, p.log)
 	p.media = sfu.New(sfu.Config{Transport: p.port, Log: p.log})
 	p.node, err = cluster.Start(ctx, p.db.Pool, cluster.Config{
 		Name: name, Instance: instance, Reaper: p.ledger, Log: p.log,
