@@ -1,6 +1,7 @@
 package sfutest
 
 import (
+	"encoding/binary"
 	"sync/atomic"
 	"time"
 
@@ -23,30 +24,50 @@ type Script struct {
 }
 
 // SendFrame sends a script's next frame. It fails when the client has closed.
-// Only one goroutine at a time may send.
 func (c *Client) SendFrame(s *Script, key bool) error {
+	for _, p := range s.Frame(key) {
+		if err := c.SendVideo(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SendVideo sends a packet of a script. Its SSRC and payload type are kept, and
+// so it may also be a late, a repeated or a false one. Only one goroutine at a
+// time may send.
+func (c *Client) SendVideo(p *rtp.Packet) error {
+	c.disguise.as.Store(&p.Header)
+	defer c.disguise.as.Store(nil)
+	return c.publisher.video.WriteRTP(p)
+}
+
+// Frame makes a script's next frame.
+func (s *Script) Frame(key bool) (packets []*rtp.Packet) {
 	for i := range s.PacketsPerFrame {
 		b := make([]byte, s.PayloadSize-int(s.number%8))
 		compose(b, payload(s.Codec, b, i, s.PacketsPerFrame, key), stamp{s.frame, s.number, time.Now()})
-		p := rtp.Packet{
+		packets = append(packets, &rtp.Packet{
 			Header: rtp.Header{
 				Version: 2, Marker: i == s.PacketsPerFrame-1, PayloadType: payloadTypeOf(s.Codec),
 				SequenceNumber: s.Seq, Timestamp: s.Timestamp, SSRC: s.SSRC,
 			},
 			Payload: b,
-		}
+		})
 		s.Seq++
 		s.number++
-		c.disguise.as.Store(&p.Header)
-		err := c.publisher.video.WriteRTP(&p)
-		c.disguise.as.Store(nil)
-		if err != nil {
-			return err
-		}
 	}
 	s.frame++
 	s.Timestamp += 3000
-	return nil
+	return packets
+}
+
+// Repair makes a retransmission (RFC 4588) of a script's packet.
+func Repair(p *rtp.Packet, ssrc uint32, seq uint16) *rtp.Packet {
+	again := rtp.Packet{Header: p.Header, Payload: binary.BigEndian.AppendUint16(nil, p.SequenceNumber)}
+	again.Payload = append(again.Payload, p.Payload...)
+	again.PayloadType, again.SSRC, again.SequenceNumber = p.PayloadType+1, ssrc, seq
+	return &again
 }
 
 // Frames is how many frames were sent so far.
