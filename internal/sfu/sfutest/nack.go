@@ -46,6 +46,25 @@ func (c *Client) runNACKs() {
 	}
 }
 
+// AskAgain asks for the last packets of a remote video, whether they came or not.
+func (c *Client) AskAgain(id string, last int) error {
+	c.mu.Lock()
+	s := c.streams[id+"/video"]
+	if s == nil {
+		c.mu.Unlock()
+		return nil
+	}
+	numbers := make([]uint16, last)
+	for i := range numbers {
+		numbers[i] = uint16(s.newest) - uint16(last-1-i)
+	}
+	ssrc := uint32(s.ssrc)
+	c.mu.Unlock()
+	return c.peer.WriteRTCP([]rtcp.Packet{&rtcp.TransportLayerNack{
+		MediaSSRC: ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(numbers),
+	}})
+}
+
 // missing lists the numbers to ask for now.
 func (s *Stream) missing() (numbers []uint16) {
 	if s.asked == nil {
