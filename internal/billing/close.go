@@ -119,6 +119,7 @@ func (l *Ledger) close(ctx context.Context, id tenant.ID, connectionIDs []string
 	if err != nil {
 		return 0, err
 	}
+	l.forget(connectionIDs)
 	if len(live) > 0 {
 		l.changed(id)
 	}

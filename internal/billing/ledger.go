@@ -57,17 +57,48 @@ type Ledger struct {
 	outbox Outbox
 	log    *slog.Logger
 
+	openings *turns[admissionKey, *admission] // lock for themselves
+	starts   *turns[tenant.ID, *start]
+
 	rejects        rejectLimits // locks for itself
 	rejectsDropped atomic.Int64
 
 	mu sync.Mutex
 	// Guarded by mu
 	onChange []func(tenant.ID)
+	owners   map[string]tenant.ID // of connections that this process opened, until they are closed
 }
 
 // NewLedger returns the ledger of the database behind pool.
 func NewLedger(pool *pgxpool.Pool, outbox Outbox, log *slog.Logger) *Ledger {
-	return &Ledger{pool: pool, outbox: outbox, log: log}
+	l := &Ledger{pool: pool, outbox: outbox, log: log, owners: map[string]tenant.ID{}}
+	l.openings = newTurns(l.admit, l.openAlone)
+	l.starts = newTurns(l.connect, l.connectAlone)
+	return l
+}
+
+// remember notes whose connection it is.
+func (l *Ledger) remember(connectionID string, id tenant.ID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.owners[connectionID] = id
+}
+
+// remembered says whose connection it is, if this process opened it.
+func (l *Ledger) remembered(connectionID string) (tenant.ID, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	id, ok := l.owners[connectionID]
+	return id, ok
+}
+
+// forget is for connections that are closed.
+func (l *Ledger) forget(connectionIDs []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range connectionIDs {
+		delete(l.owners, id)
+	}
 }
 
 // OnChange has f called after each commit that changed a tenant's live rows,
@@ -96,11 +127,18 @@ func since(now, asked time.Time, ago time.Duration) time.Time {
 	return now.Add(-(max(ago, 0) + time.Since(asked)).Truncate(time.Microsecond)) // what Postgres can keep
 }
 
-// lockTenant takes the tenant_live row of id, the first lock of every
-// transaction that changes what is live, and returns the database's time.
+// lockTenantRow takes the tenant_live row of a tenant, the first lock of every
+// transaction that changes what is live, and reads the database's time.
+const lockTenantRow = `select clock_timestamp() from tenant_live where tenant_id = $1 for no key update`
+
+// lockTenant makes that one statement.
 func lockTenant(ctx context.Context, tx pgx.Tx, id tenant.ID) (now time.Time, err error) {
-	err = tx.QueryRow(ctx, `
-		select clock_timestamp() from tenant_live where tenant_id = $1 for no key update`, id).Scan(&now)
+	return scanLock(tx.QueryRow(ctx, lockTenantRow, id), id)
+}
+
+// scanLock reads what the statement says.
+func scanLock(row pgx.Row, id tenant.ID) (now time.Time, err error) {
+	err = row.Scan(&now)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return now, fmt.Errorf("tenant %s: %w", id, ErrNotFound)
 	}

@@ -22,10 +22,21 @@ import (
 // may be called again with the same connection id, also when the answer to the
 // first call was lost: the place is taken once.
 func (l *Ledger) Open(ctx context.Context, nodeID string, o tenant.Opening) (tenant.Opened, error) {
+	a := &admission{nodeID: nodeID, opening: o}
+	if err := l.openings.take(ctx, admissionKey{o.Tenant, nodeID}, a); err != nil {
+		return tenant.Opened{}, err
+	}
+	l.remember(o.ConnectionID, o.Tenant)
+	return a.opened, nil
+}
+
+// openAlone opens one connection in a transaction of its own, or says why not.
+func (l *Ledger) openAlone(ctx context.Context, _ admissionKey, a *admission) error {
+	o := a.opening
 	var opened tenant.Opened
 	var again bool
 	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) (err error) {
-		opened, err = l.open(ctx, tx, nodeID, o)
+		opened, err = l.open(ctx, tx, a.nodeID, o)
 		return err
 	})
 	// A place may be there already: then taking a second one ran into the
@@ -33,19 +44,19 @@ func (l *Ledger) Open(ctx context.Context, nodeID string, o tenant.Opening) (ten
 	var refusal *tenant.Refusal
 	if errors.As(err, &refusal) || errors.Is(err, ErrConnectionUsed) {
 		var found error
-		again, found = l.reopened(ctx, nodeID, o, &opened)
+		again, found = l.reopened(ctx, a.nodeID, o, &opened)
 		if found != nil {
-			return tenant.Opened{}, found
+			return found
 		}
 	}
-	if again {
-		return opened, nil
+	if err != nil && !again {
+		return fmt.Errorf("couldn't open connection %s: %w", o.ConnectionID, err)
 	}
-	if err != nil {
-		return tenant.Opened{}, fmt.Errorf("couldn't open connection %s: %w", o.ConnectionID, err)
+	a.opened = opened
+	if !again {
+		l.changed(o.Tenant)
 	}
-	l.changed(o.Tenant)
-	return opened, nil
+	return nil
 }
 
 // open takes the place in tx, in lock order.
