@@ -17,9 +17,9 @@ import (
 // video all the same: continuous numbers, time that goes on, and a key frame
 // whenever there is a new beginning.
 
-// stage is a publisher whose packets the test makes, and a viewer that records
+// scene is a publisher whose packets the test makes, and a viewer that records
 // what comes of them.
-type stage struct {
+type scene struct {
 	t                 *testing.T
 	publisher, viewer *sfutest.Session
 	script            sfutest.Script
@@ -29,11 +29,11 @@ type stage struct {
 	came []sfutest.Packet
 }
 
-// newStage sets up a stage and waits until the viewer sees the video.
-func newStage(t *testing.T, s *sfu.SFU, script sfutest.Script) *stage {
+// newScene sets up a scene and waits until the viewer sees the video.
+func newScene(t *testing.T, s *sfu.SFU, script sfutest.Script) *scene {
 	t.Helper()
 	script.PacketsPerFrame, script.PayloadSize = 3, 200
-	g := &stage{t: t, script: script}
+	g := &scene{t: t, script: script}
 	anyCodec := func(r *sfu.JoinRequest) { r.AnyCodec = true }
 	name := inChannel(tenant.NewID())
 	g.viewer = join(t, s, request(tenant.RecvOnly, name), sfutest.Options{OnPacket: g.record})
@@ -48,14 +48,14 @@ func newStage(t *testing.T, s *sfu.SFU, script sfutest.Script) *stage {
 	return g
 }
 
-func (g *stage) record(p sfutest.Packet) {
+func (g *scene) record(p sfutest.Packet) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.came = append(g.came, p)
 }
 
 // send sends frames, each key or not.
-func (g *stage) send(keys ...bool) {
+func (g *scene) send(keys ...bool) {
 	g.t.Helper()
 	for _, key := range keys {
 		for _, p := range g.script.Frame(key) {
@@ -64,7 +64,7 @@ func (g *stage) send(keys ...bool) {
 	}
 }
 
-func (g *stage) sendPacket(p *rtp.Packet) {
+func (g *scene) sendPacket(p *rtp.Packet) {
 	g.t.Helper()
 	if err := g.publisher.SendVideo(p); err != nil {
 		g.t.Fatal(err)
@@ -73,7 +73,7 @@ func (g *stage) sendPacket(p *rtp.Packet) {
 
 // settle waits until the viewer has the newest frame. It sends another one for
 // it, so that waiting does not depend on how the ones before fared.
-func (g *stage) settle() {
+func (g *scene) settle() {
 	g.t.Helper()
 	g.send(false)
 	last := int64(g.script.Frames()) - 1
@@ -87,7 +87,7 @@ func (g *stage) settle() {
 
 // frames checks what the viewer got, and returns the numbers of the frames: in
 // order, each whole. Those before the first settle are left out.
-func (g *stage) frames() (numbers []uint32, keys []bool) {
+func (g *scene) frames() (numbers []uint32, keys []bool) {
 	g.t.Helper()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -125,7 +125,7 @@ func (g *stage) frames() (numbers []uint32, keys []bool) {
 
 // wants checks that of the frames from number on, the viewer got those and no
 // others, and that the first of them is a key frame, if that is asked.
-func (g *stage) wants(what string, from uint32, want ...uint32) {
+func (g *scene) wants(what string, from uint32, want ...uint32) {
 	g.t.Helper()
 	numbers, _ := g.frames()
 	var got []uint32
@@ -154,7 +154,7 @@ const (
 func TestViewersGoOnWhenASourceChanges(t *testing.T) {
 	s := newSFU(t)
 	t.Run("new SSRC", func(t *testing.T) {
-		g := newStage(t, s, sfutest.Script{Codec: "VP8", SSRC: 1})
+		g := newScene(t, s, sfutest.Script{Codec: "VP8", SSRC: 1})
 		from := g.script.Frames()
 		g.send(delta)
 		g.script.SSRC, g.script.Seq, g.script.Timestamp = 2, 40_000, 1<<31
@@ -165,7 +165,7 @@ func TestViewersGoOnWhenASourceChanges(t *testing.T) {
 		g.wants("two new SSRCs", from, 0, 3, 4, 5, 6, 7)
 	})
 	t.Run("new resolution", func(t *testing.T) {
-		g := newStage(t, s, sfutest.Script{Codec: "H264"})
+		g := newScene(t, s, sfutest.Script{Codec: "H264"})
 		from := g.script.Frames()
 		g.send(delta)
 		g.script.PayloadSize = 900
@@ -176,7 +176,7 @@ func TestViewersGoOnWhenASourceChanges(t *testing.T) {
 		g.wants("larger, smaller", from, 0, 1, 2, 3, 4, 5)
 	})
 	t.Run("new codecs under one SSRC", func(t *testing.T) {
-		g := newStage(t, s, sfutest.Script{Codec: "VP8"})
+		g := newScene(t, s, sfutest.Script{Codec: "VP8"})
 		from := g.script.Frames()
 		var want []uint32
 		for i, codec := range []string{"VP9", "H264", "AV1", "VP8"} {
@@ -197,7 +197,7 @@ func TestViewersGoOnWhenASourceChanges(t *testing.T) {
 		}
 	})
 	t.Run("counters that roll over", func(t *testing.T) {
-		g := newStage(t, s, sfutest.Script{Codec: "VP8", Seq: 65_400, Timestamp: math.MaxUint32 - 60*3000})
+		g := newScene(t, s, sfutest.Script{Codec: "VP8", Seq: 65_400, Timestamp: math.MaxUint32 - 60*3000})
 		from := g.script.Frames()
 		var want []uint32
 		for n := range uint32(100) {
@@ -211,7 +211,7 @@ func TestViewersGoOnWhenASourceChanges(t *testing.T) {
 		}
 	})
 	t.Run("new timestamps", func(t *testing.T) {
-		g := newStage(t, s, sfutest.Script{Codec: "VP8"})
+		g := newScene(t, s, sfutest.Script{Codec: "VP8"})
 		from := g.script.Frames()
 		g.send(delta)
 		g.script.Timestamp += 20 * 90_000 // muted for twenty seconds
@@ -226,7 +226,7 @@ func TestViewersGoOnWhenASourceChanges(t *testing.T) {
 func TestViewersGoOnAfterAPause(t *testing.T) {
 	t.Parallel()
 	s := newSFU(t)
-	g := newStage(t, s, sfutest.Script{Codec: "VP8"})
+	g := newScene(t, s, sfutest.Script{Codec: "VP8"})
 	from := g.script.Frames()
 	g.send(delta)
 	paused := time.Now()
