@@ -184,6 +184,9 @@ func (f *Fed) Dropped(reason DropReason) int64 {
 // Sent is how many packets the worker itself sent, and in how many trains.
 func (f *Fed) Sent() (packets, trains int64) { return f.w.round.forwarded, f.w.round.trains }
 
+// KeyRequests is how many key frames the worker asked for.
+func (f *Fed) KeyRequests() int64 { return f.w.round.keyRequests }
+
 // round is a Round a moment later.
 func (f *Fed) round() {
 	f.w.now = f.w.now.Add(20 * time.Millisecond)

@@ -162,7 +162,16 @@ func TestOverloadDropsVideoByFrame(t *testing.T) {
 	if !s.Overloaded() || s.Stats().FramesShed != 1 {
 		t.Errorf("overloaded: %v, frames shed: %d", s.Overloaded(), s.Stats().FramesShed)
 	}
-	// Those wait for a key frame; the others go on.
+	// Those wait for a key frame, which costs more than other frames and is asked
+	// for seldom; the others go on.
+	asked := f.KeyRequests()
+	for range 20 {
+		f.Pass(100 * time.Millisecond)
+		f.Round()
+	}
+	if got := f.KeyRequests() - asked; got != 1 {
+		t.Errorf("%d key frames asked for within 2 s of an overload, want 1", got)
+	}
 	awaiting := f.Awaiting()
 	video.seq++
 	f.RTP(video.packet(ptVP8, 99, 7, true, []byte{0x10, 0x01, 0x00}))

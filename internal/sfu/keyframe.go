@@ -12,7 +12,8 @@ const (
 	// picture.
 	keyPause = 500 * time.Millisecond
 	// keyTries is how many requests go out at that rate while viewers wait;
-	// after them a publisher that does not answer is asked less often.
+	// after them a publisher that does not answer is asked less often. So is
+	// everybody while there is more to send than can be.
 	keyTries     = 10
 	keyLongPause = 2 * time.Second
 )
@@ -28,9 +29,9 @@ type keyRequests struct {
 func (k *keyRequests) came() { k.wanted, k.tries = false, 0 }
 
 // due reports whether a request must go out now, and notes that it does.
-func (k *keyRequests) due(now time.Time) bool {
+func (k *keyRequests) due(now time.Time, overloaded bool) bool {
 	pause := keyPause
-	if k.tries >= keyTries {
+	if k.tries >= keyTries || overloaded {
 		pause = keyLongPause
 	}
 	if !k.wanted || !k.askedAt.IsZero() && now.Sub(k.askedAt) < pause {
@@ -53,7 +54,7 @@ func (w *worker) askKeyFrame(t *upTrack) {
 
 // checkKeyFrame sends the request for a key frame if one is due.
 func (w *worker) checkKeyFrame(t *upTrack) {
-	if t.kind != video || !t.live || !t.owner.up || !t.keys.due(w.now) {
+	if t.kind != video || !t.live || !t.owner.up || !t.keys.due(w.now, w.sfu.overloaded(w.now)) {
 		return
 	}
 	w.round.keyRequests++

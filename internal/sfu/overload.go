@@ -47,6 +47,8 @@ func (t *upTrack) turnAt(place int) {
 // Overloaded reports whether the media plane has dropped video within the last
 // seconds because it had more to send than it could. Who admits clients should
 // send new ones elsewhere.
-func (s *SFU) Overloaded() bool {
-	return time.Since(began) < time.Duration(s.overloadedUntil.Load())
+func (s *SFU) Overloaded() bool { return s.overloaded(time.Now()) }
+
+func (s *SFU) overloaded(now time.Time) bool {
+	return now.Sub(began) < time.Duration(s.overloadedUntil.Load())
 }
