@@ -1,69 +1,194 @@
+//go:build unix
+
 package wire_test
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/hibari/hibari/internal/sfu/wire"
 )
 
+// The benchmarks tell the processor time of the process as cpu-ns/op, the Go
+// runtime's share included: on a machine that does other things, too, that is what to
+// compare, and only within one run. Loopback's receiving half is charged to the
+// sender.
+
 // benchRoutes is how many viewers the benchmarks send to.
 const benchRoutes = 100
 
+// ways are the sockets the benchmarks send from, and where to: each family by itself,
+// and IPv4 from a socket for both.
+var ways = []struct{ name, from, to string }{
+	{"IPv4", "127.0.0.1:0", "127.0.0.1:0"},
+	{"IPv6", "[::1]:0", "[::1]:0"},
+	{"mapped", ":0", "127.0.0.1:0"},
+}
+
 // BenchmarkFlush sends a frame to each of 100 viewers that do not read, as trains
-// of the given length. An operation is one packet. BenchmarkSendto is the same one
-// by one, to compare with in the same run.
+// of the given length. An operation is one packet, copied into the arena and sent.
+// BenchmarkSendto is the same one by one, to compare with in the same run.
 func BenchmarkFlush(b *testing.B) {
-	benchSizes(b, []int{1, 4, 8, 16}, func(b *testing.B, s *wire.Socket, fars []far, train, size int) {
-		a, frame := s.NewArena(), packet(1, size)
-		var routes []*wire.Route
-		for _, f := range fars {
-			routes = append(routes, s.Route(f.addr, netip.Addr{}))
-		}
-		var sent wire.Stats
-		for left := b.N; left > 0; {
-			for _, to := range routes {
-				for range min(train, left) {
-					copy(a.Reserve(to, size), frame)
-					a.Commit(size)
-				}
-				left -= min(train, left)
+	for _, way := range ways {
+		for _, size := range []int{100, 1200} {
+			for _, train := range []int{1, 4, 8, 16} {
+				b.Run(fmt.Sprintf("%s/size=%d/train=%d", way.name, size, train), func(b *testing.B) {
+					s := listen(b, way.from)
+					a, frame := s.NewArena(), packet(1, size)
+					var routes []*wire.Route
+					for range benchRoutes {
+						f := newFar(b, way.to)
+						routes = append(routes, s.Route(f.addr, f.addr.Addr()))
+					}
+					put(a, routes[0], frame)
+					a.Flush() // has the arena's memory made
+					var sent wire.Stats
+					b.ReportAllocs()
+					b.ResetTimer()
+					before := cpu(b)
+					for left := b.N; left > 0; {
+						for _, to := range routes {
+							for range min(train, left) {
+								copy(a.Reserve(to, size), frame)
+								a.Commit(size)
+							}
+							left -= min(train, left)
+						}
+						sent.Add(a.Flush())
+					}
+					b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op")
+					b.ReportMetric(float64(sent.Calls)/float64(sent.Packets), "calls/op")
+				})
 			}
-			sent.Add(a.Flush())
 		}
-		b.ReportMetric(float64(sent.Calls)/float64(sent.Packets), "calls/op")
-	})
+	}
 }
 
 // BenchmarkSendto is what a forwarder costs that sends each packet by itself with
 // the net package.
 func BenchmarkSendto(b *testing.B) {
-	benchSizes(b, []int{1}, func(b *testing.B, _ *wire.Socket, fars []far, _, size int) {
-		c, frame := newFar(b, ":0"), packet(1, size)
-		for i := range b.N {
-			_, _ = c.WriteToUDPAddrPort(frame, fars[i%len(fars)].addr)
-		}
-	})
-}
-
-// benchSizes runs f for each kind of frame with viewers on loopback.
-func benchSizes(b *testing.B, trains []int, f func(b *testing.B, s *wire.Socket, fars []far, train, size int)) {
-	for _, host := range []string{"127.0.0.1", "::1"} {
+	for _, way := range ways {
 		for _, size := range []int{100, 1200} {
-			for _, train := range trains {
-				b.Run(fmt.Sprintf("host=%s/size=%d/train=%d", host, size, train), func(b *testing.B) {
-					s := listen(b, net.JoinHostPort(host, "0"))
-					var fars []far
-					for range benchRoutes {
-						fars = append(fars, newFar(b, net.JoinHostPort(host, "0")))
-					}
-					b.ReportAllocs()
-					b.ResetTimer()
-					f(b, s, fars, train, size)
-				})
-			}
+			b.Run(fmt.Sprintf("%s/size=%d", way.name, size), func(b *testing.B) {
+				c, frame := newFar(b, way.from), packet(1, size)
+				var to []netip.AddrPort
+				for range benchRoutes {
+					to = append(to, newFar(b, way.to).addr)
+				}
+				b.ReportAllocs()
+				b.ResetTimer()
+				before := cpu(b)
+				for i := range b.N {
+					_, _ = c.WriteToUDPAddrPort(frame, to[i%len(to)])
+				}
+				b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op")
+			})
 		}
 	}
+}
+
+// BenchmarkReceive empties a full socket. An operation is one datagram.
+// BenchmarkReadFrom is the same one by one with the net package.
+func BenchmarkReceive(b *testing.B) {
+	for _, size := range []int{100, 1200} {
+		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
+			s := listen(b, ":0")
+			in := s.NewInbound()
+			defer in.Free()
+			drain(b, s.LocalAddr().Port(), size, func() (int, error) {
+				n, err := in.Receive()
+				for i := range n {
+					if len(in.Data(i)) != size || !in.From(i).IsValid() {
+						b.Fatal("a datagram differs")
+					}
+				}
+				return n, err
+			})
+		})
+	}
+}
+
+// BenchmarkReadFrom is the yardstick of BenchmarkReceive.
+func BenchmarkReadFrom(b *testing.B) {
+	for _, size := range []int{100, 1200} {
+		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
+			f, memory := newFar(b, ":0"), make([]byte, wire.BufferSize)
+			drain(b, f.addr.Port(), size, func() (int, error) {
+				_, _, err := f.ReadFromUDPAddrPort(memory)
+				return 1, err
+			})
+		})
+	}
+}
+
+// drain fills the socket at a port, with the clock stopped, for read to empty.
+func drain(b *testing.B, port uint16, size int, read func() (int, error)) {
+	const full = 512
+	s := listen(b, "127.0.0.1:0")
+	a, to, frame := s.NewArena(), s.Route(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port), netip.Addr{}), packet(1, size)
+	var used time.Duration
+	b.ReportAllocs()
+	b.ResetTimer()
+	for left := b.N; left > 0; {
+		b.StopTimer()
+		there := min(full, left)
+		for range there {
+			put(a, to, frame)
+		}
+		a.Flush()
+		left -= there
+		before := cpu(b)
+		b.StartTimer()
+		for there > 0 {
+			n, err := read()
+			if err != nil {
+				b.Fatal(err)
+			}
+			there -= n
+		}
+		used += cpu(b) - before
+	}
+	b.ReportMetric(float64(used)/float64(b.N), "cpu-ns/op")
+}
+
+// BenchmarkBurst is a server's rhythm: nothing for a few milliseconds, then a frame
+// of 8 packets to each of 100 viewers. An operation is a burst; the processor time is
+// for one packet.
+func BenchmarkBurst(b *testing.B) {
+	s := listen(b, "127.0.0.1:0")
+	a, frame := s.NewArena(), packet(1, 1200)
+	var routes []*wire.Route
+	for range benchRoutes {
+		routes = append(routes, s.Route(newFar(b, "127.0.0.1:0").addr, netip.Addr{}))
+	}
+	var sent wire.Stats
+	pause := time.NewTicker(3 * time.Millisecond)
+	defer pause.Stop()
+	b.ResetTimer()
+	before := cpu(b)
+	for range b.N {
+		<-pause.C
+		for _, to := range routes {
+			for range 8 {
+				copy(a.Reserve(to, len(frame)), frame)
+				a.Commit(len(frame))
+			}
+		}
+		sent.Add(a.Flush())
+	}
+	b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/float64(sent.Packets), "cpu-ns/packet")
+}
+
+// cpu is the processor time of this process until now.
+func cpu(t testing.TB) time.Duration {
+	t.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
