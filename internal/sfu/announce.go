@@ -85,10 +85,10 @@ func (w *worker) oldest(viewer *member, k kind) *upTrack {
 
 // notifyCreated tells everybody, the newcomer first, that it is there.
 func (w *worker) notifyCreated(m *member) {
-	var others []ConnectionInfo
+	others := make([]*Other, 0, len(w.members))
 	for _, o := range w.members {
 		if o != m && o.up {
-			others = append(others, o.conn.Info())
+			others = append(others, &o.conn.other)
 		}
 	}
 	n := w.notice(m, "connection.created")

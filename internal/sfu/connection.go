@@ -30,6 +30,7 @@ type Connection struct {
 	// Static
 	sfu      *SFU
 	request  JoinRequest
+	other    Other // as newcomers meet it
 	joinedAt time.Time
 	member   *member // what the worker knows; only the worker looks inside
 	peer     *transport.Peer
@@ -63,6 +64,7 @@ func newConnection(s *SFU, r JoinRequest) *Connection {
 	c := &Connection{
 		sfu:      s,
 		request:  r,
+		other:    Other{ConnectionID: r.ConnectionID, ClientID: r.ClientID, BundleID: r.BundleID, Metadata: r.Metadata},
 		joinedAt: time.Now(),
 		ring:     make(chan struct{}, 1),
 		done:     make(chan struct{}),

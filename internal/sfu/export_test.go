@@ -223,3 +223,10 @@ func (f *Fed) bindAll() {
 
 // Close frees the transports.
 func (f *Fed) Close() { f.w.removeAll("") }
+
+// Leave leaves a signal for the connection's door, as its worker does; false: the
+// door has left too many unread.
+func (c *Connection) Leave(s Signal) bool { return c.signal(s) }
+
+// SignalLimit is how many signals a door may leave unread.
+const SignalLimit = signalLimit

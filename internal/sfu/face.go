@@ -66,10 +66,20 @@ type Notify struct {
 	EventType string // connection.created, connection.updated, connection.destroyed
 	Timestamp time.Time
 	Subject   ConnectionInfo
-	Counts    tenant.Counts    // after the change
-	Others    []ConnectionInfo // connection.created sent to the subject itself: who was there already
+	Counts    tenant.Counts // after the change
+	Others    []*Other      // connection.created sent to the subject itself: who was there already
 	// Memo keeps what doors make of it; nil: it goes to one connection alone.
 	Memo *Memo
+}
+
+// Other is a connection that a newcomer meets. It is the same for all newcomers
+// and must not be changed.
+type Other struct {
+	ConnectionID string
+	ClientID     string
+	BundleID     string
+	Metadata     any
+	Memo         Memo // what doors make of it
 }
 
 // ConnectionInfo is a copy of what is known about one connection.

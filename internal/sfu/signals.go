@@ -19,6 +19,8 @@ const (
 	signalLimit = 256
 	// newsHold is how long news of others waits for more.
 	newsHold = 50 * time.Millisecond
+	// newsMost is how much may wait before the door is rung at once.
+	newsMost = signalLimit / 4
 	// ringsAtOnce is how many doors are rung before other goroutines, the
 	// channel's worker among them, have their turn.
 	ringsAtOnce = 32
@@ -72,7 +74,7 @@ func (c *Connection) signal(s Signal) bool {
 		return ended
 	}
 	c.waiting = append(c.waiting, s)
-	now := s.urgent(c)
+	now := s.urgent(c) || len(c.waiting) >= newsMost
 	later := !now && !c.expected
 	c.expected = true
 	c.mu.Unlock()

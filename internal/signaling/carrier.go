@@ -86,7 +86,13 @@ func appendFrame(dst []byte, opcode byte, payload []byte) []byte {
 
 // encode makes a message's frame.
 func encode(message any) ([]byte, error) {
-	data, err := json.Marshal(message)
+	var data []byte
+	var err error
+	if m, ok := message.(notify); ok {
+		data, err = m.text()
+	} else {
+		data, err = json.Marshal(message)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("couldn't encode message: %w", err)
 	}

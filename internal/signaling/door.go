@@ -42,6 +42,9 @@ type Ledger interface {
 // Media lets an admitted client into its channel.
 type Media interface {
 	Join(ctx context.Context, r sfu.JoinRequest) (*sfu.Connection, error)
+	// Overloaded reports whether it has more to send than it can, so that one
+	// client more would cost those that are there.
+	Overloaded() bool
 }
 
 // Config is what a Door needs.
@@ -102,6 +105,9 @@ func New(c Config) *Door {
 // errDraining refuses a client because the node is about to stop.
 var errDraining = tenant.Refuse(tenant.Draining, "this node takes no new connections; connect again to reach another")
 
+// errOverloaded refuses a client because the node has all it can carry.
+var errOverloaded = tenant.Refuse(tenant.Unavailable, "this node's media plane is at its limit; try again in a few seconds, or another node")
+
 // visitor is a client that knocks: what it asks and where it comes from.
 type visitor struct {
 	Connect
@@ -128,6 +134,9 @@ func (d *Door) enter(v visitor) (*call, error) {
 	}
 	if d.isDraining() {
 		return nil, d.reject(ctx, opening, errDraining)
+	}
+	if d.media.Overloaded() { // before a place is taken: there is none to give
+		return nil, d.reject(ctx, opening, errOverloaded)
 	}
 
 	c := &call{door: d, maxDuration: claim.MaxDuration, metadata: claim.Metadata, opening: opening, id: opening.ConnectionID}

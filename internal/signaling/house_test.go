@@ -146,6 +146,11 @@ func (b *books) await(t testing.TB, what string, condition func(*books) bool) {
 // read looks into the books.
 func (b *books) read(f func(*books)) { b.mu.Lock(); defer b.mu.Unlock(); f(b) }
 
+// noMedia is for tests that nobody gets as far as media in.
+type noMedia struct{ signaling.Media }
+
+func (noMedia) Overloaded() bool { return false }
+
 // house is a door on a real HTTP server.
 type house struct {
 	door  *signaling.Door
@@ -156,7 +161,7 @@ type house struct {
 }
 
 // open starts a house on TCP. The door settles all connections before the test ends.
-func open(t *testing.T, c signaling.Config) *house {
+func open(t testing.TB, c signaling.Config) *house {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -172,7 +177,7 @@ func openInMemory(t *testing.T, c signaling.Config) *house {
 	return openOn(t, c, listener, listener.dial)
 }
 
-func openOn(t *testing.T, c signaling.Config, listener net.Listener, dial func(context.Context, string, string) (net.Conn, error)) *house {
+func openOn(t testing.TB, c signaling.Config, listener net.Listener, dial func(context.Context, string, string) (net.Conn, error)) *house {
 	t.Helper()
 	h := &house{url: "http://" + listener.Addr().String() + "/signaling", dial: dial}
 	if c.Verifier == nil {
@@ -180,6 +185,9 @@ func openOn(t *testing.T, c signaling.Config, listener net.Listener, dial func(c
 	}
 	if c.Ledger == nil {
 		c.Ledger = newBooks()
+	}
+	if c.Media == nil {
+		c.Media = noMedia{}
 	}
 	h.books, _ = c.Ledger.(*books)
 	h.door = signaling.New(c)

@@ -32,7 +32,7 @@ func listen(t testing.TB) *transport.Endpoint {
 }
 
 // broadcast starts a house with a real media plane.
-func broadcast(t *testing.T, c signaling.Config) (*house, *sfu.SFU) {
+func broadcast(t testing.TB, c signaling.Config) (*house, *sfu.SFU) {
 	t.Helper()
 	plane := newPlane(t)
 	c.Media = plane
@@ -40,7 +40,7 @@ func broadcast(t *testing.T, c signaling.Config) (*house, *sfu.SFU) {
 }
 
 // newPlane starts a media plane.
-func newPlane(t *testing.T) *sfu.SFU {
+func newPlane(t testing.TB) *sfu.SFU {
 	t.Helper()
 	plane := sfu.New(sfu.Config{Transport: listen(t)})
 	t.Cleanup(func() { plane.Close(tenant.EndShutdown) })

@@ -88,7 +88,9 @@ type notify struct {
 	Minutes           int         `json:"minutes"`
 	tenant.Counts                 // "channel_connections" and so on
 	TURNTransportType string      `json:"turn_transport_type"`
-	Data              *[]notified `json:"data,omitempty"` // only to the one who came
+
+	self   bool         // it tells the client of its own coming
+	others []*sfu.Other // "data", then: who was there before
 }
 
 // notified is somebody who was there before.
@@ -136,7 +138,7 @@ func (today) message(self string, s sfu.Signal) any {
 	case sfu.SignalReoffer:
 		return reOffer{typeReOffer, s.SDP}
 	case sfu.SignalNotify:
-		return notification(self, *s.Notify)
+		return notification(self, s.Notify)
 	case sfu.SignalPush:
 		return push{typePush, s.Data}
 	}
@@ -145,8 +147,8 @@ func (today) message(self string, s sfu.Signal) any {
 
 // notification puts a change of the channel into Sora's words. A client that
 // learns of its own coming is told who was there before, be it nobody.
-func notification(self string, n sfu.Notify) notify {
-	subject := n.Subject
+func notification(self string, n *sfu.Notify) notify {
+	subject := &n.Subject
 	m := notify{
 		Type: typeNotify, EventType: n.EventType,
 		Timestamp: n.Timestamp.UTC().Format("2006-01-02T15:04:05.000000Z"),
@@ -158,11 +160,30 @@ func notification(self string, n sfu.Notify) notify {
 		TURNTransportType: "udp",
 	}
 	if n.EventType == string(tenant.ConnectionCreated) && subject.ConnectionID == self {
-		others := make([]notified, len(n.Others))
-		for i, o := range n.Others {
-			others[i] = notified{o.ClientID, o.BundleID, o.ConnectionID, o.Metadata, o.Metadata}
-		}
-		m.Data = &others
+		m.self, m.others = true, n.Others
 	}
 	return m
+}
+
+// text is the notification in JSON. The others are put into words once for all
+// who come after them: the list is as long as the channel is full.
+func (m notify) text() ([]byte, error) {
+	data, err := json.Marshal(m)
+	if err != nil || !m.self {
+		return data, err
+	}
+	data = append(data[:len(data)-1], `,"data":[`...)
+	for i, o := range m.others {
+		text, err := o.Memo.Get(today{}.protocol(), func() ([]byte, error) {
+			return json.Marshal(notified{o.ClientID, o.BundleID, o.ConnectionID, o.Metadata, o.Metadata})
+		})
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			data = append(data, ',')
+		}
+		data = append(data, text...)
+	}
+	return append(data, "]}"...), nil
 }
