@@ -122,6 +122,20 @@ func (f *Fed) From(i int, data []byte) {
 // Came feeds a packet of a member, but does not work on it.
 func (f *Fed) Came(i int, data []byte) { f.w.mediaArrived(f.members[i], data, f.w.now) }
 
+// Hear works on what the clients have sent.
+func (f *Fed) Hear() {
+	calls, inbox, _ := f.w.channel.take(nil, nil)
+	for _, call := range calls {
+		call(f.w)
+	}
+	for i := range inbox {
+		f.w.arrived(&inbox[i])
+	}
+}
+
+// Resent is how many packets the worker itself sent again.
+func (f *Fed) Resent() int64 { return f.w.round.resent }
+
 // RTCP feeds a packet of all.
 func (f *Fed) RTCP(data []byte) {
 	for _, m := range f.members {

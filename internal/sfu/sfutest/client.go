@@ -120,7 +120,8 @@ func (c *Client) open(socket net.PacketConn) error {
 	}
 	if err := webrtc.RegisterDefaultInterceptorsWithOptions(media, registry, webrtc.WithNackGeneratorOptions(
 		nack.GeneratorInterval(max(c.options.PionNACK, time.Millisecond)),
-		nack.GeneratorSize(nackReach),
+		nack.GeneratorSize(1024),
+		nack.GeneratorMaxNacksPerPacket(4*nackTries),
 		nack.GeneratorStreamsFilter(func(info *interceptor.StreamInfo) bool {
 			return c.options.PionNACK > 0 && strings.HasPrefix(info.MimeType, "video/") && info.MimeType != webrtc.MimeTypeRTX
 		}),
@@ -131,6 +132,7 @@ func (c *Client) open(socket net.PacketConn) error {
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetSRTPProtectionProfiles(c.options.Profiles...)
+	settings.SetSRTPReplayProtectionWindow(1024) // as browsers; repairs without RTX come late
 	// As browsers do: the one that answers is the DTLS client.
 	if err := settings.SetAnsweringDTLSRole(webrtc.DTLSRoleClient); err != nil {
 		return err

@@ -100,7 +100,7 @@ func BenchmarkReceive(b *testing.B) {
 			in := s.NewInbound()
 			defer in.Free()
 			drain(b, s.LocalAddr().Port(), size, func() (int, error) {
-				n, err := in.Receive()
+				n, err := in.Receive(nil)
 				for i := range n {
 					if len(in.Data(i)) != size || !in.From(i).IsValid() {
 						b.Fatal("a datagram differs")
