@@ -30,7 +30,11 @@ type upTrack struct {
 
 	// The source: an SSRC and what has come of it
 	ssrc    uint32
-	live    bool // RTP has come
+	beganAt time.Time
+	first   uint64 // number of the packet that came first; 0: nothing yet
+	highest uint64 // newest number
+	retired uint32 // SSRC of the source before, of which late packets may come
+	live    bool   // RTP has come
 	liveAt  time.Time
 	format  formatID
 	unwrap  packet.Unwrap
@@ -65,8 +69,11 @@ func newUpTrack(m *member, k kind) *upTrack {
 
 // begin starts a source: the track's first, or another one, because the client
 // changed its SSRC. Viewers go on with continuous numbers.
-func (t *upTrack) begin(ssrc uint32) {
-	t.ssrc = ssrc
+func (t *upTrack) begin(ssrc uint32, now time.Time) {
+	if ssrc != t.ssrc {
+		t.retired = t.ssrc
+	}
+	t.ssrc, t.beganAt, t.first, t.highest = ssrc, now, 0, 0
 	t.unwrap = packet.Unwrap{}
 	t.history.Clear()
 	t.gaps.Reset()
@@ -126,9 +133,16 @@ func (w *worker) mediaArrived(m *member, data []byte, at time.Time) {
 		}
 		h.Seq = uint16(h.Payload[0])<<8 | uint16(h.Payload[1])
 		h.Payload = h.Payload[2:]
-	case !t.live || h.SSRC != t.ssrc:
+		if !t.canRepair(h.Seq) { // of the source before
+			w.round.drops[dropDuplicate]++
+			return
+		}
+	case t.isRetired(h.SSRC, w.now):
+		w.round.drops[dropDuplicate]++
+		return
+	case !t.live || h.SSRC != t.ssrc || t.leaps(h.Seq):
 		w.settle(t) // what is held belongs to the source before
-		t.begin(h.SSRC)
+		t.begin(h.SSRC, w.now)
 	}
 	w.packetArrived(t, meaning.format, &h, meaning.rtx, at)
 }
@@ -139,6 +153,10 @@ func (w *worker) packetArrived(t *upTrack, id formatID, h *packet.Header, resent
 		t.live, t.liveAt = true, w.now
 	}
 	if id != t.format {
+		if !t.isNewer(h.Seq) { // of the codec before: it was overtaken by the change
+			w.round.drops[dropDuplicate]++
+			return
+		}
 		w.settle(t) // what is held is of the codec before
 		t.format, t.hasKey = id, false
 		t.wait()
@@ -155,6 +173,10 @@ func (w *worker) packetArrived(t *upTrack, id formatID, h *packet.Header, resent
 	if level := h.Extension(t.levelExt); len(level) == 1 {
 		p.Level, p.HasLevel = level[0], true
 	}
+	if t.first == 0 {
+		t.first = p.Seq
+	}
+	t.highest = max(t.highest, p.Seq)
 	kept := t.history.Add(&p)
 	if kept == nil {
 		w.round.drops[dropDuplicate]++

@@ -1,0 +1,40 @@
+package sfu
+
+import (
+	"time"
+
+	"github.com/hibari/hibari/internal/sfu/packet"
+)
+
+// Which packets are of a track's source as it is now? Networks deliver packets
+// late, of a source or codec that is over too, and those must not bring it back.
+
+// lateTime is how long packets of the source before may still come: after that
+// the publisher has gone back to it.
+const lateTime = time.Second
+
+// isRetired reports whether an SSRC is that of the source before, which must
+// not come back because of a packet that was overtaken by the change.
+func (t *upTrack) isRetired(ssrc uint32, now time.Time) bool {
+	return t.live && ssrc != t.ssrc && ssrc == t.retired && now.Sub(t.beganAt) < lateTime
+}
+
+// leapLimit is how far a source's numbers may move on at once. Beyond it nothing
+// could be sent again in any case: the source has begun anew.
+const leapLimit = videoHistory
+
+// leaps reports whether a number is too far ahead of all before.
+func (t *upTrack) leaps(seq uint16) bool {
+	return t.highest != 0 && packet.Nearest(t.highest, seq) > t.highest+leapLimit
+}
+
+// isNewer reports whether a number is ahead of all before.
+func (t *upTrack) isNewer(seq uint16) bool {
+	return t.highest == 0 || packet.Nearest(t.highest, seq) > t.highest
+}
+
+// canRepair reports whether a retransmission may be of this source: it is of a
+// packet between the first and the newest, for no other was asked for.
+func (t *upTrack) canRepair(seq uint16) bool {
+	return t.first != 0 && !t.isNewer(seq) && packet.Nearest(t.highest, seq) > t.first
+}
