@@ -38,18 +38,8 @@ type downTrack struct {
 	packets uint32    // sent, for sender reports
 	octets  uint32
 	rtxSeq  uint16
-	resent  [64]resend // when a packet was last sent again
+	repairs repairs
 }
-
-// resend remembers that a NACK was answered, so that its repeat within the round
-// trip is not.
-type resend struct {
-	seq uint16
-	at  time.Time
-}
-
-// resendPause is how long a repeated NACK for the same packet goes unanswered.
-const resendPause = 30 * time.Millisecond
 
 // newDownTrack makes a view of a track; without one it is a default.
 func newDownTrack(m *member, s *section, t *upTrack) *downTrack {
@@ -63,6 +53,7 @@ func newDownTrack(m *member, s *section, t *upTrack) *downTrack {
 		midUntil: math.MaxUint64,
 		numbers:  packet.NewRenumber(uint16(rand.Uint32N(1<<15)), rand.Uint32()),
 		rtxSeq:   uint16(rand.Uint32N(1 << 15)),
+		repairs:  newRepairs(),
 	}
 	if s.kind == video {
 		d.rtxSSRC = freshSSRC(m)

@@ -128,8 +128,7 @@ func (o *sender) seal(d *downTrack, header, payload []byte, pad int) bool {
 // resend answers one lost packet of a NACK from the shared history: as a
 // retransmission (RFC 4588) when the viewer takes those, else as it was.
 func (o *sender) resend(d *downTrack, lost uint16) {
-	last := &d.resent[lost%uint16(len(d.resent))]
-	if last.seq == lost && o.now.Sub(last.at) < resendPause {
+	if d.repairs.repeated(lost, o.now) {
 		return
 	}
 	t := d.source
@@ -148,7 +147,10 @@ func (o *sender) resend(d *downTrack, lost uint16) {
 		o.round.drops[dropExpired]++
 		return
 	}
-	*last = resend{lost, o.now}
+	if !d.repairs.spend(lost, d.packets, o.now) {
+		o.round.drops[dropRepairCredit]++
+		return
+	}
 	seq, ts, _ := d.numbers.Map(p.Seq, p.Timestamp)
 	if f.rtx == 0 || d.rtxSSRC == 0 {
 		if o.seal(d, d.head(o.header[:], p, f.pt, seq, ts), p.Payload, int(p.Pad)) {

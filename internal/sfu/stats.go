@@ -38,6 +38,7 @@ const (
 	dropRefused
 	dropExpired
 	dropOverload
+	dropRepairCredit
 	dropCount
 )
 
@@ -56,6 +57,7 @@ var dropNames = [dropCount]DropReason{
 	dropRefused:          "refused",            // the kernel refused to send it
 	dropExpired:          "expired",            // asked for again, but no longer kept
 	dropOverload:         "overload",           // video that could not be sent in time
+	dropRepairCredit:     "repair_credit",      // asked for again by a viewer that asks for too much
 }
 
 // counters are the SFU's; workers add to them once a round.
