@@ -22,9 +22,8 @@ const (
 
 // media is a publisher's packets, for a Fed.
 type media struct {
-	t       testing.TB
-	seq     uint16
-	payload []byte
+	t   testing.TB
+	seq uint16
 }
 
 // video is one packet of a frame, the whole of it if last; each frame is a key
