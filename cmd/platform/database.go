@@ -60,6 +60,10 @@ func openDatabase(ctx context.Context, c *config, log *slog.Logger) (*database, 
 // connectPatience is how long a Postgres may take to answer at our start.
 const connectPatience = 15 * time.Second
 
+// statementsKept is how many prepared statements a connection remembers. Room for
+// them is made at once: pgx's default of 512 is 100 kB for each connection.
+const statementsKept = 128
+
 // connect opens a pool and waits a little for a Postgres that is just
 // starting, as beside us in a compose file.
 func connect(ctx context.Context, url string, dial pgconn.DialFunc) (*pgxpool.Pool, error) {
@@ -70,6 +74,7 @@ func connect(ctx context.Context, url string, dial pgconn.DialFunc) (*pgxpool.Po
 	config.ConnConfig.DialFunc = dial
 	config.ConnConfig.RuntimeParams["application_name"] = "hibari"
 	config.MaxConns = max(config.MaxConns, 16)
+	config.ConnConfig.StatementCacheCapacity = statementsKept
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't open the database: %w", err)
