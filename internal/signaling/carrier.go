@@ -71,32 +71,45 @@ func (c *carrier) finish(end time.Time) {
 	c.SetDeadline(end)
 }
 
-// appendFrame appends a frame of at most 64 KiB less one byte, or any text.
-func appendFrame(dst []byte, opcode byte, payload []byte) []byte {
-	switch n := len(payload); {
+// appendHead appends the head of a frame of n bytes.
+func appendHead(dst []byte, opcode byte, n int) []byte {
+	switch {
 	case n < 126:
-		dst = append(dst, opcode, byte(n))
+		return append(dst, opcode, byte(n))
 	case n < 1<<16:
-		dst = binary.BigEndian.AppendUint16(append(dst, opcode, 126), uint16(n))
-	default:
-		dst = binary.BigEndian.AppendUint64(append(dst, opcode, 127), uint64(n))
+		return binary.BigEndian.AppendUint16(append(dst, opcode, 126), uint16(n))
 	}
-	return append(dst, payload...)
+	return binary.BigEndian.AppendUint64(append(dst, opcode, 127), uint64(n))
 }
 
-// encode makes a message's frame.
-func encode(message any) ([]byte, error) {
-	var data []byte
-	var err error
-	if m, ok := message.(notify); ok {
-		data, err = m.text()
-	} else {
-		data, err = json.Marshal(message)
-	}
+// makeFrame is a frame of its own.
+func makeFrame(opcode byte, payload string) []byte {
+	return append(appendHead(nil, opcode, len(payload)), payload...)
+}
+
+// maxHead is the longest head of a frame that is not masked.
+const maxHead = 10
+
+// appendMessage appends a message's frame.
+func appendMessage(dst []byte, message any) ([]byte, error) {
+	start := len(dst)
+	room := append(dst, make([]byte, maxHead)...) // how long the head is, the payload decides
+	whole, err := appendText(room, message)
 	if err != nil {
-		return nil, fmt.Errorf("couldn't encode message: %w", err)
+		return dst, fmt.Errorf("couldn't encode message: %w", err)
 	}
-	return appendFrame(make([]byte, 0, len(data)+10), finalText, data), nil
+	payload := whole[start+maxHead:]
+	framed := appendHead(whole[:start], finalText, len(payload))
+	return append(framed, payload...), nil // moves it down by some bytes
+}
+
+// appendText appends a message in JSON.
+func appendText(dst []byte, message any) ([]byte, error) {
+	if m, ok := message.(notify); ok {
+		return m.appendText(dst)
+	}
+	data, err := json.Marshal(message)
+	return append(dst, data...), err
 }
 
 // keptBuffer is the largest buffer for frames that is kept for the next session

@@ -65,12 +65,18 @@ func TestCrowdIsToldInOrder(t *testing.T) {
 	})
 }
 
-// A frame is what RFC 6455 §5.2 says, whatever its length.
+// A message's frame is what RFC 6455 §5.2 says, whatever its length and whatever
+// it is appended to.
 func TestFrames(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.OneOf(rapid.IntRange(0, 300), rapid.IntRange(65000, 66000)).Draw(t, "length")
-		payload := bytes.Repeat([]byte{'x'}, n)
-		b := signaling.AppendFrame([]byte("before"), signaling.FinalText, payload)[len("before"):]
+		payload := []byte(`"` + strings.Repeat("x", n) + `"`)
+		before := bytes.Repeat([]byte{'b'}, rapid.IntRange(0, 20).Draw(t, "before"))
+		b, err := signaling.AppendMessage(bytes.Clone(before), strings.Repeat("x", n))
+		if err != nil || !bytes.HasPrefix(b, before) {
+			t.Fatal("what was there before is gone", err)
+		}
+		b = b[len(before):]
 		if b[0] != 0x81 { // final, text
 			t.Fatalf("begins with %x", b[0])
 		}
@@ -87,8 +93,8 @@ func TestFrames(t *testing.T) {
 				t.Fatal("not the shortest form")
 			}
 		}
-		if length != n || !bytes.Equal(rest, payload) {
-			t.Fatalf("length %d of %d, %d bytes follow", length, n, len(rest))
+		if length != len(payload) || !bytes.Equal(rest, payload) {
+			t.Fatalf("length %d of %d, %d bytes follow", length, len(payload), len(rest))
 		}
 	})
 }

@@ -8,20 +8,26 @@
 //	session     reads `connect` and recognises its dialect
 //	Door.enter  the policy: token, draining, licence place, media; the only
 //	            way in, for every dialect
-//	call.run    tells the ledger when media is up and when it all ended,
+//	call        tells the ledger when media is up and when it all ended,
 //	            until the ledger has taken it
 //	session     offer, answer, candidates, re-offers, notifications, pings
+//	carrier     frames, several with one system call
 //	socket      closes with a code and a reason that help a developer
 //
 // Goroutines, their owners and ends:
 //
-//	the handler's own   session.run   until the socket or the connection ends
-//	socket.runReader    session       until the socket is closed
-//	socket.runPings     session       2015 dialect only; until the socket is closed
-//	call.run            Door          until the ledger has taken the connection's
-//	                                  end, or Wait gave up
+//	the handler's own   session.setUp  until the client has its offer, or none
+//	session.run         session        until the socket or the connection ends
+//	socket.runReader    session        until the socket is closed
+//	call.runTold        call           until the ledger knows that media is up, or the
+//	                                   connection ends
+//	call.settle         sfu            from the connection's end until the ledger has
+//	                                   taken it, or Wait gave up
+//	call.runAbandoned   Door           likewise, of a call without media
+//
+// So a client that just watches costs two goroutines, both waiting.
 //
 // A connection never outlives its socket, and a ledger place never outlives
-// its connection: the goroutine that frees the place is started by the
-// function that took it.
+// its connection: the function that took the place has the one that frees it
+// follow the connection's end.
 package signaling

@@ -1,6 +1,4 @@
 package signaling
 
-// The parts of a frame, for its test.
-var AppendFrame = appendFrame
-
-const FinalText = finalText
+// AppendMessage appends the frame of a message, for its test.
+var AppendMessage = appendMessage

@@ -123,7 +123,7 @@ func (s *session) setUp(address, userAgent string) *farewell {
 		return new(refused(err))
 	}
 	s.call = call
-	offer, err := encode(s.dialect.offer(call, s.door.version))
+	offer, err := appendMessage(nil, s.dialect.offer(call, s.door.version))
 	if err == nil {
 		err = s.socket.send(offer)
 	}
@@ -340,28 +340,33 @@ func (s *session) signal(frames []byte, signal sfu.Signal) ([]byte, *farewell) {
 	case sfu.SignalReoffer:
 		s.answerDue = time.Now().Add(s.door.limits.Answer)
 	}
-	frame, err := s.frame(signal)
+	frames, err := s.appendSignal(frames, signal)
 	if err != nil {
 		s.door.log.Error("couldn't tell a client", "connection", s.call.id, "error", err)
 		return frames, &broken
 	}
-	return append(frames, frame...), nil
+	return frames, nil
 }
 
-// frame is the frame that tells of a signal; nil if there are no words for it.
-// News that many are told is put into words once.
-func (s *session) frame(signal sfu.Signal) ([]byte, error) {
-	make := func() ([]byte, error) {
-		message := s.dialect.message(s.call.id, signal)
-		if message == nil {
-			return nil, nil
-		}
-		return encode(message)
-	}
+// appendSignal appends the frame that tells of a signal, if there are words for
+// it. News that many are told is put into words once.
+func (s *session) appendSignal(frames []byte, signal sfu.Signal) ([]byte, error) {
+	self := s.call.id
 	if signal.Notify != nil && signal.Notify.Memo != nil {
-		return signal.Notify.Memo.Get(s.dialect.protocol(), make)
+		frame, err := signal.Notify.Memo.Get(s.dialect.protocol(), func() ([]byte, error) {
+			message := s.dialect.message(self, signal)
+			if message == nil {
+				return nil, nil
+			}
+			return appendMessage(nil, message)
+		})
+		return append(frames, frame...), err
 	}
-	return make()
+	message := s.dialect.message(self, signal)
+	if message == nil {
+		return frames, nil
+	}
+	return appendMessage(frames, message)
 }
 
 // send sends frames; not nil: the client is gone.

@@ -60,8 +60,8 @@ type reOffer struct {
 
 // A ping is answered by a pong, with statistics if asked.
 var (
-	plainPing    = appendFrame(nil, finalText, []byte(`{"type":"ping","stats":false}`))
-	pingForStats = appendFrame(nil, finalText, []byte(`{"type":"ping","stats":true}`))
+	plainPing    = makeFrame(finalText, `{"type":"ping","stats":false}`)
+	pingForStats = makeFrame(finalText, `{"type":"ping","stats":true}`)
 )
 
 // push carries JSON of the tenant's server to its client.
@@ -165,25 +165,26 @@ func notification(self string, n *sfu.Notify) notify {
 	return m
 }
 
-// text is the notification in JSON. The others are put into words once for all
-// who come after them: the list is as long as the channel is full.
-func (m notify) text() ([]byte, error) {
+// appendText appends the notification in JSON. The others are put into words once
+// for all who come after them: the list is as long as the channel is full.
+func (m notify) appendText(dst []byte) ([]byte, error) {
 	data, err := json.Marshal(m)
 	if err != nil || !m.self {
-		return data, err
+		return append(dst, data...), err
 	}
-	data = append(data[:len(data)-1], `,"data":[`...)
+	dst = append(dst, data[:len(data)-1]...)
+	dst = append(dst, `,"data":[`...)
 	for i, o := range m.others {
 		text, err := o.Memo.Get(today{}.protocol(), func() ([]byte, error) {
 			return json.Marshal(notified{o.ClientID, o.BundleID, o.ConnectionID, o.Metadata, o.Metadata})
 		})
 		if err != nil {
-			return nil, err
+			return dst, err
 		}
 		if i > 0 {
-			data = append(data, ',')
+			dst = append(dst, ',')
 		}
-		data = append(data, text...)
+		dst = append(dst, text...)
 	}
-	return append(data, "]}"...), nil
+	return append(dst, "]}"...), nil
 }

@@ -29,7 +29,7 @@ func (dialect2015) framed() bool { return true }
 func (dialect2015) ping(bool) []byte { return bare }
 
 // bare is a ping frame that carries nothing.
-var bare = appendFrame(nil, finalPing, nil)
+var bare = makeFrame(finalPing, "")
 
 func (dialect2015) offer(c *call, _ string) any {
 	sdp, _, _ := c.connection.Offer()
