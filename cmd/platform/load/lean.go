@@ -7,12 +7,14 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pion/dtls/v3"
 	"github.com/pion/srtp/v3"
+	"github.com/pion/transport/v5/deadline"
 )
 
 // leanPeer is one client made of pion's parts: signalling, ICE, DTLS and the
@@ -123,7 +125,7 @@ func (p *leanPeer) answerOffer(text string) (string, error) {
 
 // handshake is DTLS as the client, and the SRTP keys that come of it.
 func (p *leanPeer) handshake(ctx context.Context, r *run) error {
-	conn, err := dtls.ClientWithOptions(&leanPipe{p: p, closed: make(chan struct{})}, &net.UDPAddr{},
+	conn, err := dtls.ClientWithOptions(newLeanPipe(p), &net.UDPAddr{},
 		dtls.WithCertificates(r.identity.tls),
 		dtls.WithInsecureSkipVerify(true), // it is the server under test
 		dtls.WithSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80),
@@ -168,9 +170,14 @@ func (p *leanPeer) close() {
 
 // leanPipe is the net.PacketConn of a lean peer's DTLS.
 type leanPipe struct {
-	p      *leanPeer
-	once   sync.Once
-	closed chan struct{}
+	p        *leanPeer
+	once     sync.Once
+	closed   chan struct{}
+	deadline *deadline.Deadline
+}
+
+func newLeanPipe(p *leanPeer) *leanPipe {
+	return &leanPipe{p: p, closed: make(chan struct{}), deadline: deadline.New()}
 }
 
 // ReadFrom waits for the next record.
@@ -178,6 +185,8 @@ func (p *leanPipe) ReadFrom(b []byte) (int, net.Addr, error) {
 	select {
 	case record := <-p.p.records:
 		return copy(b, record), p.LocalAddr(), nil
+	case <-p.deadline.Done():
+		return 0, nil, os.ErrDeadlineExceeded
 	case <-p.closed:
 		return 0, nil, net.ErrClosed
 	}
@@ -198,11 +207,14 @@ func (p *leanPipe) Close() error {
 // LocalAddr is nominal.
 func (p *leanPipe) LocalAddr() net.Addr { return &net.UDPAddr{} }
 
-// SetDeadline does nothing: a peer's DTLS is read until it is closed.
-func (p *leanPipe) SetDeadline(time.Time) error { return nil }
+// SetDeadline bounds reads: writes never wait.
+func (p *leanPipe) SetDeadline(t time.Time) error { return p.SetReadDeadline(t) }
 
-// SetReadDeadline does nothing.
-func (p *leanPipe) SetReadDeadline(time.Time) error { return nil }
+// SetReadDeadline ends reads that wait longer; so a handshake can be given up.
+func (p *leanPipe) SetReadDeadline(t time.Time) error {
+	p.deadline.Set(t)
+	return nil
+}
 
 // SetWriteDeadline does nothing.
 func (p *leanPipe) SetWriteDeadline(time.Time) error { return nil }

@@ -222,26 +222,26 @@ func (r *run) publish(ctx context.Context) error {
 // together calls start for each of n clients, Joining at a time, and returns
 // when all have started or one has failed.
 func (r *run) together(ctx context.Context, n int, start func(ctx context.Context, i int) error) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	places := make(chan struct{}, max(1, r.Joining))
-	errs := make(chan error, n)
 	var wg sync.WaitGroup
 	for i := range n {
 		places <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
 		wg.Go(func() {
 			defer func() { <-places }()
 			ctx, cancel := context.WithTimeout(ctx, startTimeout)
 			defer cancel()
 			if err := start(ctx, i); err != nil {
-				errs <- err
+				fail(fmt.Errorf("client %d of %d couldn't start: %w", i+1, n, err)) // the first counts
 			}
 		})
 	}
 	wg.Wait()
-	close(errs)
-	if failed := len(errs); failed > 0 {
-		return fmt.Errorf("%d of %d clients couldn't start; the first: %w", failed, n, <-errs)
-	}
-	return nil
+	return context.Cause(ctx)
 }
 
 // rest measures what the server uses before anybody watches.
