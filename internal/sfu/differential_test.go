@@ -121,7 +121,7 @@ func (p *unsteady) frame(judge *judge, key bool) {
 	for _, packet := range packets {
 		switch dice := p.random.Float64(); {
 		case dice < 0.04: // lost, and sent again as a retransmission
-			p.delay(sfutest.Repair(packet, 8, uint16(p.sent)), 100)
+			p.delay(sfutest.Repair(packet, 8, uint16(p.sent)), 60)
 		case dice < 0.045: // overtaken
 			p.delay(packet, 30)
 		case dice < 0.05: // doubled

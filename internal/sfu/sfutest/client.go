@@ -121,7 +121,7 @@ func (c *Client) open(socket net.PacketConn) error {
 	if err := webrtc.RegisterDefaultInterceptorsWithOptions(media, registry, webrtc.WithNackGeneratorOptions(
 		nack.GeneratorInterval(max(c.options.PionNACK, time.Millisecond)),
 		nack.GeneratorSize(1024),
-		nack.GeneratorMaxNacksPerPacket(4*nackTries),
+		nack.GeneratorMaxNacksPerPacket(10*nackTries),
 		nack.GeneratorStreamsFilter(func(info *interceptor.StreamInfo) bool {
 			return c.options.PionNACK > 0 && strings.HasPrefix(info.MimeType, "video/") && info.MimeType != webrtc.MimeTypeRTX
 		}),
