@@ -15,6 +15,32 @@ func (s *SFU) Break(t tenant.ID, name string, f func()) bool {
 	return ch != nil && ch.post(func(*worker) { f() })
 }
 
+// Ruin spoils what a channel's worker knows, so that it panics when it next does
+// something: "packet" takes one in, "fan-out" sends one, "tick" looks at the time.
+func (s *SFU) Ruin(t tenant.ID, name, what string) bool {
+	s.mu.Lock()
+	ch := s.channels[channelKey{t, name}]
+	s.mu.Unlock()
+	return ch != nil && ch.post(func(w *worker) {
+		for _, m := range w.members {
+			for _, up := range m.ups {
+				switch {
+				case up == nil:
+				case what == "packet":
+					up.history = nil
+				case what == "tick":
+					up.owner = nil
+				}
+			}
+			for _, section := range m.sections {
+				if section.down != nil && what == "fan-out" {
+					section.down.viewer = nil
+				}
+			}
+		}
+	})
+}
+
 // ParseAnswer is parseAnswer, for its fuzz target.
 func ParseAnswer(text string) error {
 	_, err := parseAnswer(text)

@@ -221,6 +221,59 @@ func TestViewersGoOnWhenASourceChanges(t *testing.T) {
 	})
 }
 
+// A publisher that comes back under its old names is the same to those who watch
+// through a slot: one video that goes on, with a key frame.
+func TestViewersGoOnWhenAPublisherRestarts(t *testing.T) {
+	s := newSFU(t)
+	var mu sync.Mutex
+	var came []sfutest.Packet
+	v := join(t, s, request(tenant.RecvOnly, withSlots), sfutest.Options{OnPacket: func(p sfutest.Packet) {
+		mu.Lock()
+		defer mu.Unlock()
+		if p.Kind == "video" {
+			came = append(came, p)
+		}
+	}})
+	connected(t, v)
+	r := request(tenant.SendOnly)
+	for i := range 3 {
+		p := join(t, s, r, publishing(av))
+		connected(t, p)
+		more(t, v, "default", "video")
+		more(t, v, "default", "audio")
+		if i == 1 { // it crashes: the server ends the connection
+			if err := p.Silence(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.Leave(tenant.EndClient); err != nil && i != 1 {
+			t.Fatal(err)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	starts := 0
+	for i, p := range came {
+		if !p.Intact {
+			t.Fatalf("packet %d is not as it was published", i)
+		}
+		if i > 0 && p.RTP.SequenceNumber != came[i-1].RTP.SequenceNumber+1 {
+			t.Fatalf("number %d after %d", p.RTP.SequenceNumber, came[i-1].RTP.SequenceNumber)
+		}
+		if i > 0 && int32(p.RTP.Timestamp-came[i-1].RTP.Timestamp) < 0 {
+			t.Fatalf("timestamp %d after %d", p.RTP.Timestamp, came[i-1].RTP.Timestamp)
+		}
+		if i == 0 || p.Number < came[i-1].Number {
+			if starts++; !p.Key {
+				t.Error("a publisher's video does not begin with a key frame")
+			}
+		}
+	}
+	if starts != 3 {
+		t.Errorf("the slot showed %d publishers, want 3", starts)
+	}
+}
+
 // A muted camera sends nothing at all. Time has to pass here, which the other
 // parallel tests use.
 func TestViewersGoOnAfterAPause(t *testing.T) {
