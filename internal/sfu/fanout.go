@@ -185,7 +185,7 @@ func (w *worker) step() {
 // advance serves the next viewers of a frame, as many as the stretch has room
 // for, or all that are left of a video that has waited too long.
 func (w *worker) advance(f *frame) {
-	if f != &w.voices && w.now.Sub(f.since) > lateness {
+	if f != &w.voices && w.now.Sub(f.since) > w.sfu.cfg.Lateness {
 		w.shed(f)
 		return
 	}

@@ -75,8 +75,9 @@ func request(role tenant.Role, tune ...func(*sfu.JoinRequest)) sfu.JoinRequest {
 	return r
 }
 
-// patient lets clients repeat their handshakes on a bad network for a while.
-func patient(c *sfu.Config) { c.SetupTimeout = time.Minute }
+// patient lets clients repeat their handshakes on a bad network for a while, and
+// has no frame dropped because the machine is busy with other things.
+func patient(c *sfu.Config) { c.SetupTimeout, c.Lateness = time.Minute, time.Minute }
 
 func inChannel(name string) func(*sfu.JoinRequest) {
 	return func(r *sfu.JoinRequest) { r.Channel = name }

@@ -12,7 +12,7 @@ import (
 
 // Wherever a channel's worker panics, its channel ends and no other loses a packet.
 func TestPanicEndsOneChannelOnly(t *testing.T) {
-	s := newSFU(t)
+	s := newSFU(t, patient)
 	publisher := publish(t, s, av, inChannel("healthy"))
 	watcher := view(t, s, inChannel("healthy"))
 	id := publisher.Connection.ID()
@@ -80,7 +80,7 @@ func (d deafSocket) ReadFrom(b []byte) (int, net.Addr, error) {
 // Viewers whose sockets are closed, or full because they don't read, cost the
 // others nothing.
 func TestViewersThatDoNotReadCostOthersNothing(t *testing.T) {
-	s := newSFU(t)
+	s := newSFU(t, patient)
 	p := publish(t, s, av)
 	id := p.Connection.ID()
 	fair := view(t, s)

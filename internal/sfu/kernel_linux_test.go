@@ -51,7 +51,7 @@ func TestKernelsBadNetworkDoesNotFreezeTheViewer(t *testing.T) {
 	}
 	for codec, call := range calls {
 		t.Run(codec, func(t *testing.T) {
-			audio, video := call.after(t, 3*keyInterval)
+			audio, video := call.after(t, 2*keyInterval)
 			call.neverFreezes(t, audio, video)
 			if video.Packets+video.Lost > 0 && s.Stats().Resent == 0 {
 				t.Error("nothing was sent again: is the network bad at all?")

@@ -14,6 +14,7 @@ import (
 const (
 	// lateness is how long after its first packet a video frame may still be
 	// sent. A browser's jitter buffer would wait for it some five times as long.
+	// This is what Config.Lateness is by default.
 	lateness = 100 * time.Millisecond
 	// overloadMemory is how long the media plane counts as overloaded after it
 	// last dropped a frame.

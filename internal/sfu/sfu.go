@@ -19,6 +19,7 @@ type Config struct {
 	SetupTimeout  time.Duration // from the offer to the media transport being up; 0: 15 s
 	AnswerTimeout time.Duration // from a later offer to its answer; 0: 10 s
 	StallLimit    time.Duration // how long a channel's worker may be busy with one round; 0: 5 s
+	Lateness      time.Duration // how old a video frame may become before it has reached every viewer; 0: 100 ms
 }
 
 // SFU forwards media between the connections of channels.
@@ -55,6 +56,7 @@ func New(c Config) *SFU {
 	c.SetupTimeout = orDefault(c.SetupTimeout, 15*time.Second)
 	c.AnswerTimeout = orDefault(c.AnswerTimeout, 10*time.Second)
 	c.StallLimit = orDefault(c.StallLimit, 5*time.Second)
+	c.Lateness = orDefault(c.Lateness, lateness)
 	s := &SFU{
 		cfg:      c,
 		log:      c.Log,

@@ -152,7 +152,7 @@ const (
 )
 
 func TestViewersGoOnWhenASourceChanges(t *testing.T) {
-	s := newSFU(t)
+	s := newSFU(t, patient)
 	t.Run("new SSRC", func(t *testing.T) {
 		g := newScene(t, s, sfutest.Script{Codec: "VP8", SSRC: 1})
 		from := g.script.Frames()
@@ -224,7 +224,7 @@ func TestViewersGoOnWhenASourceChanges(t *testing.T) {
 // A publisher that comes back under its old names is the same to those who watch
 // through a slot: one video that goes on, with a key frame.
 func TestViewersGoOnWhenAPublisherRestarts(t *testing.T) {
-	s := newSFU(t)
+	s := newSFU(t, patient)
 	var mu sync.Mutex
 	var came []sfutest.Packet
 	v := join(t, s, request(tenant.RecvOnly, withSlots), sfutest.Options{OnPacket: func(p sfutest.Packet) {
@@ -278,7 +278,7 @@ func TestViewersGoOnWhenAPublisherRestarts(t *testing.T) {
 // parallel tests use.
 func TestViewersGoOnAfterAPause(t *testing.T) {
 	t.Parallel()
-	s := newSFU(t)
+	s := newSFU(t, patient)
 	g := newScene(t, s, sfutest.Script{Codec: "VP8"})
 	from := g.script.Frames()
 	g.send(delta)

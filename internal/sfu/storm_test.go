@@ -11,7 +11,7 @@ import (
 // A viewer that asks for everything again all the time gets some of it, within
 // its budget, and costs the others nothing.
 func TestNACKStormHurtsNobody(t *testing.T) {
-	s := newSFU(t)
+	s := newSFU(t, patient)
 	p := publish(t, s, sfutest.Media{Video: "VP8", PacketsPerFrame: 10, PayloadSize: 600})
 	id := p.Connection.ID()
 	fair := view(t, s)

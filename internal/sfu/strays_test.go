@@ -9,7 +9,7 @@ import (
 // Packets of a source that is over may still come, overtaken by those of the next
 // one. They must not bring it back.
 func TestLatePacketsOfAnOldSourceChangeNothing(t *testing.T) {
-	s := newSFU(t)
+	s := newSFU(t, patient)
 	t.Run("old SSRC", func(t *testing.T) {
 		g := newScene(t, s, sfutest.Script{Codec: "VP8", SSRC: 1})
 		from := g.script.Frames()
@@ -72,7 +72,7 @@ func TestLatePacketsOfAnOldSourceChangeNothing(t *testing.T) {
 // A source whose numbers leap has been started anew: nobody may wait for what
 // lies between.
 func TestLeapingNumbersAreANewBeginning(t *testing.T) {
-	s := newSFU(t)
+	s := newSFU(t, patient)
 	g := newScene(t, s, sfutest.Script{Codec: "VP8", Seq: 100})
 	from := g.script.Frames()
 	g.send(delta)
