@@ -42,6 +42,7 @@ type Connection struct {
 	videoCodec            atomic.Pointer[string]
 	bytesIn, bytesOut     atomic.Int64
 	packetsIn, packetsOut atomic.Int64
+	quality               publishedQuality
 
 	// Guarded by mu
 	mu       sync.Mutex
@@ -229,6 +230,7 @@ func (c *Connection) Info() ConnectionInfo {
 		PacketsIn:    c.packetsIn.Load(),
 		PacketsOut:   c.packetsOut.Load(),
 	}
+	c.quality.fill(&info)
 	if name := c.videoCodec.Load(); name != nil {
 		info.VideoCodec = *name
 	}

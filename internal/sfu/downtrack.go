@@ -2,6 +2,7 @@ package sfu
 
 import (
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -29,9 +30,11 @@ type downTrack struct {
 	joining bool     // the key frame may be one that has passed
 
 	formats  [formatCount]answerFormat // how the client wants to be sent each codec
-	midExt   uint8                     // id of the MID extension; 0: not negotiated
-	levelExt uint8
-	midUntil uint64 // packets below this number carry the MID
+	midUntil uint64                    // packets below this number carry the MID
+
+	// Ids of header extensions; 0: not to be sent
+	midExt, levelExt      uint8
+	timeExt, transportExt uint8 // stamps
 
 	numbers packet.Renumber
 	sentAt  time.Time // of the newest packet
@@ -39,6 +42,7 @@ type downTrack struct {
 	octets  uint32
 	rtxSeq  uint16
 	repairs repairs
+	report  viewReport // the viewer's
 }
 
 // newDownTrack makes a view of a track; without one it is a default.
@@ -90,6 +94,11 @@ func (d *downTrack) agreed(a answerSection) {
 	d.formats = a.formats
 	d.midExt = a.extensions[uriMID]
 	d.levelExt = a.extensions[uriLevel]
+	d.timeExt, d.transportExt = 0, 0
+	if d.repairsApart() {
+		d.timeExt = a.extensions[uriTime]
+		d.transportExt = a.extensions[uriTransport]
+	}
 	if !d.ready {
 		d.unbind()
 	}
@@ -130,17 +139,69 @@ func ticks(d time.Duration, clock uint32) uint32 {
 	return uint32(whole + int64(d%time.Second)*int64(clock)/int64(time.Second))
 }
 
-// head writes the header of an outgoing packet. The same packet always gets the
-// same bytes: encrypting two different ones under one number would give the key
-// away (RFC 7714 §9.1).
-func (d *downTrack) head(dst []byte, p *packet.Packet, pt uint8, seq uint64, ts uint32) []byte {
-	dst = packet.AppendHeader(dst[:0], p.Marker, pt, uint16(seq), ts, d.ssrc)
+// Stamps are header extensions that are true for one sending only: when it was,
+// and its number among all packets to the viewer. AES-GCM must never get two
+// different packets under one number of an SSRC; it would give its key away (RFC
+// 7714 §9.1). So
+//
+//   - a number is sent for the first time only once (packet.Renumber.Map);
+//   - what may be repeated under its own number gets no stamps, and the same
+//     bytes each time: MID, level and padding do not change once it was sent
+//     (packet.Packet.Ready);
+//   - stamps go on tracks that are repaired by retransmissions under an SSRC of
+//     their own, each a packet with a new number and stamps of its own, and on
+//     audio, which is never repeated then.
+
+// repairsApart reports whether repairs of the track, if there are any, have an
+// SSRC of their own, whichever codec it is.
+func (d *downTrack) repairsApart() bool {
+	for _, f := range d.formats {
+		if d.kind == video && f.pt != 0 && f.rtx == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// stamped reports whether packets carry stamps.
+func (d *downTrack) stamped() bool { return d.timeExt != 0 || d.transportExt != 0 }
+
+// head writes the header of an outgoing packet.
+func (d *downTrack) head(o *sender, p *packet.Packet, pt uint8, seq uint64, ts uint32) []byte {
+	h := &o.header
+	h.Start(p.Pad > 0, p.Marker, pt, uint16(seq), ts, d.ssrc)
 	if d.midExt != 0 && seq < d.midUntil {
-		dst = packet.AppendExtension(dst, d.midExt, d.section.mid)
+		h.Text(d.midExt, d.section.mid)
 	}
 	if p.HasLevel && d.levelExt != 0 {
-		level := [1]byte{p.Level}
-		dst = packet.AppendExtension(dst, d.levelExt, level[:])
+		h.Number(d.levelExt, uint32(p.Level), 1)
 	}
-	return packet.FinishExtensions(dst)
+	d.stamp(o)
+	return h.Bytes()
+}
+
+// rtxHead writes the header of the next retransmission (RFC 4588 §4).
+func (d *downTrack) rtxHead(o *sender, p *packet.Packet, pt uint8, ts uint32) []byte {
+	d.rtxSeq++
+	o.header.Start(false, p.Marker, pt, d.rtxSeq, ts, d.rtxSSRC)
+	d.stamp(o)
+	return o.header.Bytes()
+}
+
+func (d *downTrack) stamp(o *sender) {
+	if d.timeExt != 0 {
+		o.header.Number(d.timeExt, sendTime(o.now), 3)
+	}
+	if d.transportExt != 0 {
+		d.viewer.transportSeq++
+		o.header.Number(d.transportExt, uint32(d.viewer.transportSeq), 2)
+	}
+}
+
+// sendTime is a time as abs-send-time writes it: seconds, 6 bits, and their
+// fraction, 18 bits. It wraps every 64 s. The clock was read once for the round.
+func sendTime(t time.Time) uint32 {
+	const perNanosecond = 1 << 82 / 1_000_000_000 // 2^18 units a second, times 2^64
+	units, _ := bits.Mul64(uint64(t.Sub(began)), perNanosecond)
+	return uint32(units) & 0xffffff
 }

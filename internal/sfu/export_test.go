@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/hibari/hibari/internal/sfu/packet"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -170,6 +171,19 @@ func (f *Fed) RTCP(data []byte) {
 	f.round()
 }
 
+// Feedback feeds RTCP of one member and does nothing else.
+func (f *Fed) Feedback(i int, data []byte) { f.w.feedbackArrived(f.members[i], data, f.w.now) }
+
+// Rejoin has a member begin anew with all that it is shown.
+func (f *Fed) Rejoin(i int) {
+	for _, s := range f.members[i].sections {
+		if d := s.down; d != nil && d.bound {
+			d.unbind()
+			d.bind()
+		}
+	}
+}
+
 // Wait lets time pass in the worker's clock, in rounds of a second.
 func (f *Fed) Wait(d time.Duration) {
 	for range int(d / time.Second) {
@@ -270,3 +284,47 @@ func (c *Connection) Leave(s Signal) bool { return c.signal(s) }
 
 // SignalLimit is how many signals a door may leave unread.
 const SignalLimit = signalLimit
+
+// SSRC is the source that a member is shown of a kind first, as if packets of it
+// had been sent.
+func (f *Fed) SSRC(i int, kind string) uint32 {
+	for _, s := range f.members[i].sections {
+		if d := s.down; d != nil && d.bound && s.kind.String() == kind {
+			d.packets = max(d.packets, 1)
+			return d.ssrc
+		}
+	}
+	panic("no " + kind)
+}
+
+// SendTime is a time since the process started as abs-send-time writes it.
+func SendTime(since time.Duration) uint32 { return sendTime(began.Add(since)) }
+
+// Receipt is the receiver's side of one source.
+type Receipt struct {
+	r      receipt
+	unwrap packet.Unwrap
+	clock  uint32
+}
+
+// NewReceipt begins a source with an RTP clock of that rate.
+func NewReceipt(clock uint32) *Receipt { return &Receipt{clock: clock} }
+
+// Saw notes a packet.
+func (r *Receipt) Saw(seq uint16, ts uint32, at time.Time) {
+	r.r.saw(r.unwrap.Next(seq), ts, at, r.clock)
+}
+
+// Reported notes a sender report.
+func (r *Receipt) Reported(ntp uint64, rtp uint32, at time.Time) {
+	r.r.report, r.r.reported = senderReport{ntp: ntp, rtp: rtp, came: at}, true
+}
+
+// Block is the reception report for now.
+func (r *Receipt) Block(ssrc uint32, now time.Time) packet.ReportBlock { return r.r.block(ssrc, now) }
+
+// ToNTP is toNTP.
+func ToNTP(t time.Time) uint64 { return toNTP(t) }
+
+// FromNTP is fromNTP.
+func FromNTP(n uint64) time.Time { return fromNTP(n) }

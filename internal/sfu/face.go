@@ -100,4 +100,13 @@ type ConnectionInfo struct {
 	Connected             time.Duration
 	BytesIn, BytesOut     int64 // media bytes from and to the client
 	PacketsIn, PacketsOut int64
+
+	// What the client reports of the way from us to it; zero before it does.
+	Loss      float64       // part of the packets that were lost of late, 0 to 1
+	Jitter    time.Duration // of arrivals (RFC 3550 §6.4.1), of the track where it is largest
+	RTT       time.Duration // round trip, smoothed
+	Bandwidth int64         // what it estimates that it can receive, in bit/s
+	// Acknowledged and Missing count packets by transport-wide feedback
+	// (Config.ViewerFeedback).
+	Acknowledged, Missing int64
 }

@@ -86,8 +86,14 @@ func (w *worker) ship(t *upTrack) {
 	w.frames = append(w.frames, f)
 }
 
-// depart makes what was pending what is going.
-func (t *upTrack) depart() { t.pending, t.going = t.going[:0], t.pending }
+// depart makes what was pending what is going. Its padding is decided before
+// anything of it is sent.
+func (t *upTrack) depart() {
+	t.pending, t.going = t.going[:0], t.pending
+	for i := range t.going {
+		t.going[i].Ready = t.going[i].Seq == t.going[i].seq
+	}
+}
 
 // shipVoices puts all audio that is held on its way. That of several speakers
 // goes viewer by viewer, so that a viewer's packets stand side by side.
@@ -207,7 +213,7 @@ func evenOut(going []held, room int) {
 		}
 		for ; i < j; i++ {
 			if short := longest - len(going[i].Payload); short <= room && len(going[i].Payload) > 0 {
-				going[i].Pad = uint8(short)
+				going[i].SetPad(short)
 			}
 		}
 	}
@@ -227,7 +233,7 @@ func evenVoices(tracks []*upTrack) {
 	}
 	for _, t := range tracks {
 		for _, p := range t.going {
-			p.Pad = uint8(longest - len(p.Payload))
+			p.SetPad(longest - len(p.Payload))
 		}
 	}
 }

@@ -24,14 +24,22 @@ func (w *worker) feedbackArrived(m *member, data []byte, at time.Time) {
 			w.round.drops[dropMalformed]++
 		case packet.KindSenderReport:
 			w.senderReported(m, &p, at)
-			m.viewsReported(&p)
+			m.viewsReported(&p, at)
 		case packet.KindReceiverReport:
-			m.viewsReported(&p)
+			m.viewsReported(&p, at)
 		case packet.KindNACK:
 			w.lossReported(m, &p)
 		case packet.KindPLI, packet.KindFIR:
 			for ssrc := range p.Wanted() {
 				w.pictureLost(m, ssrc)
+			}
+		case packet.KindEstimate:
+			m.quality.bandwidth = p.Estimate()
+		case packet.KindTransport:
+			if f, ok := p.Transport(); ok {
+				m.quality.arrived(f)
+			} else {
+				w.round.drops[dropMalformed]++
 			}
 		case packet.KindGoodbye:
 			for ssrc := range p.Left() {
@@ -53,7 +61,8 @@ func (m *member) view(ssrc uint32) *downTrack {
 
 // viewsReported: a viewer that reports on an SSRC knows it, so that packets need
 // not name their section any more.
-func (m *member) viewsReported(p *packet.Control) {
+func (m *member) viewsReported(p *packet.Control, at time.Time) {
+	m.quality.reported(m, p, at)
 	for block := range p.Blocks() {
 		if d := m.view(block.SSRC); d != nil && d.packets > 0 {
 			d.midUntil = min(d.midUntil, d.numbers.Highest()+1)
@@ -99,7 +108,7 @@ func (w *worker) senderReported(m *member, p *packet.Control, at time.Time) {
 		first := !t.receipt.reported
 		t.receipt.report = senderReport{ntp: info.NTP, rtp: info.RTP, came: at}
 		t.receipt.reported = true
-		offset := at.Sub(fromNTP(info.NTP))
+		offset := steady(at).Sub(fromNTP(info.NTP))
 		// The least delayed report is the truest; a jump is a clock set anew.
 		if drift := offset - m.clockOffset; !m.clockKnown || drift < 0 || drift > 500*time.Millisecond {
 			m.clockOffset, m.clockKnown = offset, true
@@ -159,7 +168,7 @@ func (d *downTrack) senderReport(now time.Time) (packet.SenderInfo, bool) {
 	said := fromNTP(report.ntp).Add(m.clockOffset) // when, on our clock
 	return packet.SenderInfo{
 		NTP:     toNTP(now),
-		RTP:     d.numbers.Timestamp(report.rtp + ticks(now.Sub(said), d.kind.clock())),
+		RTP:     d.numbers.Timestamp(report.rtp + ticks(steady(now).Sub(said), d.kind.clock())),
 		Packets: d.packets,
 		Octets:  d.octets,
 	}, true

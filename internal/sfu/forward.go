@@ -20,8 +20,9 @@ type sender struct {
 	sealed int              // packets in batch since its last flush
 	spent  int              // packets worked on since the stretch began
 	round  tally
-	header [64]byte // scratch for an outgoing header
-	rtx    []byte   // scratch for a retransmission
+	outlet transport.Outlet // of the viewer that is being served
+	header packet.Head      // scratch for an outgoing header
+	rtx    []byte           // scratch for a retransmission
 }
 
 func newSender(s *SFU) sender { return sender{batch: s.cfg.Transport.NewBatch()} }
@@ -55,6 +56,7 @@ func (o *sender) forward(d *downTrack, t *upTrack) {
 		o.round.drops[dropCodecRefused] += int64(len(t.going))
 		return
 	}
+	o.outlet, _ = d.viewer.peer().Outlet()
 	if d.joining {
 		o.catchUp(d, t, f.pt)
 	}
@@ -82,7 +84,7 @@ func (o *sender) pass(d *downTrack, p *packet.Packet, pt uint8) {
 		o.round.drops[dropBeforeStart]++
 		return
 	}
-	if o.seal(d, d.head(o.header[:], p, pt, seq, ts), p.Payload, int(p.Pad)) {
+	if o.seal(d, d.head(o, p, pt, seq, ts), p.Padded(), int(p.Pad)) {
 		d.sentAt = o.now
 	}
 }
@@ -96,7 +98,7 @@ func (o *sender) catchUp(d *downTrack, t *upTrack, pt uint8) {
 		return
 	}
 	for seq := t.keyAt; seq < next; seq++ {
-		if t.history.Get(seq) == nil {
+		if p := t.history.Get(seq); p == nil || !p.Ready {
 			return
 		}
 	}
@@ -108,20 +110,21 @@ func (o *sender) catchUp(d *downTrack, t *upTrack, pt uint8) {
 	}
 }
 
-// seal hands one packet to a viewer's transport and counts it.
+// seal hands one packet to the outlet of a viewer and counts it. The last pad bytes
+// of the payload are padding.
 func (o *sender) seal(d *downTrack, header, payload []byte, pad int) bool {
 	m := d.viewer
-	if err := m.peer().SealRTP(o.batch, header, payload, pad); err != nil {
+	if err := o.outlet.SealRTP(o.batch, header, payload, 0); err != nil {
 		o.round.drops[dropSeal]++
 		return false
 	}
-	size := len(header) + len(payload) + pad
+	size := len(header) + len(payload)
 	o.sealed++
 	o.round.forwarded++
 	m.bytesOut += int64(size)
 	m.packetsOut++
 	d.packets++
-	d.octets += uint32(len(payload))
+	d.octets += uint32(len(payload) - pad)
 	return true
 }
 
@@ -147,13 +150,19 @@ func (o *sender) resend(d *downTrack, lost uint16) {
 		o.round.drops[dropExpired]++
 		return
 	}
+	if !p.Ready {
+		return // it came late and is about to be sent for the first time
+	}
 	if !d.repairs.spend(lost, d.packets, o.now) {
 		o.round.drops[dropRepairCredit]++
 		return
 	}
-	seq, ts, _ := d.numbers.Map(p.Seq, p.Timestamp)
+	o.outlet, _ = d.viewer.peer().Outlet()
+	seq, ts := d.numbers.Again(p.Seq, p.Timestamp)
 	if f.rtx == 0 || d.rtxSSRC == 0 {
-		if o.seal(d, d.head(o.header[:], p, f.pt, seq, ts), p.Payload, int(p.Pad)) {
+		if d.stamped() {
+			o.round.drops[dropExpired]++ // audio: nobody offered to repeat it
+		} else if o.seal(d, d.head(o, p, f.pt, seq, ts), p.Padded(), int(p.Pad)) {
 			o.round.resent++
 		}
 		return
@@ -161,11 +170,9 @@ func (o *sender) resend(d *downTrack, lost uint16) {
 	// The original number goes before the payload. It lies in the header's
 	// scratch, which SealRTP cannot join with the payload, so this rare packet
 	// is copied once.
-	d.rtxSeq++
 	o.rtx = binary.BigEndian.AppendUint16(o.rtx[:0], uint16(seq))
 	o.rtx = append(o.rtx, p.Payload...)
-	header := packet.AppendHeader(o.header[:0], p.Marker, f.rtx, d.rtxSeq, ts, d.rtxSSRC)
-	if o.seal(d, header, o.rtx, 0) {
+	if o.seal(d, d.rtxHead(o, p, f.rtx, ts), o.rtx, 0) {
 		o.round.resent++
 	}
 }

@@ -37,6 +37,8 @@ type member struct {
 	nextReport   time.Time
 	clockOffset  time.Duration // ours minus its, from sender reports
 	clockKnown   bool
+	transportSeq uint16    // of the newest packet to it, where the client counts those
+	quality      quality   // of the way to it
 	minute       time.Time // when the next minute since its connecting is full
 
 	bytesIn, bytesOut     int64
@@ -100,6 +102,7 @@ func (m *member) publish() {
 	m.conn.bytesOut.Store(m.bytesOut)
 	m.conn.packetsIn.Store(m.packetsIn)
 	m.conn.packetsOut.Store(m.packetsOut)
+	m.conn.quality.store(m)
 }
 
 // Datagrams takes protected packets from the transport.

@@ -75,6 +75,7 @@ func (w *worker) offer(m *member) string {
 		pwd:         m.peer().Pwd(),
 		fingerprint: m.peer().Fingerprint(),
 		candidates:  w.sfu.cfg.Transport.Candidates(),
+		feedback:    w.sfu.cfg.ViewerFeedback,
 		sections:    m.sections,
 	}.String()
 }

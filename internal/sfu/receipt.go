@@ -71,13 +71,24 @@ func (r *receipt) block(ssrc uint32, now time.Time) packet.ReportBlock {
 // ntpEpoch is the beginning of NTP's first era, in Unix seconds.
 const ntpEpoch = -2_208_988_800
 
-// toNTP is a time as a 64-bit NTP timestamp (RFC 5905 §6).
+// steady is a time as the wall clock would show it had nobody set it since the
+// process started: the clocks that we tell others of, and compare with theirs,
+// must not jump.
+func steady(t time.Time) time.Time { return began.Add(t.Sub(began)) }
+
+// toNTP is a time as a 64-bit NTP timestamp (RFC 5905 §6), which wraps in 2036.
 func toNTP(t time.Time) uint64 {
+	t = steady(t)
 	seconds := uint64(t.Unix() - ntpEpoch)
 	return seconds<<32 | uint64(t.Nanosecond())<<32/1_000_000_000
 }
 
-// fromNTP is the inverse of toNTP.
+// fromNTP is the inverse of toNTP: of the moments that a timestamp means, the one
+// in the era that began in 1900 or, below 2^31 seconds, the next.
 func fromNTP(n uint64) time.Time {
-	return time.Unix(int64(n>>32)+ntpEpoch, int64((n&0xffffffff)*1_000_000_000>>32))
+	seconds := int64(n>>32) + ntpEpoch
+	if n>>63 == 0 {
+		seconds += 1 << 32
+	}
+	return time.Unix(seconds, int64((n&0xffffffff)*1_000_000_000>>32))
 }

@@ -14,6 +14,7 @@ type offerText struct {
 	ufrag, pwd  string
 	fingerprint string
 	candidates  []string
+	feedback    bool // viewers are offered transport-wide congestion control
 	sections    []*section
 }
 
@@ -74,12 +75,15 @@ func (o offerText) section(b *strings.Builder, s *section, candidates bool) {
 	line(b, "a=rtcp-mux")
 	line(b, "a=rtcp-rsize")
 	for _, id := range s.formats {
-		writeFormat(b, s, formats[id])
+		writeFormat(b, s, formats[id], s.upload || o.feedback)
 	}
 	if s.kind == audio {
 		line(b, "a=extmap:", strconv.Itoa(extLevel), " ", uriLevel)
 	}
-	if s.upload {
+	if !s.upload && s.kind == video {
+		line(b, "a=extmap:", strconv.Itoa(extTime), " ", uriTime)
+	}
+	if s.upload || o.feedback {
 		line(b, "a=extmap:", strconv.Itoa(extTransport), " ", uriTransport)
 	}
 	line(b, "a=extmap:", strconv.Itoa(extMID), " ", uriMID)
@@ -100,7 +104,7 @@ func (o offerText) section(b *strings.Builder, s *section, candidates bool) {
 	}
 }
 
-func writeFormat(b *strings.Builder, s *section, f format) {
+func writeFormat(b *strings.Builder, s *section, f format, feedback bool) {
 	pt := strconv.Itoa(int(f.pt))
 	line(b, "a=rtpmap:", pt, " ", f.rtpmap)
 	fmtp := f.fmtp
@@ -110,7 +114,7 @@ func writeFormat(b *strings.Builder, s *section, f format) {
 	if fmtp != "" {
 		line(b, "a=fmtp:", pt, " ", fmtp)
 	}
-	if s.upload {
+	if feedback {
 		line(b, "a=rtcp-fb:", pt, " transport-cc")
 	}
 	if f.kind == video {

@@ -24,10 +24,12 @@ type section struct {
 // wants ids of a bundle to agree).
 const (
 	extLevel     = 1 // RFC 6464
+	extTime      = 2 // when a packet was sent
 	extTransport = 3 // transport-wide congestion control
 	extMID       = 4 // RFC 9143
 
 	uriLevel     = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+	uriTime      = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 	uriTransport = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 	uriMID       = "urn:ietf:params:rtp-hdrext:sdes:mid"
 )

@@ -51,7 +51,7 @@ var dropNames = [dropCount]DropReason{
 	dropDuplicate:        "duplicate",          // here already, or too old
 	dropAwaitingKeyFrame: "awaiting_key_frame", // a viewer cannot start in mid-picture
 	dropCodecRefused:     "codec_refused",      // the viewer's answer does not list the codec
-	dropBeforeStart:      "before_start",       // late, from before the viewer's first packet
+	dropBeforeStart:      "before_start",       // late, from before the viewer's first packet; or it has been sent it already
 	dropSeal:             "seal_failed",        // too large, or the transport closed
 	dropSocketFull:       "socket_full",        // the kernel's send buffer was full
 	dropRefused:          "refused",            // the kernel refused to send it

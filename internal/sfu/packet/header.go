@@ -120,39 +120,60 @@ func twoByte(b []byte, id uint8) []byte {
 	return nil
 }
 
-// AppendHeader appends the fixed header of an outgoing packet to dst. Add
-// extensions with AppendExtension and finish with FinishExtensions.
-func AppendHeader(dst []byte, marker bool, payloadType uint8, seq uint16, timestamp, ssrc uint32) []byte {
-	second := payloadType & 0x7f
+// Head writes the header of an outgoing packet, in memory of its own that every
+// packet uses anew. This is done for each packet and viewer: places are fixed
+// where they can be, and nothing is appended. The zero value is ready.
+type Head struct {
+	n   int
+	buf [headRoom]byte
+}
+
+const (
+	// headRoom is the size of the longest header, in bytes: with extensions of
+	// two words, and a MID of 16 bytes.
+	headRoom = 64
+	// extensionsAt is where the first extension is.
+	extensionsAt = HeaderSize + 4
+)
+
+// Start begins the header of another packet; padded says that its payload ends
+// with padding.
+func (h *Head) Start(padded, marker bool, payloadType uint8, seq uint16, timestamp, ssrc uint32) {
+	first := 0x80<<24 | uint32(payloadType&0x7f)<<16 | uint32(seq)
+	if padded {
+		first |= 0x20 << 24
+	}
 	if marker {
-		second |= 0x80
+		first |= 0x80 << 16
 	}
-	dst = append(dst, 0x80, second)
-	dst = binary.BigEndian.AppendUint16(dst, seq)
-	dst = binary.BigEndian.AppendUint32(dst, timestamp)
-	return binary.BigEndian.AppendUint32(dst, ssrc)
+	binary.BigEndian.PutUint32(h.buf[0:], first)
+	binary.BigEndian.PutUint32(h.buf[4:], timestamp)
+	binary.BigEndian.PutUint32(h.buf[8:], ssrc)
+	h.n = extensionsAt
 }
 
-// AppendExtension appends a one-byte-form header extension (id 1 to 14, value 1
-// to 16 bytes) to a packet that AppendHeader began at the start of dst.
-func AppendExtension[T string | []byte](dst []byte, id uint8, value T) []byte {
-	if dst[0]&0x10 == 0 {
-		dst[0] |= 0x10
-		dst = append(dst, profileOneByte>>8, profileOneByte&0xff, 0, 0)
-	}
-	dst = append(dst, id<<4|uint8(len(value)-1))
-	return append(dst, value...)
+// Number adds a header extension (id 1 to 14, RFC 8285 §4.2): the low size bytes
+// of value, 1 to 4.
+func (h *Head) Number(id uint8, value uint32, size int) {
+	h.buf[h.n] = id<<4 | uint8(size-1)
+	binary.BigEndian.PutUint32(h.buf[h.n+1:], value<<(32-8*size)) // what is too much is overwritten
+	h.n += 1 + size
 }
 
-// FinishExtensions pads the extensions to whole words and writes their length;
-// a header without extensions is left as it is.
-func FinishExtensions(dst []byte) []byte {
-	if dst[0]&0x10 == 0 {
-		return dst
+// Text adds a header extension of 1 to 16 bytes.
+func (h *Head) Text(id uint8, value string) {
+	h.buf[h.n] = id<<4 | uint8(len(value)-1)
+	h.n += 1 + copy(h.buf[h.n+1:], value)
+}
+
+// Bytes is the header, until the next Start.
+func (h *Head) Bytes() []byte {
+	if h.n == extensionsAt {
+		return h.buf[:HeaderSize]
 	}
-	for len(dst)%4 != 0 {
-		dst = append(dst, 0)
-	}
-	binary.BigEndian.PutUint16(dst[HeaderSize+2:], uint16((len(dst)-HeaderSize-4)/4))
-	return dst
+	h.buf[0] |= 0x10
+	binary.BigEndian.PutUint32(h.buf[h.n:], 0) // padding to whole words
+	words := (h.n - extensionsAt + 3) / 4
+	binary.BigEndian.PutUint32(h.buf[HeaderSize:], profileOneByte<<16|uint32(words))
+	return h.buf[:extensionsAt+4*words]
 }

@@ -8,8 +8,29 @@ type Packet struct {
 	HasLevel  bool  // Level is set
 	Level     uint8 // the audio level header extension (RFC 6464)
 	Pad       uint8 // bytes of padding that every viewer gets, so that packets of a frame are of equal size
-	Payload   []byte
+	// Ready: the padding is decided. Nothing may be sent of a packet before that:
+	// every viewer, and every repeat, must get the same bytes.
+	Ready   bool
+	Payload []byte
 }
+
+// PadRoom is how much padding a packet in a History can get, in bytes.
+const PadRoom = 64
+
+// SetPad gives a packet of a History n bytes of padding, at most PadRoom. They
+// lie behind its payload once and for all viewers.
+func (p *Packet) SetPad(n int) {
+	p.Pad = uint8(n)
+	if n > 0 {
+		padding := p.Payload[len(p.Payload) : len(p.Payload)+n]
+		clear(padding)
+		padding[n-1] = uint8(n)
+	}
+}
+
+// Padded is the payload with the padding: what a header with the P bit set goes
+// before.
+func (p *Packet) Padded() []byte { return p.Payload[:len(p.Payload)+int(p.Pad)] }
 
 // History keeps the newest packets of one published track, one copy for all
 // viewers: fan-out and resends read from it. It belongs to one goroutine. Slots
@@ -41,8 +62,8 @@ func (h *History) Add(p *Packet) *Packet {
 		return nil
 	}
 	room := slot.Payload[:0]
-	if cap(room) < len(p.Payload) {
-		room = make([]byte, 0, max(slotSize(len(p.Payload)), len(p.Payload)))
+	if n := len(p.Payload) + PadRoom; cap(room) < n {
+		room = make([]byte, 0, max(slotSize(n), n))
 	}
 	*slot = *p
 	slot.Payload = append(room, p.Payload...)

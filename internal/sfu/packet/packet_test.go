@@ -17,14 +17,25 @@ func TestHeadersAreReadByPion(t *testing.T) {
 		pt := rapid.Uint8Range(0, 127).Draw(t, "pt")
 		seq := rapid.Uint16().Draw(t, "seq")
 		ts, ssrc := rapid.Uint32().Draw(t, "ts"), rapid.Uint32().Draw(t, "ssrc")
-		values := rapid.MapOf(rapid.Uint8Range(1, 14), rapid.SliceOfN(rapid.Byte(), 1, 16)).Draw(t, "extensions")
+		values := rapid.MapOfN(rapid.Uint8Range(1, 14), rapid.SliceOfN(rapid.Byte(), 1, 7), 0, 5).Draw(t, "extensions")
 		payload := rapid.SliceOf(rapid.Byte()).Draw(t, "payload")
 
-		b := packet.AppendHeader(nil, marker, pt, seq, ts, ssrc)
+		var h packet.Head
+		h.Start(false, true, 1, 2, 3, 4) // of another packet before
+		h.Text(9, "0123456789abcdef")
+		h.Start(false, marker, pt, seq, ts, ssrc)
 		for id, v := range values {
-			b = packet.AppendExtension(b, id, v)
+			if len(v) <= 4 {
+				n := uint32(rapid.Uint32().Draw(t, "above"))
+				for _, b := range v {
+					n = n<<8 | uint32(b)
+				}
+				h.Number(id, n, len(v))
+			} else {
+				h.Text(id, string(v))
+			}
 		}
-		b = append(packet.FinishExtensions(b), payload...)
+		b := append(bytes.Clone(h.Bytes()), payload...)
 
 		var theirs rtp.Packet
 		if err := theirs.Unmarshal(b); err != nil {
@@ -52,9 +63,13 @@ func TestHeadersAreReadByPion(t *testing.T) {
 
 // FuzzHeader: what we can read, pion reads the same, and nothing panics.
 func FuzzHeader(f *testing.F) {
-	one := packet.AppendHeader(nil, true, 96, 7, 8, 9)
-	f.Add(append([]byte{}, append(one, 1, 2, 3)...))
-	f.Add(append(packet.FinishExtensions(packet.AppendExtension(bytes.Clone(one), 4, "12")), 1))
+	var one packet.Head
+	one.Start(false, true, 96, 7, 8, 9)
+	f.Add(append(bytes.Clone(one.Bytes()), 1, 2, 3))
+	one.Text(4, "12")
+	f.Add(append(bytes.Clone(one.Bytes()), 1))
+	one.Start(true, true, 96, 7, 8, 9)
+	f.Add(append(bytes.Clone(one.Bytes()), 1, 0, 2))
 	f.Add([]byte{0xb1, 96, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 9, 9, 9, 9, 0x10, 0, 0, 1, 1, 1, 5, 0, 1, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var h packet.Header
@@ -134,6 +149,64 @@ func TestRenumberIsContinuous(t *testing.T) {
 			}
 			if _, ok := r.Source(next); ok {
 				t.Fatal("a number was known before it was given out")
+			}
+		}
+	})
+}
+
+// TestNoNumberIsGivenOutTwice sends packets late, twice and far apart.
+func TestNoNumberIsGivenOutTwice(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const reach = 1024
+		r := packet.NewRenumber(rapid.Uint16().Draw(t, "first"), 0)
+		given := map[uint64]bool{}
+		base := rapid.Uint64Range(1<<16, 1<<40).Draw(t, "in")
+		highest := base - 1
+		r.Switch(base, 0, 0)
+		for range rapid.IntRange(1, 200).Draw(t, "packets") {
+			switch rapid.IntRange(0, 9).Draw(t, "event") {
+			case 0:
+				base = rapid.Uint64Range(1<<16, 1<<40).Draw(t, "in")
+				highest = base - 1
+				r.Switch(base, 0, 0)
+			default:
+				seq := highest + uint64(rapid.OneOf(rapid.Int64Range(-3, 3), rapid.Int64Range(-2*reach, 2*reach)).Draw(t, "step"))
+				out, _, ok := r.Map(seq, 0)
+				again, _ := r.Again(seq, 0)
+				switch {
+				case ok && (given[out] || out != again):
+					t.Fatalf("number %d was given out twice, or is %d again", out, again)
+				case ok:
+					given[out] = true
+					highest = max(highest, seq)
+				case seq >= base && !given[again] && seq+reach > highest:
+					t.Fatalf("packet %d was refused as number %d, highest is %d", seq, again, highest)
+				}
+			}
+		}
+	})
+}
+
+// TestPaddingLiesBehindThePayload: pion takes off what SetPad put on.
+func TestPaddingLiesBehindThePayload(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		history := packet.NewHistory(4)
+		payload := rapid.SliceOfN(rapid.Byte(), 1, 1500).Draw(t, "payload")
+		for seq := range uint64(8) { // once in new memory, once in used
+			p := history.Add(&packet.Packet{Seq: seq, Payload: payload})
+			if p.Ready || p.Pad != 0 {
+				t.Fatal("padding is decided before it could be")
+			}
+			n := rapid.IntRange(0, packet.PadRoom).Draw(t, "padding")
+			p.SetPad(n)
+			var h packet.Head
+			h.Start(n > 0, true, 96, 1, 2, 3)
+			var theirs rtp.Packet
+			if err := theirs.Unmarshal(append(bytes.Clone(h.Bytes()), p.Padded()...)); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(theirs.Payload, payload) || int(theirs.PaddingSize) != n || !bytes.Equal(p.Payload, payload) {
+				t.Fatalf("%d bytes of padding became %d", n, theirs.PaddingSize)
 			}
 		}
 	})
@@ -226,15 +299,15 @@ func TestGapsAreAskedForUntilTheyClose(t *testing.T) {
 // TestForwardingAllocatesNothing walks a packet through everything that happens
 // to it once per viewer, and once per publisher.
 func TestForwardingAllocatesNothing(t *testing.T) {
-	raw := packet.AppendHeader(nil, true, 96, 1, 2, 3)
-	raw = packet.FinishExtensions(packet.AppendExtension(raw, 4, "0"))
-	raw = append(raw, make([]byte, 1000)...)
+	var head packet.Head
+	head.Start(false, true, 96, 1, 2, 3)
+	head.Text(4, "0")
+	raw := append(bytes.Clone(head.Bytes()), make([]byte, 1000)...)
 	history := packet.NewHistory(256)
 	renumber := packet.NewRenumber(100, 200)
 	renumber.Switch(1<<16, 0, 0)
 	var unwrap packet.Unwrap
 	var gaps packet.Gaps
-	scratch := make([]byte, 0, 64)
 	seq, now := uint16(0), time.Now()
 	step := func() {
 		seq++
@@ -247,8 +320,13 @@ func TestForwardingAllocatesNothing(t *testing.T) {
 		gaps.Saw(p.Seq, now)
 		kept := history.Add(&p)
 		out, ts, _ := renumber.Map(kept.Seq, kept.Timestamp)
-		scratch = packet.AppendHeader(scratch[:0], kept.Marker, 96, uint16(out), ts, 7)
-		scratch = packet.FinishExtensions(packet.AppendExtension(scratch, 4, "12"))
+		kept.SetPad(int(seq) % 9)
+		head.Start(kept.Pad > 0, kept.Marker, 96, uint16(out), ts, 7)
+		head.Text(4, "12")
+		head.Number(3, uint32(seq), 2)
+		if len(head.Bytes()) != 24 || len(kept.Padded()) != 1000+int(seq)%9 {
+			t.Fatal("wrong sizes")
+		}
 		if string(h.Extension(4)) != "0" {
 			t.Fatal("extension lost")
 		}

@@ -3,7 +3,9 @@ package packet
 // Renumber gives the packets of changing sources one continuous numbering: what
 // a viewer sees of a track. Within one source the distance between two packets
 // stays what it was, so that losses stay visible and repeats keep their number.
-// It belongs to one goroutine.
+// No number is given out twice, though: what was sent under it may have carried
+// what is true only once, and AES-GCM must never get two contents for one number
+// (RFC 7714 §9.1). It belongs to one goroutine.
 type Renumber struct {
 	started bool
 	base    uint64 // first number of the current source
@@ -11,7 +13,12 @@ type Renumber struct {
 	tsShift uint32 // likewise for timestamps
 	highest uint64 // highest number given out
 	lastTS  uint32 // its timestamp
+	given   [givenRoom / 64]uint64
 }
+
+// givenRoom is how far behind the highest number one may still be given out: as
+// far as the longest history reaches.
+const givenRoom = 1024
 
 // NewRenumber starts the numbering at seq and timestamp, ideally random ones.
 // A first number below 32768 keeps receivers from misjudging SRTP's rollover
@@ -33,17 +40,45 @@ func (r *Renumber) Switch(seq uint64, ts uint32, elapsed uint32) {
 	r.tsShift = r.lastTS + elapsed - ts
 }
 
-// Map is what the source's packet becomes. It is false before the first Switch
-// and for packets from before the current source's first.
+// Map is what the source's packet becomes when it is first sent. It is false
+// before the first Switch, for packets from before the current source's first,
+// for those that it was true for already, and for those that come too late to
+// know.
 func (r *Renumber) Map(seq uint64, ts uint32) (uint64, uint32, bool) {
 	if !r.started || seq < r.base {
 		return 0, 0, false
 	}
 	out, outTS := seq+r.offset, ts+r.tsShift
-	if out > r.highest {
+	place, bit := out%givenRoom/64, uint64(1)<<(out%64)
+	switch {
+	case out > r.highest:
+		if out != r.highest+1 {
+			r.skip(out)
+		}
+		r.given[place] |= bit
 		r.highest, r.lastTS = out, outTS
+	case r.highest-out >= givenRoom || r.given[place]&bit != 0:
+		return 0, 0, false
+	default:
+		r.given[place] |= bit
 	}
 	return out, outTS, true
+}
+
+// skip notes that the numbers between the highest and out have not been given out.
+func (r *Renumber) skip(out uint64) {
+	if out-r.highest > givenRoom {
+		clear(r.given[:])
+		return
+	}
+	for n := r.highest + 1; n < out; n++ {
+		r.given[n%givenRoom/64] &^= 1 << (n % 64)
+	}
+}
+
+// Again is what a packet of the current source has become, for repeats.
+func (r *Renumber) Again(seq uint64, ts uint32) (uint64, uint32) {
+	return seq + r.offset, ts + r.tsShift
 }
 
 // Source is the number in the current source of what was given out as seq. It

@@ -23,6 +23,7 @@ import (
 	"github.com/pion/dtls/v3"
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/nack"
+	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -108,6 +109,9 @@ func NewClient(o Options) (*Client, error) {
 func (c *Client) open(socket net.PacketConn) error {
 	media := &webrtc.MediaEngine{}
 	if err := registerCodecs(media, c.options); err != nil {
+		return err
+	}
+	if err := media.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: sdp.ABSSendTimeURI}, webrtc.RTPCodecTypeVideo); err != nil {
 		return err
 	}
 	registry := &interceptor.Registry{}

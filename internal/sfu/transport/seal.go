@@ -7,24 +7,25 @@ import (
 // Outlet is a peer's way out as it is at one moment: its keys and its address.
 // It is looked up once for a train, not for each packet. It belongs to the
 // peer's owner, who must not keep it longer than a train takes: it does not
-// learn that the client has changed networks or is gone.
+// learn that the client has changed networks or is gone. Through the zero Outlet
+// nothing goes.
 type Outlet struct {
 	media *media
 	route *wire.Route
 }
 
-// Outlet is the peer's way out now; false when it is not up.
+// Outlet is the peer's way out now; false, and the zero Outlet, when it is not up.
 func (p *Peer) Outlet() (Outlet, bool) {
-	o := Outlet{p.media.Load(), p.route.Load()}
-	return o, o.media != nil && o.route != nil
+	m, route := p.media.Load(), p.route.Load()
+	if m == nil || route == nil {
+		return Outlet{}, false
+	}
+	return Outlet{m, route}, true
 }
 
 // SealRTP is Outlet.SealRTP for a single packet.
 func (p *Peer) SealRTP(b *Batch, header, payload []byte, padding int) error {
-	o, ok := p.Outlet()
-	if !ok {
-		return ErrNotUp
-	}
+	o, _ := p.Outlet()
 	return o.SealRTP(b, header, payload, padding)
 }
 
@@ -39,6 +40,8 @@ func (p *Peer) SealRTP(b *Batch, header, payload []byte, padding int) error {
 func (o Outlet) SealRTP(b *Batch, header, payload []byte, padding int) error {
 	n := len(header) + len(payload) + padding
 	switch {
+	case o.media == nil:
+		return ErrNotUp
 	case len(header) < 12 || padding < 0 || padding > 255:
 		return ErrMalformed
 	case n+rtpTrailer > wire.MaxDatagram:
