@@ -275,7 +275,7 @@ func FuzzOpen(f *testing.F) {
 			return // such are no SRTP to the reader
 		}
 		p := newPair(t, gcmProfiles["128"])
-		if p.open(t, b) && p.open(t, b) {
+		if first := p.open(t, b); first && p.open(t, b) {
 			t.Fatal("taken twice")
 		}
 	})
