@@ -28,9 +28,10 @@ type Inbound struct {
 	control [inboundPackets][controlSize]byte
 	n       int
 	errno   unix.Errno
-	order   sync.Locker           // of the Receive under way; may be nil
-	read    func(fd uintptr) bool // for Receive, bound once
-	poll    func(fd uintptr)      // for Poll, bound once
+	took    bool                     // false if there was nothing
+	order   sync.Locker              // of the Receive under way; may be nil
+	read    func(epoll uintptr) bool // for Receive, bound once
+	poll    func(fd uintptr)         // for Poll, bound once
 }
 
 // NewInbound makes the memory of a reader; Free it in the end.
@@ -43,8 +44,7 @@ func (s *Socket) NewInbound() *Inbound {
 		h.SetIovlen(1)
 		in.iovs[i].SetLen(BufferSize)
 	}
-	in.read = in.recvInOrder
-	in.poll = func(fd uintptr) { in.recvmmsg(fd) }
+	in.read, in.poll = in.recvInOrder, in.recvmmsg
 	return in
 }
 
@@ -68,7 +68,7 @@ func (in *Inbound) Free() {
 func (in *Inbound) Receive(order sync.Locker) (int, error) {
 	in.prepare()
 	in.order = order
-	return in.result(in.socket.raw.Read(in.read))
+	return in.result(in.socket.readable.Read(in.read))
 }
 
 // Poll is Receive without waiting: it takes what has come, and 0 datagrams if
@@ -94,13 +94,13 @@ func (in *Inbound) prepare() {
 			h.SetControllen(controlSize)
 		}
 	}
-	in.n, in.errno = 0, 0
+	in.n, in.errno, in.took = 0, 0, false
 }
 
 // result is what a read that ended with err has brought.
 func (in *Inbound) result(err error) (int, error) {
 	if err != nil {
-		return 0, err
+		return 0, in.socket.failure(err)
 	}
 	if in.errno != 0 {
 		return 0, in.errno
@@ -108,35 +108,35 @@ func (in *Inbound) result(err error) (int, error) {
 	return in.n, nil
 }
 
-// recvInOrder is recvmmsg with order locked if anything came.
-func (in *Inbound) recvInOrder(fd uintptr) bool {
-	if in.order == nil {
-		return in.recvmmsg(fd)
+// recvInOrder is recvmmsg with order locked if anything came. It reports false to be
+// called again once the socket is readable.
+func (in *Inbound) recvInOrder(uintptr) bool {
+	if in.order != nil {
+		in.order.Lock()
 	}
-	in.order.Lock()
-	done := in.recvmmsg(fd)
-	if in.n == 0 {
+	// An error says that the socket is closed, as the next wait will.
+	_ = in.socket.raw.Control(in.poll)
+	if in.order != nil && in.n == 0 {
 		in.order.Unlock()
 	}
-	return done
+	return in.took
 }
 
-// recvmmsg reports false to be called again once the socket is readable. The call is
-// raw for the reasons that sendmmsg is; 32 datagrams take less than 0.1 ms.
-func (in *Inbound) recvmmsg(fd uintptr) bool {
+// recvmmsg takes what is there. The call is raw for the reasons that sendmmsg is; 32
+// datagrams take less than 0.1 ms.
+func (in *Inbound) recvmmsg(fd uintptr) {
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&in.msgs[0])), inboundPackets, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
+		case 0:
+			in.n, in.took = int(n), true
 		case unix.EINTR:
 			continue
 		case unix.EAGAIN:
-			return false
+		default:
+			in.errno, in.took = errno, true
 		}
-		in.errno = errno
-		if errno == 0 {
-			in.n = int(n)
-		}
-		return true
+		return
 	}
 }
 

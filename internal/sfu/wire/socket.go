@@ -25,6 +25,7 @@ type Socket struct {
 	// Static after Listen.
 	conn   *net.UDPConn
 	raw    syscall.RawConn
+	watch  // how Receive waits
 	local  netip.AddrPort
 	v6     bool // speaks IPv6, and IPv4 as mapped addresses
 	any    bool // bound to the unspecified address, so that replies must name their source
@@ -57,8 +58,8 @@ func Listen(addr string) (*Socket, error) {
 	s := &Socket{conn: conn, raw: raw, local: local, v6: local.Addr().Is6(), any: local.Addr().IsUnspecified(), opened: time.Now()}
 	s.local = netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
 	s.arenas.New = func() any { return newStorage(s) }
-	if err := s.tune(); err != nil {
-		_ = conn.Close()
+	if err := errors.Join(s.tune(), s.startWatch()); err != nil {
+		_ = s.closeAll()
 		return nil, fmt.Errorf("couldn't set up the media port: %w", err)
 	}
 	return s, nil
@@ -68,7 +69,7 @@ func Listen(addr string) (*Socket, error) {
 // from then on.
 func (s *Socket) Close() error {
 	s.closed.Store(true)
-	return s.conn.Close()
+	return s.closeAll()
 }
 
 // clock is the time since the socket was opened, in nanoseconds.

@@ -151,7 +151,7 @@ func (s *Socket) Send(b []byte, to *Route) error {
 	})
 	switch {
 	case err != nil:
-		return err
+		return s.failure(err)
 	case errno == unix.EAGAIN || errno == unix.ENOBUFS:
 		return ErrFull
 	case errno != 0:

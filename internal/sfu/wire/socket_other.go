@@ -7,6 +7,13 @@ import (
 	"syscall"
 )
 
+// watch is empty: the net package waits.
+type watch struct{}
+
+func (s *Socket) startWatch() error { return nil }
+
+func (s *Socket) closeAll() error { return s.conn.Close() }
+
 // tune asks for large kernel buffers.
 func (s *Socket) tune() error {
 	_ = s.conn.SetReadBuffer(socketMemory)
