@@ -25,10 +25,28 @@ func (l *Ledger) Close(ctx context.Context, connectionID string, e tenant.Ending
 	if err != nil {
 		return err
 	}
-	if _, err := l.close(ctx, id, []string{connectionID}, asked, e); err != nil {
+	if err := l.ends.take(ctx, id, &end{connectionID, asked, e}); err != nil {
 		return fmt.Errorf("couldn't close connection %s: %w", connectionID, err)
 	}
 	return nil
+}
+
+// end is a Close under way.
+type end struct {
+	connectionID string
+	asked        time.Time // what Ago counts back from
+	ending       tenant.Ending
+}
+
+// closeAll is close for turns.
+func (l *Ledger) closeAll(ctx context.Context, id tenant.ID, ends []*end) error {
+	_, err := l.close(ctx, id, ends)
+	return err
+}
+
+// closeAlone is close for one.
+func (l *Ledger) closeAlone(ctx context.Context, id tenant.ID, e *end) error {
+	return l.closeAll(ctx, id, []*end{e})
 }
 
 // Abandon closes a connection whose Open gave no answer, if that took a place.
@@ -37,7 +55,7 @@ func (l *Ledger) Close(ctx context.Context, connectionID string, e tenant.Ending
 // that after it the connection has no place, now or later. ErrNotFound is
 // returned for an unknown tenant.
 func (l *Ledger) Abandon(ctx context.Context, o tenant.Opening, e tenant.Ending) error {
-	if _, err := l.close(ctx, o.Tenant, []string{o.ConnectionID}, time.Now(), e); err != nil {
+	if _, err := l.close(ctx, o.Tenant, []*end{{o.ConnectionID, time.Now(), e}}); err != nil {
 		return fmt.Errorf("couldn't abandon connection %s: %w", o.ConnectionID, err)
 	}
 	return nil
@@ -65,7 +83,11 @@ func (l *Ledger) EndNode(ctx context.Context, nodeID string) (int, error) {
 	}
 	ended := 0
 	for _, left := range all {
-		n, err := l.close(ctx, left.Tenant, left.Connections, time.Now(), tenant.Ending{Reason: tenant.EndNodeLost})
+		ends := make([]*end, len(left.Connections))
+		for i, connection := range left.Connections {
+			ends[i] = &end{connection, time.Now(), tenant.Ending{Reason: tenant.EndNodeLost}}
+		}
+		n, err := l.close(ctx, left.Tenant, ends)
 		ended += n
 		if err != nil {
 			return ended, fmt.Errorf("couldn't end what node %s left of tenant %s: %w", nodeID, left.Tenant, err)
@@ -74,18 +96,23 @@ func (l *Ledger) EndNode(ctx context.Context, nodeID string) (int, error) {
 	return ended, nil
 }
 
-// close ends those of one tenant's connections that are still live, all in the
-// same way, in one transaction, and returns how many those were. e.Ago counts
-// back from asked.
-func (l *Ledger) close(ctx context.Context, id tenant.ID, connectionIDs []string, asked time.Time, e tenant.Ending) (int, error) {
-	e.Reason = tenant.Printable(e.Reason, maxText)
+// close ends those of one tenant's connections that are still live, in one
+// transaction, and returns how many those were.
+func (l *Ledger) close(ctx context.Context, id tenant.ID, ends []*end) (int, error) {
+	ids, byID := make([]string, len(ends)), make(map[string]*end, len(ends))
+	for i, e := range ends {
+		ids[i] = e.connectionID
+		if byID[e.connectionID] == nil { // the first counts
+			byID[e.connectionID] = e
+		}
+	}
 	var live []*segment
 	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
 		now, err := lockTenant(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		live, err = lockLive(ctx, tx, id, connectionIDs)
+		live, err = lockLive(ctx, tx, id, ids)
 		if err != nil || len(live) == 0 {
 			return err
 		}
@@ -96,18 +123,21 @@ func (l *Ledger) close(ctx context.Context, id tenant.ID, connectionIDs []string
 		if err != nil {
 			return err
 		}
-		at := since(now, asked, e.Ago)
 		var events []tenant.Event
-		ends := make([]time.Time, len(live))
+		at, reasons := make([]time.Time, len(live)), make([]string, len(live))
 		for i, c := range live {
+			e := byID[c.id]
+			ending := e.ending
+			ending.Reason = tenant.Printable(ending.Reason, maxText)
+			reasons[i] = ending.Reason
 			var about []tenant.Event
-			about, ends[i], err = endSegment(c, at, e, channels[c.channel])
+			about, at[i], err = endSegment(c, since(now, e.asked, ending.Ago), ending, channels[c.channel])
 			if err != nil {
 				return err
 			}
 			events = append(events, about...)
 		}
-		if err := writeEnds(ctx, tx, live, ends, e.Reason); err != nil {
+		if err := writeEnds(ctx, tx, live, at, reasons); err != nil {
 			return err
 		}
 		ended, err := leaveChannels(ctx, tx, id, channels)
@@ -119,7 +149,7 @@ func (l *Ledger) close(ctx context.Context, id tenant.ID, connectionIDs []string
 	if err != nil {
 		return 0, err
 	}
-	l.forget(connectionIDs)
+	l.forget(ids)
 	if len(live) > 0 {
 		l.changed(id)
 	}
@@ -178,7 +208,7 @@ func endSegment(c *segment, at time.Time, e tenant.Ending, channel *liveChannel)
 }
 
 // writeEnds writes the ended segments, which the transaction has locked.
-func writeEnds(ctx context.Context, tx pgx.Tx, live []*segment, ends []time.Time, reason string) error {
+func writeEnds(ctx context.Context, tx pgx.Tx, live []*segment, ends []time.Time, reasons []string) error {
 	n := len(live)
 	ids, connected := make([]string, n), make([]*time.Time, n)
 	in, out := make([]int64, n), make([]int64, n)
@@ -186,12 +216,12 @@ func writeEnds(ctx context.Context, tx pgx.Tx, live []*segment, ends []time.Time
 		ids[i], connected[i], in[i], out[i] = c.id, c.connectedAt, c.bytesIn, c.bytesOut
 	}
 	if _, err := tx.Exec(ctx, `
-		update connection c set connected_at = e.connected_at, ended_at = e.ended_at, end_reason = $6,
+		update connection c set connected_at = e.connected_at, ended_at = e.ended_at, end_reason = e.reason,
 			metered_through = case when e.connected_at is not null then e.ended_at end,
 			bytes_in = e.bytes_in, bytes_out = e.bytes_out
-		from unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::bigint[], $5::bigint[])
-			as e (connection_id, connected_at, ended_at, bytes_in, bytes_out)
-		where c.connection_id = e.connection_id`, ids, connected, ends, in, out, reason); err != nil {
+		from unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::bigint[], $5::bigint[], $6::text[])
+			as e (connection_id, connected_at, ended_at, bytes_in, bytes_out, reason)
+		where c.connection_id = e.connection_id`, ids, connected, ends, in, out, reasons); err != nil {
 		return fmt.Errorf("couldn't write the ends: %w", err)
 	}
 	return nil

@@ -50,7 +50,9 @@ func (l *Ledger) connect(ctx context.Context, id tenant.ID, starts []*start) err
 		}
 		byID := make(map[string]*start, len(starts))
 		for _, s := range starts {
-			byID[s.connectionID] = s
+			if byID[s.connectionID] == nil { // the first counts
+				byID[s.connectionID] = s
+			}
 		}
 		var fresh []*segment
 		for _, c := range live {

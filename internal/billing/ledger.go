@@ -9,7 +9,8 @@
 //
 // Every step is one transaction that changes the rows and writes the events
 // about it, so that what the tenant is told and what the tenant is billed
-// cannot differ. Locks are taken in one order: the tenant_live row, the
+// cannot differ; of a crowd, one transaction takes all who wait (turn.go). Locks
+// are taken in one order: the tenant_live row, the
 // channel_live row, then connection rows by id. All steps that take or free a
 // place hold the tenant_live row, so a tenant's channel_live and
 // live_connection rows change one transaction at a time. Beat alone locks only
@@ -59,6 +60,7 @@ type Ledger struct {
 
 	openings *turns[admissionKey, *admission] // lock for themselves
 	starts   *turns[tenant.ID, *start]
+	ends     *turns[tenant.ID, *end]
 
 	rejects        rejectLimits // locks for itself
 	rejectsDropped atomic.Int64
@@ -74,6 +76,7 @@ func NewLedger(pool *pgxpool.Pool, outbox Outbox, log *slog.Logger) *Ledger {
 	l := &Ledger{pool: pool, outbox: outbox, log: log, owners: map[string]tenant.ID{}}
 	l.openings = newTurns(l.admit, l.openAlone)
 	l.starts = newTurns(l.connect, l.connectAlone)
+	l.ends = newTurns(l.closeAll, l.closeAlone)
 	return l
 }
 

@@ -120,6 +120,39 @@ func TestCrowdIsAdmittedTogether(t *testing.T) {
 		t.Errorf("%d transactions for %d that connected", transactions, crowd)
 	}
 	b.check(scope)
+
+	transactions = 0
+	release = b.hold(scope)
+	for i, id := range ids {
+		wg.Go(func() {
+			e := tenant.Ending{Reason: []string{tenant.EndClient, tenant.EndAPI}[i%2], Duration: time.Duration(i+2) * time.Second, BytesOut: int64(i)}
+			if err := b.Close(t.Context(), id, e); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	b.waiting(1)
+	release()
+	wg.Wait()
+	if transactions >= crowd {
+		t.Errorf("%d transactions for %d that left", transactions, crowd)
+	}
+	for i, id := range ids { // each by its own end
+		reason, bytes := []string{tenant.EndClient, tenant.EndAPI}[i%2], int64(i)
+		if got := one[string](b, `select end_reason from connection where connection_id = $1`, id); got != reason {
+			t.Errorf("%d ended as %s", i, got)
+		}
+		if got := one[int64](b, `select bytes_out from connection where connection_id = $1`, id); got != bytes {
+			t.Errorf("%d got %d bytes", i, got)
+		}
+		if got := one[float64](b, `select extract(epoch from ended_at - connected_at)::float8 from connection where connection_id = $1`, id); got != float64(i+2) {
+			t.Errorf("%d lasted %v s", i, got)
+		}
+	}
+	if licence, err := b.Licence(t.Context(), scope); err != nil || licence.Connections != 1 {
+		t.Errorf("%+v, %v", licence, err)
+	}
+	b.check(scope)
 }
 
 // Who cannot be admitted is told why, and keeps nobody else out.
