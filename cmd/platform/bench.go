@@ -10,6 +10,7 @@ import (
 
 	"github.com/hibari/hibari/cmd/platform/load"
 	"github.com/hibari/hibari/cmd/platform/load/naive"
+	"github.com/hibari/hibari/cmd/platform/load/plane"
 	"github.com/hibari/hibari/cmd/platform/load/suite"
 	"github.com/hibari/hibari/internal/tenant"
 )
@@ -103,6 +104,35 @@ func benchNaive(ctx context.Context, args []string, io stdio) error {
 	}
 	fmt.Fprintf(io.out, "The yardstick is ready: %s\n", s.URL())
 	return s.Serve(ctx)
+}
+
+// benchPlane measures the data plane alone, on the cores that this process is
+// given.
+func benchPlane(ctx context.Context, args []string, io stdio) error {
+	fs := flag.NewFlagSet("bench plane", flag.ContinueOnError)
+	channels := fs.Int("channels", 1, "how many channels, with a publisher each")
+	viewers := fs.Int("viewers", 1000, "how many viewers in each channel")
+	duration := fs.Duration("duration", time.Second, "how long to measure")
+	kernel := fs.Bool("kernel", false, "measure the bare kernel path instead")
+	if err := parseFlags(fs, args, io); err != nil {
+		return err
+	}
+	measure := func() (plane.Result, error) {
+		return plane.Run(ctx, plane.Config{Channels: *channels, Viewers: *viewers, Duration: *duration})
+	}
+	if *kernel {
+		measure = func() (plane.Result, error) { return plane.Kernel(ctx, *duration) }
+	}
+	result, err := measure()
+	if err != nil {
+		return err
+	}
+	return printJSON(io.out, result)
+}
+
+// benchCores measures what a second core is worth.
+func benchCores(ctx context.Context, args []string, io stdio) error {
+	return benchSuite(ctx, append([]string{"-only", "two cores"}, args...), io)
 }
 
 // benchSuite measures Hibari against the yardstick, both started by itself.

@@ -37,11 +37,12 @@ var arrows = map[string][]string{
 	"cmd/platform": {
 		"internal/tenant", "internal/sfu", "internal/sfu/transport", "internal/sfu/wire", "internal/signaling", "internal/cluster",
 		"internal/billing", "internal/webhooks", "ui", "migrations", "migrations/privatepg", "cmd/platform/load",
-		"cmd/platform/load/naive", "cmd/platform/load/suite",
+		"cmd/platform/load/naive", "cmd/platform/load/plane", "cmd/platform/load/suite",
 	},
 	"cmd/platform/load":       {},
 	"cmd/platform/load/naive": {},
-	"cmd/platform/load/suite": {"cmd/platform/load", "migrations/privatepg"},
+	"cmd/platform/load/plane": {"cmd/platform/load", "internal/tenant", "internal/sfu", "internal/sfu/transport", "internal/sfu/wire"},
+	"cmd/platform/load/suite": {"cmd/platform/load", "cmd/platform/load/plane", "migrations/privatepg"},
 	"cmd/platform/e2e":        {},
 	"docs/examples/token-go":  {},
 }

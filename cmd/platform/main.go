@@ -51,6 +51,8 @@ func commands() []command {
 		{"bench", "load a running server with publishers and viewers", bench},
 		{"bench suite", "measure Hibari against the naive yardstick and print one table", benchSuite},
 		{"bench naive", "serve the benchmark's yardstick, a forwarder as pion's examples show it", benchNaive},
+		{"bench cores", "measure the data plane on one core and on two", benchCores},
+		{"bench plane", "measure the data plane alone, in one process", benchPlane},
 		{"doctor", "check the settings, the database and the ports", doctor},
 	}
 }

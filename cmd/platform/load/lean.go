@@ -40,6 +40,8 @@ type leanPeer struct {
 	checked chan struct{} // closed when the server has answered a check
 	media   atomic.Pointer[leanMedia]
 
+	parked atomic.Bool // nothing comes any more, see Crowd.Park
+
 	// Owned by the poller
 	answered  bool // checked is closed
 	nextCheck time.Time

@@ -47,6 +47,9 @@ type Config struct {
 	Beside     int           // how many watch one more channel, with a publisher of 1 Mbit/s
 	// Door is how clients come in, where it is not over a WebSocket to URL.
 	Door Door
+	// Pace, if set, is called for each frame of a publisher instead of keeping to
+	// the frame rate; it returns when the frame is to be sent, or false.
+	Pace func(ctx context.Context, publisher int) bool
 	PID  int // the server's process, for its CPU and memory; 0: not measured
 }
 

@@ -19,6 +19,12 @@ func (r *run) usage() (usage, error) {
 	return processUsage(r.PID)
 }
 
+// ProcessCPU is what a process of this machine has used, on Linux.
+func ProcessCPU(pid int) (time.Duration, error) {
+	u, err := processUsage(pid)
+	return u.cpu, err
+}
+
 // ownCPU is what the load tool itself has used; 0 where that is not known.
 func ownCPU() time.Duration {
 	u, err := processUsage(os.Getpid())

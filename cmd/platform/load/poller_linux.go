@@ -58,6 +58,31 @@ func openSocket(remote netip.AddrPort) (*socket, netip.AddrPort, error) {
 // send sends one datagram or loses it.
 func (s *socket) send(b []byte) { _, _ = unix.Write(s.fd, b) }
 
+// sendTrain sends datagrams of one size as one train or loses them.
+func (s *socket) sendTrain(b []byte, size int) {
+	segment := segmentNote{header: unix.Cmsghdr{Level: unix.SOL_UDP, Type: unix.UDP_SEGMENT}, size: uint16(size)}
+	segment.header.SetLen(unix.CmsgLen(2))
+	note := unsafe.Slice((*byte)(unsafe.Pointer(&segment)), unsafe.Sizeof(segment))
+	_, _ = unix.SendmsgN(s.fd, b, note, nil, 0)
+}
+
+// segmentNote is the control message of UDP_SEGMENT.
+type segmentNote struct {
+	header unix.Cmsghdr
+	size   uint16
+	_      [6]byte
+}
+
+// park has the kernel drop all that comes, without waking anybody.
+func (s *socket) park() error {
+	nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
+	err := unix.SetsockoptSockFprog(s.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing})
+	if err != nil {
+		return fmt.Errorf("couldn't have the kernel drop packets: %w", err)
+	}
+	return nil
+}
+
 func (s *socket) close() { _ = unix.Close(s.fd) }
 
 // poller reads the sockets of all lean peers in turn.
@@ -149,7 +174,9 @@ func (p *poller) pass(pass int) {
 	zero := now.UnixNano() - int64(now.Sub(p.epoch))
 	for i, peer := range p.peers {
 		if peer.sends || peer.media.Load() == nil || (pass+i)%restPasses == 0 {
-			p.drain(peer, zero)
+			if !peer.parked.Load() {
+				p.drain(peer, zero)
+			}
 			peer.due(now)
 		}
 	}

@@ -18,6 +18,10 @@ func openSocket(netip.AddrPort) (*socket, netip.AddrPort, error) {
 
 func (s *socket) send([]byte) {}
 
+func (s *socket) sendTrain([]byte, int) {}
+
+func (s *socket) park() error { return errors.ErrUnsupported }
+
 func (s *socket) close() {}
 
 type poller struct{}

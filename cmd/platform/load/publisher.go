@@ -116,17 +116,25 @@ type pace struct {
 	interval time.Duration
 	next     time.Duration // since epoch
 	timer    *time.Timer
+	other    func(context.Context) bool // instead; nil: none
 }
 
 func newPace(r *run, p *publisher) *pace {
 	interval := time.Second / time.Duration(p.stage.fps)
 	phase := interval * time.Duration(p.index) / time.Duration(len(r.publishers))
-	return &pace{r.epoch, interval, time.Since(r.epoch).Truncate(interval) + phase, time.NewTimer(0)}
+	out := &pace{epoch: r.epoch, interval: interval, next: time.Since(r.epoch).Truncate(interval) + phase, timer: time.NewTimer(0)}
+	if r.Pace != nil {
+		out.other = func(ctx context.Context) bool { return r.Pace(ctx, p.index) }
+	}
+	return out
 }
 
 // wait waits until the next frame is due; false if ctx ended.
 func (p *pace) wait(ctx context.Context) bool {
 	p.next += p.interval
+	if p.other != nil {
+		return p.other(ctx)
+	}
 	if late := time.Since(p.epoch) - p.next; late > p.interval {
 		p.next += late.Truncate(p.interval) // frames are left out, not made up for
 	}

@@ -13,6 +13,21 @@ import (
 // tool and Postgres have the others.
 type cores struct {
 	server, tool *unix.CPUSet // nil: anywhere
+	all          unix.CPUSet
+}
+
+// enough reports whether there are so many.
+func (c cores) enough(n int) bool { return c.all.Count() >= n }
+
+// first are the first n cores.
+func (c cores) first(n int) *unix.CPUSet {
+	var set unix.CPUSet
+	for i := 0; set.Count() < n; i++ {
+		if c.all.IsSet(i) {
+			set.Set(i)
+		}
+	}
+	return &set
 }
 
 func shareCores() cores {
@@ -20,6 +35,7 @@ func shareCores() cores {
 	if unix.SchedGetaffinity(0, &all) != nil || all.Count() < 2 {
 		return cores{}
 	}
+	every := all
 	var server unix.CPUSet
 	for i := 0; server.Count() == 0; i++ {
 		if all.IsSet(i) {
@@ -27,7 +43,7 @@ func shareCores() cores {
 			all.Clear(i)
 		}
 	}
-	return cores{&server, &all}
+	return cores{&server, &all, every}
 }
 
 // start starts a command on a set of cores.

@@ -30,6 +30,7 @@ type Config struct {
 type Result struct {
 	Machine Machine    `json:"machine"`
 	Loads   []Measured `json:"loads"`
+	Scaling []Scaling  `json:"scaling,omitempty"`
 }
 
 // Measured is one load's reports, a pair per round.
@@ -54,13 +55,22 @@ func Run(ctx context.Context, c Config) (result Result, err error) {
 	b := &bench{Config: c, dir: dir, cores: shareCores()}
 	defer func() { err = errors.Join(err, b.close()) }()
 	result = Result{Machine: machine()}
-	if err := b.prepare(ctx); err != nil {
-		return result, err
-	}
 	all := make([]Measured, 0, len(Loads(c.Quick)))
 	for _, l := range Loads(c.Quick) {
 		if l.matches(c.Only) {
 			all = append(all, Measured{Load: l})
+		}
+	}
+	var scaling []Scaling
+	for _, s := range shapes {
+		// What the kernel gives is measured whenever anything is.
+		if !c.Quick && b.cores.enough(2) && (s.matches(c.Only) || s.name == kernelShape.name && len(scaling) > 0) {
+			scaling = append(scaling, Scaling{Name: scalingName + s.name, shape: s})
+		}
+	}
+	if len(all) > 0 {
+		if err := b.prepare(ctx); err != nil {
+			return result, err
 		}
 	}
 	for round := range c.Rounds {
@@ -70,8 +80,14 @@ func Run(ctx context.Context, c Config) (result Result, err error) {
 				return result, fmt.Errorf("%s: %w", all[i].Load.Name, err)
 			}
 		}
+		for i := range scaling {
+			fmt.Fprintf(c.Log, "round %d of %d: %s\n", round+1, c.Rounds, scaling[i].Name)
+			if err := b.scale(ctx, &scaling[i]); err != nil {
+				return result, fmt.Errorf("%s: %w", scaling[i].Name, err)
+			}
+		}
 	}
-	result.Loads = all
+	result.Loads, result.Scaling = all, scaling
 	return result, nil
 }
 

@@ -39,6 +39,9 @@ func (r Result) Lines() (all []Line) {
 			all = append(all, Line{Load: c.name, Figure: c.figure, Hibari: s, Target: c.target.text(s, nil), format: c.format})
 		}
 	}
+	for _, s := range r.Scaling {
+		all = append(all, s.lines()...)
+	}
 	return all
 }
 
