@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -133,6 +134,46 @@ func benchPlane(ctx context.Context, args []string, io stdio) error {
 // benchCores measures what a second core is worth.
 func benchCores(ctx context.Context, args []string, io stdio) error {
 	return benchSuite(ctx, append([]string{"-only", "two cores"}, args...), io)
+}
+
+// benchSoak has clients come and go at a server of its own, and fails if that
+// left traces.
+func benchSoak(ctx context.Context, args []string, io stdio) error {
+	fs := flag.NewFlagSet("bench soak", flag.ContinueOnError)
+	duration := fs.Duration("duration", time.Minute, "how long to soak")
+	every := fs.Duration("every", 30*time.Second, "how often to print a line")
+	channels := fs.Int("channels", 4, "how many channels, with a publisher each")
+	viewers := fs.Int("viewers", 50, "how many viewers stay in each channel")
+	churn := fs.Float64("churn", 4, "how many guests come per second; as many leave")
+	asJSON := fs.Bool("json", false, "print one JSON document")
+	if err := parseFlags(fs, args, io); err != nil {
+		return err
+	}
+	if *churn <= 0 || *duration < 3*time.Second {
+		return fmt.Errorf("%w: need a -churn above 0 and a -duration of 3s or more", errUsage)
+	}
+	binary, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	result, err := suite.Soak(ctx, suite.SoakConfig{
+		Binary: binary, Duration: *duration, Every: min(*every, *duration/3),
+		Channels: *channels, Viewers: *viewers, Churn: *churn, Log: io.err,
+	}, func(s load.Sample) {
+		fmt.Fprintf(io.err, "%.0f s: %.0f MB, %.0f goroutines, %.0f packets/s, lost %d\n", s.Seconds, s.RSS, s.Goroutines, s.Rate, s.Lost)
+	})
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		err = printJSON(io.out, result)
+	} else {
+		err = suite.PrintSoak(io.out, result)
+	}
+	if err == nil && len(result.Failures) > 0 {
+		err = errors.New("the soak failed: " + strings.Join(result.Failures, "; "))
+	}
+	return err
 }
 
 // benchSuite measures Hibari against the yardstick, both started by itself.

@@ -52,6 +52,7 @@ func commands() []command {
 		{"bench suite", "measure Hibari against the naive yardstick and print one table", benchSuite},
 		{"bench naive", "serve the benchmark's yardstick, a forwarder as pion's examples show it", benchNaive},
 		{"bench cores", "measure the data plane on one core and on two", benchCores},
+		{"bench soak", "have clients come and go for a while, and look for what is left", benchSoak},
 		{"bench plane", "measure the data plane alone, in one process", benchPlane},
 		{"doctor", "check the settings, the database and the ports", doctor},
 	}

@@ -53,8 +53,8 @@ type leanHandler interface {
 	// rtp takes one packet, which came at a time since the run's epoch.
 	rtp(m *leanMedia, b []byte, came time.Duration)
 	rtcp(m *leanMedia, b []byte)
-	// report does what is due once a second.
-	report(m *leanMedia)
+	// report says with sendRTCP what is due once a second.
+	report(p *leanPeer, m *leanMedia)
 }
 
 // leanMedia is SRTP, owned by the poller once it is there, but for rtp.

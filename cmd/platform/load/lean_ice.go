@@ -82,7 +82,7 @@ func (p *leanPeer) due(now time.Time) {
 			return
 		}
 		m.nextReport = now.Add(reportsEvery)
-		p.handler.report(m)
+		p.handler.report(p, m)
 	}
 }
 

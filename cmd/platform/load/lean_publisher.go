@@ -90,11 +90,11 @@ func (s *leanSender) rtcp(m *leanMedia, b []byte) {
 }
 
 // report sends a sender report (RFC 3550 §6.4.1).
-func (s *leanSender) report(m *leanMedia) {
+func (s *leanSender) report(p *leanPeer, m *leanMedia) {
 	now := time.Now()
 	sent := s.publisher.sent.Load()
-	s.sendRTCP(m, &rtcp.SenderReport{
-		SSRC:        s.ssrc,
+	p.sendRTCP(m, &rtcp.SenderReport{
+		SSRC:        p.ssrc,
 		NTPTime:     ntp(now),
 		RTPTime:     uint32(uint64(now.Sub(s.epoch).Seconds() * float64(s.clock))),
 		PacketCount: uint32(sent),

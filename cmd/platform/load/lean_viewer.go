@@ -97,15 +97,15 @@ func (v *leanViewer) rtcp(*leanMedia, []byte) {}
 
 // report sends a receiver report about every source (RFC 3550 §6.4.2), as
 // browsers do.
-func (v *leanViewer) report(m *leanMedia) {
+func (v *leanViewer) report(p *leanPeer, m *leanMedia) {
 	if len(v.sources) == 0 {
 		return
 	}
-	report := &rtcp.ReceiverReport{SSRC: v.ssrc}
+	report := &rtcp.ReceiverReport{SSRC: p.ssrc}
 	for _, s := range v.sources[:min(len(v.sources), 31)] {
 		report.Reports = append(report.Reports, rtcp.ReceptionReport{SSRC: s.ssrc, LastSequenceNumber: uint32(s.last)})
 	}
-	v.sendRTCP(m, report)
+	p.sendRTCP(m, report)
 }
 
 // sendRTCP sends one RTCP packet or loses it.

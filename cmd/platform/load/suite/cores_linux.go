@@ -1,8 +1,11 @@
 package suite
 
 import (
+	"errors"
+	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -66,6 +69,28 @@ func (cores) on(on *unix.CPUSet, f func() error) error {
 	}
 	defer func() { _ = unix.SchedSetaffinity(0, &before) }()
 	return f()
+}
+
+// stay keeps this process itself, and what it starts from now on, to the load
+// tool's cores.
+func (c cores) stay() error {
+	if c.tool == nil {
+		return nil
+	}
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, t := range threads {
+		id, err := strconv.Atoi(t.Name())
+		if err != nil {
+			return err
+		}
+		if err := unix.SchedSetaffinity(id, c.tool); err != nil && !errors.Is(err, unix.ESRCH) {
+			return err
+		}
+	}
+	return nil
 }
 
 // ownGroup keeps the terminal's Ctrl-C from a child, and has it end with us.

@@ -20,6 +20,8 @@ func shareCores() cores { return cores{} }
 
 func (cores) start(cmd *exec.Cmd, _ struct{}) error { return cmd.Start() }
 
+func (cores) stay() error { return nil }
+
 func (cores) on(_ struct{}, f func() error) error { return f() }
 
 func ownGroup() *syscall.SysProcAttr { return nil }

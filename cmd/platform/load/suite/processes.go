@@ -57,12 +57,13 @@ func (l *sharedLog) Write(b []byte) (int, error) {
 	return l.out.Write(b)
 }
 
-// close lets go of the database, which stops.
+// close lets go of the database, which stops, and removes the data directory.
 func (b *bench) close() error {
-	if b.database == nil {
-		return nil
+	var err error
+	if b.database != nil {
+		err = b.database.Close()
 	}
-	return b.database.Close()
+	return errors.Join(err, os.RemoveAll(b.dir))
 }
 
 // dataDir is the servers' HIBARI_DATA_DIR.
@@ -80,6 +81,20 @@ func (b *bench) command(ctx context.Context, settings []string, args ...string) 
 	cmd.Env = append(cmd.Env, settings...)
 	cmd.Stderr = b.Log
 	return cmd
+}
+
+// newBench makes a data directory; close removes it.
+func newBench(c Config) (*bench, error) {
+	dir, err := os.MkdirTemp("", "hibari-bench-")
+	if err != nil {
+		return nil, err
+	}
+	// As root, Postgres runs as somebody else, who must get through.
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	c.Log = &sharedLog{out: c.Log}
+	return &bench{Config: c, dir: dir, cores: shareCores()}, nil
 }
 
 // prepare starts the database, and makes a tenant with a token for all channels.

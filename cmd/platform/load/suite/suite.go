@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/hibari/hibari/cmd/platform/load"
@@ -42,17 +41,10 @@ type Measured struct {
 
 // Run measures. The result holds complete loads only, also with an error.
 func Run(ctx context.Context, c Config) (result Result, err error) {
-	dir, err := os.MkdirTemp("", "hibari-bench-")
+	b, err := newBench(c)
 	if err != nil {
 		return result, err
 	}
-	defer os.RemoveAll(dir)
-	// As root, Postgres runs as somebody else, who must get through.
-	if err := os.Chmod(dir, 0o711); err != nil {
-		return result, err
-	}
-	c.Log = &sharedLog{out: c.Log}
-	b := &bench{Config: c, dir: dir, cores: shareCores()}
 	defer func() { err = errors.Join(err, b.close()) }()
 	result = Result{Machine: machine()}
 	all := make([]Measured, 0, len(Loads(c.Quick)))
@@ -75,13 +67,13 @@ func Run(ctx context.Context, c Config) (result Result, err error) {
 	}
 	for round := range c.Rounds {
 		for i := range all {
-			fmt.Fprintf(c.Log, "round %d of %d: %s\n", round+1, c.Rounds, all[i].Load.Name)
+			fmt.Fprintf(b.Log, "round %d of %d: %s\n", round+1, c.Rounds, all[i].Load.Name)
 			if err := b.measure(ctx, &all[i]); err != nil {
 				return result, fmt.Errorf("%s: %w", all[i].Load.Name, err)
 			}
 		}
 		for i := range scaling {
-			fmt.Fprintf(c.Log, "round %d of %d: %s\n", round+1, c.Rounds, scaling[i].Name)
+			fmt.Fprintf(b.Log, "round %d of %d: %s\n", round+1, c.Rounds, scaling[i].Name)
 			if err := b.scale(ctx, &scaling[i]); err != nil {
 				return result, fmt.Errorf("%s: %w", scaling[i].Name, err)
 			}

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/hibari/hibari/cmd/platform/load"
+	"github.com/hibari/hibari/cmd/platform/load/plane"
 	"github.com/hibari/hibari/cmd/platform/load/suite"
 )
 
@@ -77,13 +78,47 @@ func TestRatiosOfARound(t *testing.T) {
 	}
 }
 
-// The whole of it, with both servers and a database of its own: what the table
-// says was really measured.
-func TestSuite(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "platform")
+// build builds the platform.
+func build(t *testing.T) (binary string) {
+	t.Helper()
+	binary = filepath.Join(t.TempDir(), "platform")
 	if out, err := exec.Command("go", "build", "-o", binary, "../../").CombinedOutput(); err != nil {
 		t.Fatalf("couldn't build the platform: %v\n%s", err, out)
 	}
+	return binary
+}
+
+// A soak has guests come and go beside those who stay, and looks at the server
+// all the while. Whether it passes is no matter for a test on a busy machine.
+func TestSoak(t *testing.T) {
+	var log bytes.Buffer
+	told := 0
+	result, err := suite.Soak(t.Context(), suite.SoakConfig{
+		Binary: build(t), Duration: 4 * time.Second, Every: time.Second, Channels: 2, Viewers: 3, Churn: 4, Log: &log,
+	}, func(load.Sample) { told++ })
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &log)
+	}
+	if len(result.Samples) < 2 || told != len(result.Samples) {
+		t.Fatalf("%d samples, %d told", len(result.Samples), told)
+	}
+	last := result.Samples[len(result.Samples)-1]
+	if last.Came < 4 || last.Heap <= 0 || last.Goroutines < 10 || last.Rate <= 0 || last.Viewers < 6 {
+		t.Errorf("the last sample is %+v", last)
+	}
+	if result.Report.Viewers != 6 || result.Report.PacketsDelivered < 6*240 {
+		t.Errorf("those who stayed: %+v", result.Report)
+	}
+	var out strings.Builder
+	if err := suite.PrintSoak(&out, result); err != nil || !strings.Contains(out.String(), "guests so far") {
+		t.Errorf("printed %q (%v)", &out, err)
+	}
+}
+
+// The whole of it, with both servers and a database of its own: what the table
+// says was really measured.
+func TestSuite(t *testing.T) {
+	binary := build(t)
 	var log bytes.Buffer
 	result, err := suite.Run(t.Context(), suite.Config{
 		Binary: binary, Rounds: 2, Duration: 500 * time.Millisecond, Only: "audio 1:50", Quick: true, Log: &log,
@@ -131,6 +166,11 @@ func TestTable(t *testing.T) {
 		}
 		result.Loads = append(result.Loads, m)
 	}
+	result.Scaling = []suite.Scaling{{
+		Name: "two cores, beads",
+		One:  []plane.Result{{PerSecond: 1000, PerCPUSecond: 500000, CPU: 1, Seconds: 1}},
+		Two:  []plane.Result{{PerSecond: 1500, PerCPUSecond: 400000, CPU: 1.5, Seconds: 1}},
+	}}
 	var out strings.Builder
 	if err := result.Print(&out); err != nil {
 		t.Fatal(err)
@@ -145,6 +185,8 @@ func TestTable(t *testing.T) {
 		"| join to first packet p50 ms, 50 at once | 60 [0–120] | 100 [0–200] | 0.60 | ≤ 100 ✓ |",
 		"| the same packets/s at 1:10, 1:100, 1:1000 | dearest ÷ cheapest packet | 1.50 [1.00–2.00] | – | – | ≤ 1.25 ✗ |",
 		"| video 1:4 beside 1:1000 | latency p99 ms added | 4.00 | – | – | ≤ 5 ✓ |",
+		"| two cores, beads | packets of two cores ÷ of one | 1.50 | – | – | |",
+		"| CPU µs per packet, two cores | 2.50 |",
 		"The load tool used 0.90 cores",
 	} {
 		if !strings.Contains(table, want) {
