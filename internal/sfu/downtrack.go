@@ -133,6 +133,14 @@ func (d *downTrack) start(p *packet.Packet, now time.Time) {
 	d.waiting, d.joining = false, false
 }
 
+// count counts a packet under the track's SSRC for sender reports, which count
+// payload without padding (RFC 3550 §6.4.1). Retransmissions under an SSRC of
+// their own are not of it.
+func (d *downTrack) count(p *packet.Packet) {
+	d.packets++
+	d.octets += uint32(len(p.Payload))
+}
+
 // ticks is a duration on an RTP clock; it wraps as that does.
 func ticks(d time.Duration, clock uint32) uint32 {
 	whole := int64(d/time.Second) * int64(clock)

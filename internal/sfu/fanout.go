@@ -90,7 +90,9 @@ func (w *worker) ship(t *upTrack) {
 // anything of it is sent.
 func (t *upTrack) depart() {
 	t.pending, t.going = t.going[:0], t.pending
+	t.before = t.newest
 	for i := range t.going {
+		t.newest = max(t.newest, t.going[i].seq)
 		t.going[i].Ready = t.going[i].Seq == t.going[i].seq
 	}
 }

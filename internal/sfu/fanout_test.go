@@ -294,3 +294,56 @@ func TestOneVoiceDoesNotWait(t *testing.T) {
 		t.Errorf("%d viewers are being sent what came, want 3", voices)
 	}
 }
+
+// A key frame whose first packet was lost and came late is begun with all that
+// has passed since then: a viewer need not ask for each packet of it.
+func TestLateKeyFrameIsSentWhole(t *testing.T) {
+	f := fed(t, newSFU(t), 1, 1)
+	c := attach(t, f, 1, sfutest.Options{})
+	audio := &media{t: t}
+	video := &media{t: t, seq: 100}
+	delta := func() []byte {
+		video.seq++
+		return video.packet(ptVP8, uint32(video.seq)*10, 7, true, []byte{0x10, 0x01, 0x00})
+	}
+	for range 4 {
+		f.RTP(audio.audio(80))
+		f.RTP(delta())
+		if err := f.Renegotiate(1, c.Accept); err != nil {
+			t.Fatal(err)
+		}
+	}
+	frame := video.frame(3, 500)
+	sent, _ := f.Sent()
+	for _, b := range [][]byte{frame[1], frame[2], delta()} {
+		f.RTP(b)
+	}
+	if got, _ := f.Sent(); got != sent {
+		t.Fatalf("%d packets were sent of a key frame without its beginning", got-sent)
+	}
+	f.RTP(frame[0])
+	f.RTP(delta())
+	if got, _ := f.Sent(); got-sent != 5 {
+		t.Errorf("%d packets were sent, want 3 of the key frame and 2 since", got-sent)
+	}
+}
+
+// Retransmissions under an SSRC of their own are not among what sender reports
+// count for the track.
+func TestSenderReportsCountNoRetransmissions(t *testing.T) {
+	s := newSFU(t)
+	p := publish(t, s, av)
+	v := join(t, s, request(tenant.RecvOnly), sfutest.Options{Drop: everyNth(5, 96)})
+	connected(t, v)
+	eventually(t, "packets are sent again", func() bool { return s.Stats().Resent > 100 })
+	// A report tells of what was sent until then, so of less than the numbers that
+	// have come by the time it is looked at.
+	report := v.SenderReport(p.Connection.ID(), "video")
+	if report == nil {
+		t.Fatal("no sender report")
+	}
+	stream := v.Stream(p.Connection.ID(), "video")
+	if most := uint32(stream.Packets + stream.Lost); report.PacketCount > most {
+		t.Errorf("the report counts %d packets, of which %d were sent at most", report.PacketCount, most)
+	}
+}

@@ -65,14 +65,16 @@ func (o *sender) forward(d *downTrack, t *upTrack) {
 		switch {
 		case p.Seq != p.seq:
 			o.round.drops[dropOverload]++ // the publisher has gone once round the history
-			continue
-		case d.waiting && !p.key:
-			o.round.drops[dropAwaitingKeyFrame]++
-			continue
-		case d.waiting:
+		case !d.waiting:
+			o.pass(d, p.Packet, f.pt)
+		case p.key && p.seq > t.before:
 			d.start(p.Packet, o.now)
+			o.pass(d, p.Packet, f.pt)
+		case p.key && t.before-p.seq < catchUpRoom:
+			o.startAt(d, t, p.seq, f.pt) // it came late: what follows it has been here already
+		default:
+			o.round.drops[dropAwaitingKeyFrame]++
 		}
-		o.pass(d, p.Packet, f.pt)
 	}
 	o.flushFull()
 }
@@ -84,8 +86,10 @@ func (o *sender) pass(d *downTrack, p *packet.Packet, pt uint8) {
 		o.round.drops[dropBeforeStart]++
 		return
 	}
-	if o.seal(d, d.head(o, p, pt, seq, ts), p.Padded(), int(p.Pad)) {
+	if o.seal(d, d.head(o, p, pt, seq, ts), p.Padded()) {
 		d.sentAt = o.now
+		d.repairs.fresh++
+		d.count(p)
 	}
 }
 
@@ -93,26 +97,32 @@ func (o *sender) pass(d *downTrack, p *packet.Packet, pt uint8) {
 // packets since then are a small burst: whoever joins sees a picture at once
 // and need not wait for the next key frame. A picture with holes would not do.
 func (o *sender) catchUp(d *downTrack, t *upTrack, pt uint8) {
-	next := t.going[0].seq
-	if t.kind != video || !t.hasKey || next <= t.keyAt || next-t.keyAt > catchUpRoom {
+	if t.kind != video || !t.hasKey || t.before < t.keyAt || t.before-t.keyAt >= catchUpRoom {
 		return
 	}
-	for seq := t.keyAt; seq < next; seq++ {
+	for seq := t.keyAt; seq <= t.before; seq++ {
 		if p := t.history.Get(seq); p == nil || !p.Ready {
 			return
 		}
 	}
-	d.start(t.history.Get(t.keyAt), o.now)
-	o.spent += int(next - t.keyAt)
-	for seq := t.keyAt; seq < next; seq++ {
-		o.pass(d, t.history.Get(seq), pt)
-		o.flushFull()
+	o.startAt(d, t, t.keyAt, pt)
+}
+
+// startAt starts a viewer at a packet of the history and sends it all that was
+// sent to others since then.
+func (o *sender) startAt(d *downTrack, t *upTrack, first uint64, pt uint8) {
+	d.start(t.history.Get(first), o.now)
+	o.spent += int(t.before - first)
+	for seq := first; seq <= t.before; seq++ {
+		if p := t.history.Get(seq); p != nil && p.Ready {
+			o.pass(d, p, pt)
+			o.flushFull()
+		}
 	}
 }
 
-// seal hands one packet to the outlet of a viewer and counts it. The last pad bytes
-// of the payload are padding.
-func (o *sender) seal(d *downTrack, header, payload []byte, pad int) bool {
+// seal hands one packet to the outlet of a viewer and counts it.
+func (o *sender) seal(d *downTrack, header, payload []byte) bool {
 	m := d.viewer
 	if err := o.outlet.SealRTP(o.batch, header, payload, 0); err != nil {
 		o.round.drops[dropSeal]++
@@ -123,8 +133,6 @@ func (o *sender) seal(d *downTrack, header, payload []byte, pad int) bool {
 	o.round.forwarded++
 	m.bytesOut += int64(size)
 	m.packetsOut++
-	d.packets++
-	d.octets += uint32(len(payload) - pad)
 	return true
 }
 
@@ -153,7 +161,7 @@ func (o *sender) resend(d *downTrack, lost uint16) {
 	if !p.Ready {
 		return // it came late and is about to be sent for the first time
 	}
-	if !d.repairs.spend(lost, d.packets, o.now) {
+	if !d.repairs.spend(lost, o.now) {
 		o.round.drops[dropRepairCredit]++
 		return
 	}
@@ -162,8 +170,9 @@ func (o *sender) resend(d *downTrack, lost uint16) {
 	if f.rtx == 0 || d.rtxSSRC == 0 {
 		if d.stamped() {
 			o.round.drops[dropExpired]++ // audio: nobody offered to repeat it
-		} else if o.seal(d, d.head(o, p, f.pt, seq, ts), p.Padded(), int(p.Pad)) {
+		} else if o.seal(d, d.head(o, p, f.pt, seq, ts), p.Padded()) {
 			o.round.resent++
+			d.count(p)
 		}
 		return
 	}
@@ -172,7 +181,7 @@ func (o *sender) resend(d *downTrack, lost uint16) {
 	// is copied once.
 	o.rtx = binary.BigEndian.AppendUint16(o.rtx[:0], uint16(seq))
 	o.rtx = append(o.rtx, p.Payload...)
-	if o.seal(d, d.rtxHead(o, p, f.rtx, ts), o.rtx, 0) {
+	if o.seal(d, d.rtxHead(o, p, f.rtx, ts), o.rtx) {
 		o.round.resent++
 	}
 }

@@ -20,9 +20,8 @@ const (
 // repairs is the credit of one view. Owned by the channel's worker.
 type repairs struct {
 	recent [64]resend // when a packet was last sent again
-	spent  uint32     // packets sent again in all
 	left   int        // credit, in packets sent for the first time
-	upTo   uint32     // those that were credited
+	fresh  int        // of these, those that are still to be credited
 }
 
 // resend remembers that a NACK was answered, so that its repeat within the round
@@ -40,17 +39,14 @@ func (r *repairs) repeated(seq uint16, now time.Time) bool {
 	return last.seq == seq && now.Sub(last.at) < resendPause
 }
 
-// spend takes a packet from the credit, and is false if there is none. sent is
-// how many packets the viewer was sent so far, repeats included.
-func (r *repairs) spend(seq uint16, sent uint32, now time.Time) bool {
-	fresh := sent - r.spent
-	r.left = min(r.left+int(fresh-r.upTo), repairRoom*repairCost)
-	r.upTo = fresh
+// spend takes a packet from the credit, and is false if there is none.
+func (r *repairs) spend(seq uint16, now time.Time) bool {
+	r.left = min(r.left+r.fresh, repairRoom*repairCost)
+	r.fresh = 0
 	if r.left < repairCost {
 		return false
 	}
 	r.left -= repairCost
-	r.spent++
 	r.recent[seq%uint16(len(r.recent))] = resend{seq, now}
 	return true
 }

@@ -43,6 +43,8 @@ type upTrack struct {
 	receipt receipt
 	pending []held    // came, not yet on its way: a frame in the making
 	since   time.Time // when the first of them came
+	before  uint64    // newest number of all that went before what is going
+	newest  uint64    // that of what is going, too
 	going   []held    // on its way to the viewers: what frame carries
 	frame   frame     // video: the way of it; audio goes by the worker's voices
 
@@ -74,12 +76,13 @@ func (t *upTrack) begin(ssrc uint32, now time.Time) {
 		t.retired = t.ssrc
 	}
 	t.ssrc, t.beganAt, t.first, t.highest = ssrc, now, 0, 0
+	t.before, t.newest = 0, 0
 	t.unwrap = packet.Unwrap{}
 	t.history.Clear()
 	t.gaps.Reset()
 	t.receipt = receipt{}
 	t.pending = t.pending[:0]
-	t.hasKey = false
+	t.keyAt, t.hasKey = 0, false
 	t.wait()
 }
 
@@ -158,7 +161,7 @@ func (w *worker) packetArrived(t *upTrack, id formatID, h *packet.Header, resent
 			return
 		}
 		w.settle(t) // what is held is of the codec before
-		t.format, t.hasKey = id, false
+		t.format, t.keyAt, t.hasKey = id, 0, false
 		t.wait()
 		if t.kind == video {
 			t.owner.conn.videoCodec.Store(&formats[id].codec)
@@ -189,7 +192,7 @@ func (w *worker) packetArrived(t *upTrack, id formatID, h *packet.Header, resent
 	key := t.kind == audio || codec.KeyFrame(formats[id].codec, p.Payload)
 	if key && t.kind == video {
 		t.keys.came()
-		t.keyAt, t.hasKey = p.Seq, true
+		t.keyAt, t.hasKey = max(t.keyAt, p.Seq), true
 	}
 	w.hold(t, held{kept, kept.Seq, key})
 }
