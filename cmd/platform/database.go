@@ -74,6 +74,7 @@ func connect(ctx context.Context, url string, dial pgconn.DialFunc) (*pgxpool.Po
 	config.ConnConfig.DialFunc = dial
 	config.ConnConfig.RuntimeParams["application_name"] = "hibari"
 	config.MaxConns = max(config.MaxConns, 16)
+	config.MinConns = max(config.MinConns, 4) // a crowd finds them open
 	config.ConnConfig.StatementCacheCapacity = statementsKept
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

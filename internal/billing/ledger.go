@@ -10,8 +10,8 @@
 // Every step is one transaction that changes the rows and writes the events
 // about it, so that what the tenant is told and what the tenant is billed
 // cannot differ; of a crowd, one transaction takes all who wait (turn.go). Locks
-// are taken in one order: the tenant_live row, the
-// channel_live row, then connection rows by id. All steps that take or free a
+// are taken in one order: the tenant_live row, the channel_live row, then
+// connection rows by id. All steps that take or free a
 // place hold the tenant_live row, so a tenant's channel_live and
 // live_connection rows change one transaction at a time. Beat alone locks only
 // connection rows.
