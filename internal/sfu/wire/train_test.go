@@ -74,7 +74,7 @@ func TestRefusedTrainGoesOutSingly(t *testing.T) {
 		if got := a.Flush(); got.Messages != 3 || got.Trains != 1 || !to.Single() {
 			t.Fatalf("flushed %+v, want two single packets and one train", got)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		put(a, to, packet(12, 1000))
 		put(a, to, packet(13, 1000))
 		if got := a.Flush(); got.Messages != 1 || got.TrainsRegained != 1 || to.Single() {
