@@ -69,10 +69,12 @@ const (
 	retryAfter = 250 * time.Millisecond
 )
 
-// Of the channel beside the others: 1 Mbit/s in packets of 1,000 bytes.
+// Of the channel beside the others: 1 Mbit/s of payload, in 30 frames of 4 packets
+// a second.
 const (
-	besideRate   = 125
-	besideFrames = 25
+	besideRate   = 120
+	besideFrames = 30
+	besideSize   = 1042
 )
 
 // check says what is wrong with c.
@@ -110,6 +112,7 @@ type stage struct {
 	publishers int
 	viewers    int
 	rate, fps  int    // of a publisher: packets and frames per second
+	size       int    // bytes of RTP payload in its packets
 	beside     bool   // the channel beside the others
 	every      uint16 // how many packets go between those a lean viewer decrypts
 }
@@ -189,10 +192,10 @@ func (c Config) stages() (all []*stage) {
 		if c.Channels > 1 {
 			name += "-" + strconv.Itoa(i)
 		}
-		all = append(all, &stage{name, c.Publishers, c.Viewers, c.Rate, c.FrameRate, false, every})
+		all = append(all, &stage{name, c.Publishers, c.Viewers, c.Rate, c.FrameRate, c.PacketSize, false, every})
 	}
 	if c.Beside > 0 {
-		all = append(all, &stage{c.Channel + "-beside", 1, c.Beside, besideRate, besideFrames, true, decryptEvery(c.Beside * besideRate)})
+		all = append(all, &stage{c.Channel + "-beside", 1, c.Beside, besideRate, besideFrames, besideSize, true, decryptEvery(c.Beside * besideRate)})
 	}
 	return all
 }

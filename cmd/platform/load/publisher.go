@@ -43,7 +43,7 @@ type sender interface {
 
 // startPublisher joins and starts to send when media is up.
 func startPublisher(ctx context.Context, r *run, index int, s *stage) (*publisher, error) {
-	p := &publisher{index: index, stage: s, audio: r.Audio, clock: 90000, size: r.PacketSize, done: make(chan struct{})}
+	p := &publisher{index: index, stage: s, audio: r.Audio, clock: 90000, size: s.size, done: make(chan struct{})}
 	if p.audio {
 		p.clock = 48000
 	}
