@@ -34,7 +34,8 @@ type Result struct {
 	Packets      int64   `json:"packets"`
 	Dropped      int64   `json:"dropped"` // by the server, for whatever reason
 	Seconds      float64 `json:"seconds"`
-	CPU          float64 `json:"cpu_seconds"` // of the process, its clients included
+	CPU          float64 `json:"cpu_seconds"`    // of the process, its clients included
+	Waited       float64 `json:"waited_seconds"` // for a core that others had, all threads together
 	PerSecond    float64 `json:"packets_per_second"`
 	PerCPUSecond float64 `json:"packets_per_cpu_second"`
 	TrainLength  float64 `json:"packets_per_train"`
@@ -102,7 +103,7 @@ func measure(ctx context.Context, d time.Duration, count func() counts) (Result,
 	if err != nil {
 		return Result{}, err
 	}
-	start := time.Now()
+	waiting, start := waited(), time.Now()
 	if err := sleep(ctx, d); err != nil {
 		return Result{}, err
 	}
@@ -115,7 +116,7 @@ func measure(ctx context.Context, d time.Duration, count func() counts) (Result,
 	r := Result{
 		Cores:   runtime.GOMAXPROCS(0),
 		Packets: after.packets - before.packets, Dropped: after.dropped - before.dropped,
-		Seconds: seconds, CPU: (cpuNow - cpu).Seconds(),
+		Seconds: seconds, CPU: (cpuNow - cpu).Seconds(), Waited: (waited() - waiting).Seconds(),
 	}
 	r.PerSecond = float64(r.Packets) / r.Seconds
 	r.PerCPUSecond = float64(r.Packets) / r.CPU

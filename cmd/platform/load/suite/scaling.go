@@ -56,6 +56,19 @@ func perSecond(all []plane.Result) (s Series) {
 	return s
 }
 
+// Fair is the factor without the time for which others had the cores: per second
+// that the process had them, or could have.
+func (s Scaling) Fair() Series {
+	rate := func(all []plane.Result) (rates Series) {
+		for _, r := range all {
+			cores := float64(r.Cores)
+			rates = append(rates, r.PerSecond*cores/max(cores-r.Waited/r.Seconds, 0.1*cores))
+		}
+		return rates
+	}
+	return rate(s.Two).Over(rate(s.One))
+}
+
 // lines are the shape's part of the table.
 func (s Scaling) lines() []Line {
 	factor := s.Factor()
@@ -75,6 +88,7 @@ func (s Scaling) lines() []Line {
 	_, used := per(func(r plane.Result) float64 { return r.CPU / r.Seconds })
 	return []Line{
 		line("packets of two cores ÷ of one", "%.2f", factor, s.shape.target),
+		line("the same, less what others took", "%.2f", s.Fair(), target{}),
 		line("1,000 packets/s, one core", "%.0f", oneRate, target{}),
 		line("1,000 packets/s, two cores", "%.0f", twoRate, target{}),
 		line("cores used, of two", "%.2f", used, target{}),

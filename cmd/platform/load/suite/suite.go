@@ -60,6 +60,9 @@ func Run(ctx context.Context, c Config) (result Result, err error) {
 			scaling = append(scaling, Scaling{Name: scalingName + s.name, shape: s})
 		}
 	}
+	if len(all)+len(scaling) == 0 {
+		return result, fmt.Errorf("no load has %q in its name", c.Only)
+	}
 	if len(all) > 0 {
 		if err := b.prepare(ctx); err != nil {
 			return result, err

@@ -168,8 +168,8 @@ func TestTable(t *testing.T) {
 	}
 	result.Scaling = []suite.Scaling{{
 		Name: "two cores, beads",
-		One:  []plane.Result{{PerSecond: 1000, PerCPUSecond: 500000, CPU: 1, Seconds: 1}},
-		Two:  []plane.Result{{PerSecond: 1500, PerCPUSecond: 400000, CPU: 1.5, Seconds: 1}},
+		One:  []plane.Result{{Cores: 1, PerSecond: 1000, PerCPUSecond: 500000, CPU: 1, Seconds: 1}},
+		Two:  []plane.Result{{Cores: 2, PerSecond: 1500, PerCPUSecond: 400000, CPU: 1.5, Seconds: 1, Waited: 0.5}},
 	}}
 	var out strings.Builder
 	if err := result.Print(&out); err != nil {
@@ -186,6 +186,7 @@ func TestTable(t *testing.T) {
 		"| the same packets/s at 1:10, 1:100, 1:1000 | dearest ÷ cheapest packet | 1.50 [1.00–2.00] | – | – | ≤ 1.25 ✗ |",
 		"| video 1:4 beside 1:1000 | latency p99 ms added | 4.00 | – | – | ≤ 5 ✓ |",
 		"| two cores, beads | packets of two cores ÷ of one | 1.50 | – | – | |",
+		"| the same, less what others took | 2.00 |",
 		"| CPU µs per packet, two cores | 2.50 |",
 		"The load tool used 0.90 cores",
 	} {
