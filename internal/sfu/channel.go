@@ -98,6 +98,9 @@ func (ch *channel) ring() {
 	}
 }
 
+// called reports whether something was left for the worker.
+func (ch *channel) called() bool { return len(ch.wake) > 0 }
+
 // take hands the worker what was left for it, in exchange for its empty slices.
 // It is false when the channel was closed behind the worker's back.
 func (ch *channel) take(calls []func(*worker), inbox []arrival) ([]func(*worker), []arrival, bool) {

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/hibari/hibari/internal/sfu/transport"
 )
 
 // The crew: goroutines that help a worker with a frame for many viewers when
@@ -19,8 +21,9 @@ const (
 	// shareFrom is for how many packets help is asked: waking a helper costs
 	// several microseconds.
 	shareFrom = 4 * chunkRoom
-	// chunksEach is how many chunks of a stretch there are for each processor.
-	chunksEach = 3
+	// chunksAtLeast is how many chunks of a stretch a worker takes before it looks
+	// whether its channel has something else to do: some 2 ms.
+	chunksAtLeast = 8
 )
 
 // crew is the helpers of an SFU.
@@ -29,17 +32,37 @@ type crew struct {
 	work sync.WaitGroup
 }
 
-// stretch is a part of a frame that is sent by several at a time.
+// stretch is what is left of a frame, sent by several at a time.
 type stretch struct {
 	// Static while anybody works on it
 	frame *frame
 	now   time.Time
 	chunk int // viewers in a chunk
-	end   int // of its viewers
+	port  *transport.Endpoint
 
-	next  atomic.Int64        // the first viewer of the next chunk
 	busy  sync.WaitGroup      // helpers at work
 	broke atomic.Pointer[any] // what a helper panicked with
+
+	// Guarded by mu
+	mu   sync.Mutex
+	next int // the first viewer of the next chunk
+	end  int // of the viewers
+}
+
+// take gives somebody the next chunk, an empty one if there is none.
+func (s *stretch) take() []*downTrack {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from := s.next
+	s.next = min(from+s.chunk, s.end)
+	return s.frame.viewers[from:s.next]
+}
+
+// stop lets nobody take another chunk.
+func (s *stretch) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end = s.next
 }
 
 // start starts a helper for every processor but one.
@@ -68,7 +91,7 @@ func (c *crew) run(out sender, total *counters) {
 // is false if nobody has time.
 func (c *crew) ask(job *stretch) bool {
 	found := false
-	for left := (job.end - int(job.next.Load()) - 1) / job.chunk; left > 0; left-- {
+	for left := (job.end - job.next - 1) / job.chunk; left > 0; left-- {
 		job.busy.Add(1)
 		select {
 		case c.jobs <- job:
@@ -88,50 +111,55 @@ func (s *stretch) help(out *sender) {
 	defer func() {
 		if broken := recover(); broken != nil {
 			s.broke.Store(&broken)
-			s.next.Store(int64(s.end)) // no more chunks
+			s.stop()
 		}
 	}()
 	out.now = s.now
-	s.takeChunks(out)
+	s.work(out, func(int) bool { return false })
 }
 
-// takeChunks serves the viewers of one chunk after the other until none is left.
-func (s *stretch) takeChunks(out *sender) {
+// work serves the viewers of one chunk after the other until none is left, or
+// enough says so of the number of chunks. Between two it lets other channels have
+// the processor.
+func (s *stretch) work(out *sender, enough func(done int) bool) {
 	t := s.frame.tracks[0]
-	for {
-		i := int(s.next.Add(int64(s.chunk))) - s.chunk
-		if i >= s.end {
-			break
+	for done := 1; ; done++ {
+		chunk := s.take()
+		if len(chunk) == 0 {
+			return
 		}
-		for _, d := range s.frame.viewers[i:min(i+s.chunk, s.end)] {
+		for _, d := range chunk {
 			out.forward(d, t)
 		}
+		out.flush()
+		if enough(done) {
+			s.stop()
+		}
+		giveWay(s.port)
 	}
-	out.flush()
 }
 
-// share sends the next stretch of a frame together with the crew. It is false if
-// the frame is too small for that, or nobody has time. The voices of several
-// speakers are not shared: a listener stands there more than once, and no two
-// may seal for one viewer.
+// share sends what is left of a frame together with the crew, or a part of it if
+// the channel has something else to do. It is false if the frame is too small for
+// that, or nobody has time. The voices of several speakers are not shared: a
+// listener stands there more than once, and no two may seal for one viewer.
 func (w *worker) share(f *frame) bool {
 	packets := len(f.tracks[0].going)
 	if len(f.tracks) > 1 || (len(f.viewers)-f.next)*packets < shareFrom {
 		return false
 	}
 	job := &w.stretch
-	job.frame, job.now, job.chunk = f, w.now, max(1, chunkRoom/packets)
-	job.end = min(len(f.viewers), f.next+job.chunk*chunksEach*runtime.GOMAXPROCS(0))
-	job.next.Store(int64(f.next))
+	job.frame, job.now, job.port = f, w.now, w.sfu.cfg.Transport
+	job.chunk, job.next, job.end = max(1, chunkRoom/packets), f.next, len(f.viewers)
 	if !w.sfu.crew.ask(job) {
 		return false
 	}
-	job.takeChunks(&w.sender)
+	job.work(&w.sender, func(done int) bool { return done >= chunksAtLeast && w.channel.called() })
 	job.busy.Wait()
 	if broken := job.broke.Load(); broken != nil {
 		panic(*broken)
 	}
-	f.next = job.end
+	f.next = job.next
 	w.spent = stretchRoom
 	return true
 }

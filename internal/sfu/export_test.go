@@ -272,6 +272,7 @@ func (f *Fed) bindAll() {
 			}
 		}
 		m.offerAt, m.offering = f.w.now, false
+		f.w.negotiate(m)
 	}
 }
 

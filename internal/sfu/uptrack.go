@@ -203,8 +203,12 @@ const (
 	// before the last one.
 	frameHold = 2 * time.Millisecond
 	// voiceHold is how long the packets of several speakers wait for each other,
-	// so that a viewer gets them as one train. One alone never waits.
-	voiceHold = 2 * time.Millisecond
+	// so that a listener gets them as one train: a quarter of the time between two
+	// packets of one speaker.
+	voiceHold = 5 * time.Millisecond
+	// voiceCrowd is how many listeners there must be for that. For fewer it would
+	// save little, and a conversation has better use for the time.
+	voiceCrowd = 32
 	// holdRoom is how many packets a track holds at most: the rest of a frame
 	// that large goes separately.
 	holdRoom = 128
@@ -228,7 +232,7 @@ func (w *worker) holding(t *upTrack) time.Duration {
 		return 0
 	case t.kind == video && !t.pending[len(t.pending)-1].Marker:
 		return max(0, frameHold-w.now.Sub(t.since))
-	case t.kind == audio && w.speakers() > 1:
+	case t.kind == audio && len(t.viewers) >= voiceCrowd && w.speakers() > 1:
 		return max(0, voiceHold-w.now.Sub(t.since))
 	}
 	return 0

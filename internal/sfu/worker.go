@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hibari/hibari/internal/sfu/transport"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -70,7 +71,7 @@ func (w *worker) run() {
 	var inbox []arrival
 	for {
 		if w.sending() {
-			w.giveWay()
+			giveWay(w.sfu.cfg.Transport)
 		} else {
 			select {
 			case <-w.channel.wake:
@@ -98,8 +99,8 @@ func (w *worker) run() {
 // giveWay lets other channels have the processor between two stretches of a
 // fan-out, and looks whether datagrams wait at the port: while a large channel
 // sends to a thousand viewers, a small one must not wait for the last of them.
-func (w *worker) giveWay() {
-	w.sfu.cfg.Transport.Poll()
+func giveWay(port *transport.Endpoint) {
+	port.Poll()
 	runtime.Gosched()
 }
 

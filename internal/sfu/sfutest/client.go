@@ -94,7 +94,7 @@ func NewClient(o Options) (*Client, error) {
 		streams:   map[string]*Stream{},
 	}
 	if o.Socket == nil {
-		o.Socket = func() (net.PacketConn, error) { return net.ListenPacket("udp4", o.Listen) }
+		o.Socket = func() (net.PacketConn, error) { return listen(o.Listen) }
 	}
 	socket, err := o.Socket()
 	if err != nil {
@@ -104,6 +104,18 @@ func NewClient(o Options) (*Client, error) {
 		return nil, errors.Join(err, socket.Close())
 	}
 	return c, nil
+}
+
+// listen opens a client's socket, with room for what a test sends at one go.
+func listen(addr string) (net.PacketConn, error) {
+	socket, err := net.ListenPacket("udp4", addr)
+	if err != nil {
+		return nil, err
+	}
+	if u, ok := socket.(*net.UDPConn); ok {
+		err = u.SetReadBuffer(2 << 20)
+	}
+	return socket, err
 }
 
 func (c *Client) open(socket net.PacketConn) error {
