@@ -18,30 +18,36 @@ import (
 const (
 	// chunkRoom is how many packets one chunk has at least.
 	chunkRoom = stretchRoom
-	// shareFrom is for how many packets help is asked: waking a helper costs
-	// several microseconds.
-	shareFrom = 4 * chunkRoom
+	// shareFrom is for how many packets help is asked: some 2 ms of work. Waking a
+	// helper and waiting for its last chunk costs a tenth of that.
+	shareFrom = 8 * chunkRoom
 	// chunksAtLeast is how many chunks of a stretch a worker takes before it looks
 	// whether its channel has something else to do: some 2 ms.
 	chunksAtLeast = 8
+	// lingering is how long a helper looks out for another job before it sleeps,
+	// as a part of the time that the last one took: under load the next is near,
+	// and to be woken takes longer.
+	lingering = 16
 )
 
 // crew is the helpers of an SFU.
 type crew struct {
-	jobs chan *stretch // without buffer: only who waits for a job gets one
+	jobs chan *stretch // room for one for each helper
+	idle atomic.Int32  // helpers without a job
 	work sync.WaitGroup
 }
 
 // stretch is what is left of a frame, sent by several at a time.
 type stretch struct {
 	// Static while anybody works on it
-	frame *frame
-	now   time.Time
-	chunk int // viewers in a chunk
-	port  *transport.Endpoint
+	frame    *frame
+	now      time.Time
+	chunk    int // viewers in a chunk
+	port     *transport.Endpoint
+	counters *counters
 
-	busy  sync.WaitGroup      // helpers at work
-	broke atomic.Pointer[any] // what a helper panicked with
+	helpers atomic.Int32        // at work
+	broke   atomic.Pointer[any] // what a helper panicked with
 
 	// Guarded by mu
 	mu   sync.Mutex
@@ -67,9 +73,11 @@ func (s *stretch) stop() {
 
 // start starts a helper for every processor but one.
 func (c *crew) start(s *SFU) {
-	c.jobs = make(chan *stretch)
-	for range runtime.GOMAXPROCS(0) - 1 {
-		c.work.Go(func() { c.run(newSender(s), s.counters) })
+	n := runtime.GOMAXPROCS(0) - 1
+	c.jobs = make(chan *stretch, n)
+	c.idle.Store(int32(n))
+	for range n {
+		c.work.Go(func() { c.run(newSender(s)) })
 	}
 }
 
@@ -79,12 +87,29 @@ func (c *crew) stop() {
 	c.work.Wait()
 }
 
-func (c *crew) run(out sender, total *counters) {
-	for job := range c.jobs {
+func (c *crew) run(out sender) {
+	job, more := <-c.jobs
+	for more {
+		start := time.Now()
 		job.help(&out)
-		out.round.flush(total)
-		job.busy.Done()
+		took := time.Since(start)
+		c.idle.Add(1)
+		job.helpers.Add(-1) // the worker may use it for another stretch from now on
+		job, more = c.await(took / lingering)
 	}
+}
+
+// await waits for a job, at first without sleeping.
+func (c *crew) await(awake time.Duration) (job *stretch, more bool) {
+	for start := time.Now(); time.Since(start) < awake; runtime.Gosched() {
+		select {
+		case job, more = <-c.jobs:
+			return job, more
+		default:
+		}
+	}
+	job, more = <-c.jobs
+	return job, more
 }
 
 // ask finds helpers for a stretch, up to one for every chunk but the first. It
@@ -92,15 +117,13 @@ func (c *crew) run(out sender, total *counters) {
 func (c *crew) ask(job *stretch) bool {
 	found := false
 	for left := (job.end - job.next - 1) / job.chunk; left > 0; left-- {
-		job.busy.Add(1)
-		select {
-		case c.jobs <- job:
-			found = true
-			continue
-		default:
-			job.busy.Done()
+		if c.idle.Add(-1) < 0 {
+			c.idle.Add(1)
+			break
 		}
-		break
+		job.helpers.Add(1)
+		c.jobs <- job // there is room for one for each that is idle
+		found = true
 	}
 	return found
 }
@@ -132,6 +155,7 @@ func (s *stretch) work(out *sender, enough func(done int) bool) {
 			out.forward(d, t)
 		}
 		out.flush()
+		out.round.flush(s.counters)
 		if enough(done) {
 			s.stop()
 		}
@@ -149,13 +173,15 @@ func (w *worker) share(f *frame) bool {
 		return false
 	}
 	job := &w.stretch
-	job.frame, job.now, job.port = f, w.now, w.sfu.cfg.Transport
+	job.frame, job.now, job.port, job.counters = f, w.now, w.sfu.cfg.Transport, w.sfu.counters
 	job.chunk, job.next, job.end = max(1, chunkRoom/packets), f.next, len(f.viewers)
 	if !w.sfu.crew.ask(job) {
 		return false
 	}
 	job.work(&w.sender, func(done int) bool { return done >= chunksAtLeast && w.channel.called() })
-	job.busy.Wait()
+	for job.helpers.Load() > 0 { // at their last chunks
+		giveWay(job.port)
+	}
 	if broken := job.broke.Load(); broken != nil {
 		panic(*broken)
 	}

@@ -13,6 +13,12 @@ const (
 	pauseUrgent = 20 * time.Millisecond  // packets are missing
 	pauseMedia  = 100 * time.Millisecond // something is being published or negotiated
 	pauseIdle   = 500 * time.Millisecond
+
+	// sweepSlack is how much later than due a sweep may come. Where media flows
+	// there will be a round for it; nobody is woken for it alone.
+	sweepSlack = 150 * time.Millisecond
+	// alarmSlack is how much too early the worker may be woken.
+	alarmSlack = 60 * time.Millisecond
 )
 
 // tick does what is due: for publishers in every round, for all members in a
@@ -85,18 +91,47 @@ func (w *worker) checkUploads(m *member) {
 	}
 }
 
-// pause is how long the worker may wait.
-func (w *worker) pause() time.Duration {
-	pause := w.sweepAt.Sub(w.now)
+// due is when the worker must look again even if nothing arrives.
+func (w *worker) due() time.Time {
+	due := w.sweepAt.Add(sweepSlack)
 	for _, t := range w.loaded {
-		pause = min(pause, w.holding(t))
+		due = earlier(due, w.now.Add(w.holding(t)))
 	}
 	for _, m := range w.publishers {
 		for _, t := range m.ups {
 			if t != nil && t.live && t.kind == video && t.gaps.Open() {
-				pause = min(pause, pauseUrgent)
+				due = earlier(due, w.now.Add(pauseUrgent))
 			}
 		}
 	}
-	return max(0, pause)
+	return due
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// alarm wakes the worker. To set a timer costs more than a look at it, and most
+// rounds find it set well enough: it is moved when it would ring too late, or
+// much too early.
+type alarm struct {
+	timer *time.Timer
+	at    time.Time // when it rings; zero: not any more
+}
+
+// newAlarm makes an alarm that rings at once, for the first round.
+func newAlarm() alarm { return alarm{timer: time.NewTimer(0), at: time.Now()} }
+
+func (a *alarm) rang() { a.at = time.Time{} }
+
+// set has it ring at due, or up to alarmSlack earlier.
+func (a *alarm) set(now, due time.Time) {
+	if !a.at.IsZero() && !a.at.After(due) && due.Sub(a.at) <= alarmSlack {
+		return
+	}
+	a.at = due
+	a.timer.Reset(due.Sub(now))
 }

@@ -65,8 +65,8 @@ func (w *worker) run() {
 			w.channel.abandon()
 		}
 	}()
-	timer := time.NewTimer(0) // the first round takes the first join
-	defer timer.Stop()
+	alarm := newAlarm()
+	defer alarm.timer.Stop()
 	var calls []func(*worker)
 	var inbox []arrival
 	for {
@@ -75,7 +75,8 @@ func (w *worker) run() {
 		} else {
 			select {
 			case <-w.channel.wake:
-			case <-timer.C:
+			case <-alarm.timer.C:
+				alarm.rang()
 			}
 		}
 		w.now = time.Now()
@@ -91,7 +92,7 @@ func (w *worker) run() {
 		}
 		w.channel.busySince.Store(0)
 		if !w.sending() {
-			timer.Reset(w.pause())
+			alarm.set(w.now, w.due())
 		}
 	}
 }

@@ -29,9 +29,9 @@ var (
 		ours:    true, duration: thousandTime,
 	}
 	thousand = megabit(1000)
-	flat10   = channels(100, 1, 10)
-	flat100  = channels(10, 1, 100).onlyOurs()
-	flat1000 = channels(1, 1, 1000).onlyOurs()
+	flat10   = spread(100, 10)
+	flat100  = spread(10, 100)
+	flat1000 = spread(1, 1000)
 )
 
 // thousandTime is how long a small channel is measured, alone and beside a large
@@ -49,7 +49,8 @@ func Loads(quick bool) []Load {
 		idle(100),
 		video(10, usualJoining), video(100, 4), video(200, 50), video(300, usualJoining),
 		audio(1, 200), audio(5, 100),
-		channels(10, 10, 10), flat10, flat100, flat1000,
+		channels(10, 10, 10), channels(100, 1, 10),
+		flat10, flat100, flat1000,
 		small, thousand,
 	}
 }
@@ -109,10 +110,21 @@ func megabit(viewers int) Load {
 	}
 }
 
-// onlyOurs is the load without the yardstick.
-func (l Load) onlyOurs() Load {
-	l.ours = true
-	return l
+// spread is the same number of packets to the same number of viewers in many
+// channels or in few, of publishers as those of video: more than the yardstick
+// bears on one core.
+func spread(n, viewers int) Load {
+	channels := "channels"
+	if n == 1 {
+		channels = "channel"
+	}
+	return Load{
+		Name: fmt.Sprintf("%d %s of video 1:%d, %d packets/s", n, channels, viewers, n*viewers*videoRate),
+		args: append(args("channels", n, "viewers", viewers, "rate", videoRate, "fps", 30, "joining", usualJoining),
+			"-warmup", "5s"), // the histories are full then, and nothing grows any more
+		figures: forwarding(cpuPerPacket),
+		ours:    true,
+	}
 }
 
 // audio is speakers of Opus in one channel.
@@ -140,12 +152,8 @@ const (
 func channels(n, publishers, viewers int) Load {
 	cpu := cpuPerPacket
 	cpu.target = atMost(0.35).asRatio()
-	name := fmt.Sprintf("%d channels of video %d:%d, %d packets/s", n, publishers, viewers, n*publishers*viewers*modestRate)
-	if n == 1 {
-		name = fmt.Sprintf("1 channel of video %d:%d, %d packets/s", publishers, viewers, publishers*viewers*modestRate)
-	}
 	return Load{
-		Name: name,
+		Name: fmt.Sprintf("%d channels of video %d:%d, %d packets/s", n, publishers, viewers, n*publishers*viewers*modestRate),
 		args: args("channels", n, "publishers", publishers, "viewers", viewers,
 			"rate", modestRate, "fps", modestFrames, "joining", usualJoining),
 		figures: forwarding(cpu),

@@ -234,6 +234,9 @@ func (b *bench) load(ctx context.Context, s *server, l Load) (load.Report, error
 	decoding := json.NewDecoder(out).Decode(&report)
 	if err := cmd.Wait(); err != nil {
 		lines := strings.Split(strings.TrimSpace(problem.String()), "\n")
+		if len(lines) > 1 { // it broke: where says more than that
+			fmt.Fprintln(b.Log, problem.String())
+		}
 		return load.Report{}, fmt.Errorf("%w: %s", err, lines[len(lines)-1])
 	}
 	return report, decoding
