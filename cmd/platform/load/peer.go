@@ -52,9 +52,10 @@ func startPeer(ctx context.Context, r *run, s *stage, role string, pc *webrtc.Pe
 		}
 	})
 	candidates := make(chan string, 64)
+	gathered := sync.OnceFunc(func() { close(candidates) }) // pion says so again at each answer
 	pc.OnICECandidate(func(c *webrtc.ICECandidate) {
 		if c == nil {
-			close(candidates)
+			gathered()
 			return
 		}
 		candidates <- c.ToJSON().Candidate
