@@ -47,7 +47,7 @@ verify: ## fail if generated code does not match its source
 		echo "Generated code was out of date. It is fresh now: look at it and commit it." >&2; exit 1; \
 	fi
 
-bench: ## measure against a naive forwarder: one table, some 8 minutes (ARGS=-quick for one)
+bench: ## measure against a naive forwarder: one table, some 10 minutes (ARGS=-quick for one)
 	@scripts/install.sh run
 	@$(MAKE) --no-print-directory build
 	@bin/platform bench suite $(ARGS)

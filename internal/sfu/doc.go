@@ -19,6 +19,15 @@
 //	              renumber, header, SealRTP from the shared copy into the batch
 //	wire        sendmmsg: a viewer's packets of a frame leave as one train
 //
+// Budgets, per packet of 1,000 bytes in trains of eight, on the core of
+// docs/performance.md; functions on the way name theirs, and each leaf has a
+// benchmark:
+//
+//	once for all viewers   4 µs: 1 to read it, 0.4 to decrypt, 0.6 to look at it
+//	                       and keep it, the rest to be woken (less under load)
+//	for each viewer        1.8 µs: 0.05 forward, 0.4 seal, 0.7 the kernel's half,
+//	                       0.6 the receiving half, which only loopback charges us
+//
 // Nothing on this path locks (but for the inbox, once per batch), allocates or
 // starts a timer. Every drop has a [DropReason]. Retransmissions are sealed from
 // the same History. What a frame has not reached in time goes without it

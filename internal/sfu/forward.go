@@ -35,7 +35,8 @@ func (o *sender) flushFull() {
 	}
 }
 
-// flush sends what has been sealed.
+// flush sends what has been sealed. Budget: 0.7 µs for a packet of a train of
+// eight and 2.7 for one that goes alone, nearly all of it the kernel's.
 func (o *sender) flush() {
 	sent := o.batch.Flush()
 	o.sealed = 0
@@ -45,7 +46,8 @@ func (o *sender) flush() {
 	o.round.drops[dropRefused] += int64(sent.Dropped() - full)
 }
 
-// forward seals a track's packets that are going for one viewer.
+// forward seals a track's packets that are going for one viewer. Budget: 0.1 µs,
+// for what is known of the viewer has long left the cache, and 0.4 for each packet.
 func (o *sender) forward(d *downTrack, t *upTrack) {
 	if !d.bound || d.source != t {
 		return // it has turned away since the frame set off
@@ -79,7 +81,8 @@ func (o *sender) forward(d *downTrack, t *upTrack) {
 	o.flushFull()
 }
 
-// pass renumbers one packet for a viewer and seals it.
+// pass renumbers one packet for a viewer and seals it. Budget: 30 ns but for the
+// sealing: 5 for the number, 10 for the header, the rest for counting.
 func (o *sender) pass(d *downTrack, p *packet.Packet, pt uint8) {
 	seq, ts, ok := d.numbers.Map(p.Seq, p.Timestamp)
 	if !ok {
@@ -121,7 +124,8 @@ func (o *sender) startAt(d *downTrack, t *upTrack, first uint64, pt uint8) {
 	}
 }
 
-// seal hands one packet to the outlet of a viewer and counts it.
+// seal hands one packet to the outlet of a viewer and counts it. Budget: 0.35 µs
+// for 1,000 bytes, of it 0.3 AES-GCM.
 func (o *sender) seal(d *downTrack, header, payload []byte) bool {
 	m := d.viewer
 	if err := o.outlet.SealRTP(o.batch, header, payload, 0); err != nil {

@@ -108,7 +108,8 @@ func (w *worker) arrived(a *arrival) {
 	}
 }
 
-// mediaArrived takes one RTP packet of a publisher.
+// mediaArrived takes one RTP packet of a publisher. Budget: 0.6 µs, with what it
+// calls, half of it for the history's copy.
 func (w *worker) mediaArrived(m *member, data []byte, at time.Time) {
 	var h packet.Header
 	if err := h.Parse(data); err != nil {
