@@ -149,6 +149,7 @@ func (w *worker) settle(t *upTrack) {
 		case t.kind == audio:
 			f = &w.voices
 		case len(t.going) == 0:
+			w.unload(t)
 			w.ship(t)
 		}
 		for ; !f.served(); f.next++ {
@@ -157,6 +158,13 @@ func (w *worker) settle(t *upTrack) {
 		w.landed(f)
 	}
 	w.flush()
+}
+
+// unload takes a track from those that hold something.
+func (w *worker) unload(t *upTrack) {
+	if i := slices.Index(w.loaded, t); i >= 0 {
+		w.loaded = slices.Delete(w.loaded, i, i+1)
+	}
 }
 
 // landed ends the way of a frame that everybody has got.

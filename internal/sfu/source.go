@@ -25,16 +25,16 @@ const leapLimit = videoHistory
 
 // leaps reports whether a number is too far ahead of all before.
 func (t *upTrack) leaps(seq uint16) bool {
-	return t.highest != 0 && packet.Nearest(t.highest, seq) > t.highest+leapLimit
+	return t.unwrap.Highest() != 0 && packet.Nearest(t.unwrap.Highest(), seq) > t.unwrap.Highest()+leapLimit
 }
 
 // isNewer reports whether a number is ahead of all before.
 func (t *upTrack) isNewer(seq uint16) bool {
-	return t.highest == 0 || packet.Nearest(t.highest, seq) > t.highest
+	return t.unwrap.Highest() == 0 || packet.Nearest(t.unwrap.Highest(), seq) > t.unwrap.Highest()
 }
 
 // canRepair reports whether a retransmission may be of this source: it is of a
 // packet between the first and the newest, for no other was asked for.
 func (t *upTrack) canRepair(seq uint16) bool {
-	return t.first != 0 && !t.isNewer(seq) && packet.Nearest(t.highest, seq) > t.first
+	return t.first != 0 && !t.isNewer(seq) && packet.Nearest(t.unwrap.Highest(), seq) > t.first
 }

@@ -2,7 +2,7 @@ package sfu
 
 import "time"
 
-// What time makes due. The worker looks after every round; pause says when the
+// What time makes due. The worker looks after every round; due says when the
 // next round must come even if nothing arrives.
 
 const (

@@ -32,7 +32,6 @@ type upTrack struct {
 	ssrc    uint32
 	beganAt time.Time
 	first   uint64 // number of the packet that came first; 0: nothing yet
-	highest uint64 // newest number
 	retired uint32 // SSRC of the source before, of which late packets may come
 	live    bool   // RTP has come
 	liveAt  time.Time
@@ -75,7 +74,7 @@ func (t *upTrack) begin(ssrc uint32, now time.Time) {
 	if ssrc != t.ssrc {
 		t.retired = t.ssrc
 	}
-	t.ssrc, t.beganAt, t.first, t.highest = ssrc, now, 0, 0
+	t.ssrc, t.beganAt, t.first = ssrc, now, 0
 	t.before, t.newest = 0, 0
 	t.unwrap = packet.Unwrap{}
 	t.history.Clear()
@@ -180,7 +179,6 @@ func (w *worker) packetArrived(t *upTrack, id formatID, h *packet.Header, resent
 	if t.first == 0 {
 		t.first = p.Seq
 	}
-	t.highest = max(t.highest, p.Seq)
 	kept := t.history.Add(&p)
 	if kept == nil {
 		w.round.drops[dropDuplicate]++

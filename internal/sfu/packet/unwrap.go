@@ -18,6 +18,9 @@ func (u *Unwrap) Next(seq uint16) uint64 {
 	return n
 }
 
+// Highest is the highest number seen; 0: none yet.
+func (u *Unwrap) Highest() uint64 { return u.highest }
+
 // Nearest is the number with the low 16 bits of seq that is nearest to around.
 func Nearest(around uint64, seq uint16) uint64 {
 	n := around + uint64(int64(int16(seq-uint16(around))))

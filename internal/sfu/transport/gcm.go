@@ -181,6 +181,14 @@ func (g *gcm) sealRTCP(dst, packet []byte) (int, error) {
 	return n + controlIndex, nil
 }
 
+// open is openRTP or openRTCP.
+func (g *gcm) open(b []byte, stream int, known *window) ([]byte, uint64, error) {
+	if stream == streamRTCP {
+		return g.openRTCP(b, known)
+	}
+	return g.openRTP(b, known)
+}
+
 // openRTP decrypts b in place. known is the window of its source, nil when that
 // has sent nothing yet. It returns the packet and its index.
 func (g *gcm) openRTP(b []byte, known *window) ([]byte, uint64, error) {

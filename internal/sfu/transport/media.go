@@ -43,11 +43,18 @@ type cm struct {
 	inRTCP rtcp.Header
 }
 
+// A source's RTP and its RTCP have numbers, and windows, of their own.
+const (
+	streamRTP = iota
+	streamRTCP
+	streams
+)
+
 // source is an incoming SSRC. The windows are nil until something decrypted, and
 // with cm, which has its own.
 type source struct {
-	ssrc      uint32
-	rtp, rtcp *window
+	ssrc uint32
+	came [streams]*window
 }
 
 // newMedia derives the keys from a finished handshake (RFC 5764 §4.2).
@@ -96,6 +103,14 @@ func newCM(profile srtp.ProtectionProfile, k srtp.SessionKeys) (*cm, error) {
 	c.in, err = srtp.CreateContext(k.RemoteMasterKey, k.RemoteMasterSalt, profile,
 		srtp.SRTPReplayProtection(replayWindow), srtp.SRTCPReplayProtection(replayWindow))
 	return c, err
+}
+
+// open decrypts a packet of that stream in place.
+func (c *cm) open(b []byte, stream int) ([]byte, error) {
+	if stream == streamRTCP {
+		return c.in.DecryptRTCP(b, b, &c.inRTCP)
+	}
+	return c.in.DecryptRTP(b, b, &c.inRTP)
 }
 
 // from finds an incoming SSRC's state. A new one has none yet: that is made when

@@ -37,68 +37,32 @@ func isRTCP(b []byte) bool { return b[1] >= 192 && b[1] <= 223 }
 
 // open decrypts an SRTP or SRTCP packet of 12 bytes or more in place.
 func (m *media) open(b []byte) (packet []byte, rtcp bool, err error) {
-	if isRTCP(b) {
-		packet, err = m.openRTCP(b)
-		return packet, true, err
+	kind, ssrc := streamRTP, binary.BigEndian.Uint32(b[8:])
+	if rtcp = isRTCP(b); rtcp {
+		kind, ssrc = streamRTCP, binary.BigEndian.Uint32(b[4:])
 	}
-	packet, err = m.openRTP(b)
-	return packet, false, err
-}
-
-func (m *media) openRTP(b []byte) ([]byte, error) {
-	ssrc := binary.BigEndian.Uint32(b[8:])
 	s, err := m.from(ssrc)
 	if err != nil {
-		return nil, err
+		return nil, rtcp, err
 	}
 	if m.gcm == nil {
-		packet, err := m.cm.in.DecryptRTP(b, b, &m.cm.inRTP)
-		if err == nil {
+		if packet, err = m.cm.open(b, kind); err == nil {
 			m.keep(s, ssrc)
 		}
-		return packet, err
+		return packet, rtcp, err
 	}
 	var known *window
 	if s != nil {
-		known = s.rtp
+		known = s.came[kind]
 	}
-	packet, index, err := m.gcm.openRTP(b, known)
+	packet, index, err := m.gcm.open(b, kind, known)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, rtcp, err
 	case known != nil:
 		known.accept(index)
 	default:
-		m.keep(s, ssrc).rtp = newWindow(index)
+		m.keep(s, ssrc).came[kind] = newWindow(index)
 	}
-	return packet, nil
-}
-
-func (m *media) openRTCP(b []byte) ([]byte, error) {
-	ssrc := binary.BigEndian.Uint32(b[4:])
-	s, err := m.from(ssrc)
-	if err != nil {
-		return nil, err
-	}
-	if m.gcm == nil {
-		packet, err := m.cm.in.DecryptRTCP(b, b, &m.cm.inRTCP)
-		if err == nil {
-			m.keep(s, ssrc)
-		}
-		return packet, err
-	}
-	var known *window
-	if s != nil {
-		known = s.rtcp
-	}
-	packet, index, err := m.gcm.openRTCP(b, known)
-	switch {
-	case err != nil:
-		return nil, err
-	case known != nil:
-		known.accept(index)
-	default:
-		m.keep(s, ssrc).rtcp = newWindow(index)
-	}
-	return packet, nil
+	return packet, rtcp, nil
 }
