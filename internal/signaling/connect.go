@@ -29,17 +29,17 @@ type Connect struct {
 // sending. Where the token stands tells nothing: clients of today's dialect may
 // put it into accessToken, too.
 func parseConnect(f fields, limits Limits) (*Connect, error) {
-	word := f.text("role")
+	word := f.Text("role")
 	if word == "" {
-		f.fail("role", "is missing: want sendonly, recvonly or sendrecv")
-		return nil, *f.err
+		f.Fail("role", "is missing: want sendonly, recvonly or sendrecv")
+		return nil, mistake(f)
 	}
 	role, err := tenant.ParseRole(word)
 	if err != nil {
 		return nil, bad("%s", err)
 	}
 	c := &Connect{
-		Dialect2015: f.has("channelId") || word == "upstream" || word == "downstream",
+		Dialect2015: f.Has("channelId") || word == "upstream" || word == "downstream",
 		Role:        role,
 		Channel:     oneName(f, "channel_id", "channelId"),
 		Token:       findToken(f),
@@ -49,8 +49,8 @@ func parseConnect(f fields, limits Limits) (*Connect, error) {
 	} else {
 		c.readToday(f, limits)
 	}
-	if *f.err != nil {
-		return nil, *f.err
+	if err := mistake(f); err != nil {
+		return nil, err
 	}
 	if !c.Audio.Enabled && !c.Video.Enabled {
 		return nil, bad("audio and video are both false: at least one is needed")
@@ -62,12 +62,12 @@ func parseConnect(f fields, limits Limits) (*Connect, error) {
 func oneName(f fields, today, old string) string {
 	a, b := channelName(f, today), channelName(f, old)
 	switch {
-	case *f.err != nil:
+	case f.Err() != nil:
 		return ""
 	case a == "" && b == "":
-		f.fail(today, "is missing")
+		f.Fail(today, "is missing")
 	case a != "" && b != "" && a != b:
-		f.fail(today, "and "+old+" differ")
+		f.Fail(today, "and "+old+" differ")
 	}
 	return firstOf(a, b)
 }
@@ -75,20 +75,18 @@ func oneName(f fields, today, old string) string {
 // channelName returns a channel's name, which may be longer than others by the
 // suffix that says whose it is; the door checks it again without.
 func channelName(f fields, name string) string {
-	if f.raw(name) == nil {
+	if f.Raw(name) == nil {
 		return ""
 	}
-	s := f.text(name)
+	s := f.Text(name)
 	base := s
 	if i := strings.LastIndex(s, "@ten_"); i > 0 {
 		base = s[:i]
 	}
-	if *f.err == nil {
-		if err := checkName(name, base); err != nil {
-			*f.err = err
-		} else if err := checkName(name, s[len(base):]+"."); err != nil {
-			*f.err = err
-		}
+	if err := tenant.CheckName(name, base); err != nil {
+		f.Stop(err)
+	} else if err := tenant.CheckName(name, s[len(base):]+"."); err != nil {
+		f.Stop(err)
 	}
 	return s
 }
@@ -97,13 +95,12 @@ func channelName(f fields, name string) string {
 // Sora's SDKs in metadata, the 2015 dialect beside the channel.
 func findToken(f fields) any {
 	places := []fields{f}
-	var metadata map[string]json.RawMessage
-	if json.Unmarshal(f.raw("metadata"), &metadata) == nil {
-		places = append(places, fields{values: metadata})
+	if metadata, ok := tenant.ReadFields(f.Raw("metadata")); ok {
+		places = append(places, metadata)
 	}
 	for _, place := range places {
 		for _, name := range []string{"access_token", "accessToken"} {
-			if raw := place.raw(name); raw != nil {
+			if raw := place.Raw(name); raw != nil {
 				var token any
 				if json.Unmarshal(raw, &token) == nil {
 					return token
@@ -117,7 +114,7 @@ func findToken(f fields) any {
 // read2015 reads what only the dialect of 2015 says. Its clients know one
 // offer and one answer, unless they ask for multistream.
 func (c *Connect) read2015(f fields) {
-	multistream := f.flag("multistream", false)
+	multistream := f.Flag("multistream", false)
 	c.AnyCodec = c.Role.Sends()
 	c.Slots = c.Role.Receives() && !multistream
 	c.Audio = readAudio(f)
@@ -131,8 +128,8 @@ func (c *Connect) read2015(f fields) {
 // listed in docs of Sora's signalling). What this platform decides against,
 // such as simulcast, is checked all the same and answered false in the offer.
 func (c *Connect) readToday(f fields, limits Limits) {
-	c.ClientID = f.name("client_id")
-	c.BundleID = f.name("bundle_id")
+	c.ClientID = f.Name("client_id")
+	c.BundleID = f.Name("bundle_id")
 	c.Audio = readAudio(f)
 	c.Video = readVideo(f)
 	if c.Audio.Codec == "" {
@@ -141,59 +138,49 @@ func (c *Connect) readToday(f fields, limits Limits) {
 	if c.Video.Codec == "" {
 		c.Video.Codec = "VP9"
 	}
-	if !f.flag("multistream", true) {
-		f.fail("multistream", "can't be false any more; leave it out")
+	if !f.Flag("multistream", true) {
+		f.Fail("multistream", "can't be false any more; leave it out")
 	}
-	if f.flag("simulcast", false) && !c.Video.Enabled {
-		f.fail("simulcast", "needs video")
+	if f.Flag("simulcast", false) && !c.Video.Enabled {
+		f.Fail("simulcast", "needs video")
 	}
-	f.flag("spotlight", false)
-	f.choice("simulcast_rid", "r0", "r1", "r2")
+	f.Flag("spotlight", false)
+	f.Choice("simulcast_rid", "r0", "r1", "r2")
 	for _, name := range []string{"simulcast_request_rid", "spotlight_focus_rid", "spotlight_unfocus_rid"} {
-		f.choice(name, "none", "r0", "r1", "r2")
+		f.Choice(name, "none", "r0", "r1", "r2")
 	}
-	if f.raw("forwarding_filter") != nil && f.raw("forwarding_filters") != nil {
-		f.fail("forwarding_filter", "and forwarding_filters are both there: use forwarding_filters")
+	if f.Raw("forwarding_filter") != nil && f.Raw("forwarding_filters") != nil {
+		f.Fail("forwarding_filter", "and forwarding_filters are both there: use forwarding_filters")
 	}
-	f.flag("ignore_disconnect_websocket", false)
-	checkDataChannels(f, f.flag("data_channel_signaling", false))
-	c.NotifyMetadata = f.raw("signaling_notify_metadata")
-	if len(c.NotifyMetadata) > limits.NotifyMetadataBytes && *f.err == nil {
-		*f.err = tenant.Refuse(tenant.TooLarge, "signaling_notify_metadata may have at most %d bytes", limits.NotifyMetadataBytes)
+	f.Flag("ignore_disconnect_websocket", false)
+	checkDataChannels(f, f.Flag("data_channel_signaling", false))
+	c.NotifyMetadata = f.Raw("signaling_notify_metadata")
+	if len(c.NotifyMetadata) > limits.NotifyMetadataBytes {
+		f.Stop(tenant.Refuse(tenant.TooLarge, "signaling_notify_metadata may have at most %d bytes", limits.NotifyMetadataBytes))
 	}
 }
 
+// maxDataChannels bounds the messaging channels of one connect.
+const maxDataChannels = 32
+
 // checkDataChannels checks the messaging channels a client asks for.
 func checkDataChannels(f fields, signaling bool) {
-	raw := f.raw("data_channels")
-	if raw == nil {
-		return
-	}
-	var list []json.RawMessage
-	if json.Unmarshal(raw, &list) != nil {
-		f.fail("data_channels", "must be an array")
-		return
-	}
+	list := f.Objects("data_channels", maxDataChannels)
 	if len(list) > 0 && !signaling {
-		f.fail("data_channels", "need data_channel_signaling")
+		f.Fail("data_channels", "need data_channel_signaling")
 	}
 	labels := map[string]bool{}
-	for _, item := range list {
-		channel := fields{where: "data_channels.", err: f.err}
-		if json.Unmarshal(item, &channel.values) != nil {
-			f.fail("data_channels", "must hold objects")
-			return
-		}
-		label := channel.name("label")
+	for _, channel := range list {
+		label := channel.Name("label")
 		switch {
 		case !strings.HasPrefix(label, "#"):
-			channel.fail("label", "must begin with #")
+			channel.Fail("label", "must begin with #")
 		case labels[label]:
-			channel.fail("label", "is there twice: "+label)
-		case channel.raw("max_packet_life_time") != nil && channel.raw("max_retransmits") != nil:
-			channel.fail("max_packet_life_time", "and max_retransmits exclude each other")
+			channel.Fail("label", "is there twice: "+label)
+		case channel.Raw("max_packet_life_time") != nil && channel.Raw("max_retransmits") != nil:
+			channel.Fail("max_packet_life_time", "and max_retransmits exclude each other")
 		}
 		labels[label] = true
-		channel.choice("direction", "sendonly", "recvonly", "sendrecv")
+		channel.Choice("direction", "sendonly", "recvonly", "sendrecv")
 	}
 }

@@ -42,11 +42,11 @@ func ParseMessage(data []byte, limits Limits) (Message, error) {
 	if err != nil {
 		return Message{}, err
 	}
-	m := Message{Type: f.text("type")}
+	m := Message{Type: f.Text("type")}
 	switch {
-	case *f.err != nil:
+	case f.Err() != nil:
 	case m.Type == "":
-		f.fail("type", "is missing")
+		f.Fail("type", "is missing")
 	case m.Type == typeConnect:
 		if depth(data) > limits.Depth {
 			return Message{}, bad("objects and arrays are nested deeper than %d", limits.Depth)
@@ -56,16 +56,16 @@ func ParseMessage(data []byte, limits Limits) (Message, error) {
 			return Message{}, err
 		}
 	case m.Type == typeAnswer || m.Type == typeReAnswer || m.Type == typeUpdate:
-		if m.SDP = f.text("sdp"); m.SDP == "" {
-			f.fail("sdp", "is missing")
+		if m.SDP = f.Text("sdp"); m.SDP == "" {
+			f.Fail("sdp", "is missing")
 		}
 	case m.Type == typeCandidate:
 		m.Candidate = readCandidate(f)
 	case m.Type == typeDisconnect:
-		m.Reason = f.text("reason")
+		m.Reason = f.Text("reason")
 	}
-	if *f.err != nil {
-		return Message{}, *f.err
+	if err := mistake(f); err != nil {
+		return Message{}, err
 	}
 	return m, nil
 }
@@ -73,8 +73,8 @@ func ParseMessage(data []byte, limits Limits) (Message, error) {
 // readCandidate reads the candidate as a line, or as the browser's
 // RTCIceCandidate, which is what a page sends that does not unpack it.
 func readCandidate(f fields) string {
-	if bytes.HasPrefix(f.raw("candidate"), []byte("{")) {
-		f = f.object("candidate")
+	if bytes.HasPrefix(f.Raw("candidate"), []byte("{")) {
+		f = f.Object("candidate")
 	}
-	return f.text("candidate")
+	return f.Text("candidate")
 }

@@ -19,13 +19,13 @@ const (
 // details; true if it says nothing.
 func readAudio(f fields) sfu.MediaWish {
 	wish, details := readMedia(f, "audio")
-	if codec := strings.ToUpper(details.text("codec_type")); codec != "" && codec != "OPUS" {
-		details.fail("codec_type", "must be OPUS")
+	if codec := strings.ToUpper(details.Text("codec_type")); codec != "" && codec != "OPUS" {
+		details.Fail("codec_type", "must be OPUS")
 	} else {
 		wish.Codec = codec
 	}
-	wish.BitRate = details.number("bit_rate", audioKbitLeast, audioKbitMost)
-	opus := details.object("opus_params")
+	wish.BitRate = details.Number("bit_rate", audioKbitLeast, audioKbitMost)
+	opus := details.Object("opus_params")
 	wish.Params = opusParams(opus)
 	return wish
 }
@@ -34,11 +34,11 @@ func readAudio(f fields) sfu.MediaWish {
 func readVideo(f fields) sfu.MediaWish {
 	wish, details := readMedia(f, "video")
 	wish.Codec = firstOf(videoCodec(details, "codec_type"), videoCodec(details, "codecType"))
-	wish.BitRate = details.number("bit_rate", videoKbitLeast, videoKbitMost)
+	wish.BitRate = details.Number("bit_rate", videoKbitLeast, videoKbitMost)
 	params := map[string]string{}
 	number := func(object, name, fmtp string, most int) {
-		if o := details.object(object); o.raw(name) != nil {
-			params[fmtp] = strconv.Itoa(o.number(name, 0, most))
+		if o := details.Object(object); o.Raw(name) != nil {
+			params[fmtp] = strconv.Itoa(o.Number(name, 0, most))
 		}
 	}
 	switch wish.Codec {
@@ -47,10 +47,10 @@ func readVideo(f fields) sfu.MediaWish {
 	case "AV1":
 		number("av1_params", "profile", "profile", 2)
 	case "H264":
-		h264 := details.object("h264_params")
-		if level := h264.text("profile_level_id"); level != "" {
+		h264 := details.Object("h264_params")
+		if level := h264.Text("profile_level_id"); level != "" {
 			if _, err := strconv.ParseUint(level, 16, 24); err != nil || len(level) != 6 {
-				h264.fail("profile_level_id", "must be six hexadecimal digits")
+				h264.Fail("profile_level_id", "must be six hexadecimal digits")
 			}
 			params["profile-level-id"] = strings.ToLower(level)
 		}
@@ -63,25 +63,25 @@ func readVideo(f fields) sfu.MediaWish {
 
 // readMedia reads the switch of a kind of media, and its details if any.
 func readMedia(f fields, kind string) (sfu.MediaWish, fields) {
-	raw := f.raw(kind)
+	raw := f.Raw(kind)
 	if bytes.HasPrefix(raw, []byte("{")) {
-		return sfu.MediaWish{Enabled: true}, f.object(kind)
+		return sfu.MediaWish{Enabled: true}, f.Object(kind)
 	}
 	var on bool
 	if raw != nil && json.Unmarshal(raw, &on) != nil {
-		f.fail(kind, "must be true, false or an object")
+		f.Fail(kind, "must be true, false or an object")
 	}
-	return sfu.MediaWish{Enabled: raw == nil || on}, fields{where: kind + ".", err: f.err}
+	return sfu.MediaWish{Enabled: raw == nil || on}, f.Empty(kind)
 }
 
 // videoCodec reads the name of a video codec; "" if absent.
 func videoCodec(f fields, name string) string {
-	codec := strings.ToUpper(f.text(name))
+	codec := strings.ToUpper(f.Text(name))
 	switch codec {
 	case "", "VP8", "VP9", "AV1", "H264":
 		return codec
 	}
-	f.fail(name, "must be one of VP8, VP9, AV1, H264")
+	f.Fail(name, "must be one of VP8, VP9, AV1, H264")
 	return ""
 }
 
@@ -97,16 +97,16 @@ func opusParams(f fields) map[string]string {
 		{"minptime", "minptime", 3, 120},
 		{"ptime", "ptime", 3, 120},
 	} {
-		if f.raw(p.name) != nil {
-			params[p.fmtp] = strconv.Itoa(f.number(p.name, p.least, p.most))
+		if f.Raw(p.name) != nil {
+			params[p.fmtp] = strconv.Itoa(f.Number(p.name, p.least, p.most))
 		}
 	}
 	for _, p := range []struct{ name, fmtp string }{
 		{"stereo", "stereo"}, {"sprop_stereo", "sprop-stereo"}, {"useinbandfec", "useinbandfec"}, {"usedtx", "usedtx"},
 	} {
-		if f.raw(p.name) != nil {
+		if f.Raw(p.name) != nil {
 			params[p.fmtp] = "0"
-			if f.flag(p.name, false) {
+			if f.Flag(p.name, false) {
 				params[p.fmtp] = "1"
 			}
 		}

@@ -12,7 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// FieldError says which field of a form is wrong and what to do about it.
+// FieldError says which field of a form or a JSON object is wrong and what to do
+// about it.
 type FieldError struct {
 	Field   string // name, email, password, licence, time_zone, channel, role, client_id, ttl, max_duration, metadata
 	Problem string // a sentence for the person who filled it in
