@@ -17,10 +17,11 @@ type call struct {
 	// Static.
 	door        *Door
 	maxDuration time.Duration   // from its token; 0: none
-	opening     tenant.Opening  // of a call without media; of others what ids say
+	opening     tenant.Opening  // of a call without a life; of others what ids say
 	id          string          // of the connection
 	opened      bool            // the ledger said that it took a place; false: perhaps it did
-	connection  *sfu.Connection // nil: there is no media
+	life        life            // nil: it never came to one
+	connection  *sfu.Connection // its life, if that is in the media plane
 
 	// For the offer alone; owned by the session.
 	request  sfu.JoinRequest
@@ -29,6 +30,7 @@ type call struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	settling bool          // the connection has ended
+	over     chan struct{} // closed when it has; made with told
 	told     chan struct{} // closed when the ledger was told that media is up, or need not be; nil: it is not up
 	lifetime *time.Timer   // ends the connection when its token's time is over; nil: it may stay
 }
@@ -36,37 +38,42 @@ type call struct {
 // start sees to it that the ledger learns of the connection's end.
 func (c *call) start() {
 	c.door.count(0, 1)
-	if c.connection == nil {
+	if c.life == nil {
 		go c.runAbandoned()
 		return
 	}
-	c.connection.AfterEnd(c.settle)
+	c.life.AfterEnd(c.settle)
 }
 
 // forgetRequest frees what only the offer needs.
 func (c *call) forgetRequest() { c.request, c.metadata = sfu.JoinRequest{}, nil }
 
-// connected has the ledger told that media is up, and ends the connection when
-// its token's time is over. It does not wait, and is called once at most. Times
-// are kept on the monotonic clock, so what the ledger takes late is still true.
+// connected is connectedSince for a connection of the media plane.
 func (c *call) connected() {
-	up := time.Now().Add(-c.connection.Info().Connected)
+	c.connectedSince(time.Now().Add(-c.connection.Info().Connected))
+}
+
+// connectedSince has the ledger told when media came up, and ends the connection
+// when its token's time is over. It does not wait, and is called once at most.
+// Times are kept on the monotonic clock, so what the ledger takes late is still
+// true.
+func (c *call) connectedSince(up time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.settling {
 		return // the end tells it, too
 	}
 	if c.maxDuration > 0 {
-		c.lifetime = time.AfterFunc(c.maxDuration, func() { c.connection.Disconnect(tenant.EndLifetime) })
+		c.lifetime = time.AfterFunc(c.maxDuration, func() { c.life.Disconnect(tenant.EndLifetime) })
 	}
-	c.told = make(chan struct{})
-	go c.runTold(up, c.told)
+	c.told, c.over = make(chan struct{}), make(chan struct{})
+	go c.runTold(up, c.told, c.over)
 }
 
 // runTold tells the ledger when media came up, unless the end comes first.
-func (c *call) runTold(up time.Time, told chan struct{}) {
+func (c *call) runTold(up time.Time, told chan<- struct{}, over <-chan struct{}) {
 	defer close(told)
-	c.retry(c.connection.Done(), func(ctx context.Context) error {
+	c.retry(over, func(ctx context.Context) error {
 		return c.door.ledger.Connected(ctx, c.id, time.Since(up))
 	})
 }
@@ -74,15 +81,16 @@ func (c *call) runTold(up time.Time, told chan struct{}) {
 // settle tells the ledger of the connection's end. It is a goroutine of its own.
 func (c *call) settle() {
 	defer c.door.count(0, -1)
-	at, ending := time.Now(), c.connection.Ending()
+	at, ending := time.Now(), c.life.Ending()
 	c.mu.Lock()
 	c.settling = true
-	told, lifetime := c.told, c.lifetime
+	told, over, lifetime := c.told, c.over, c.lifetime
 	c.mu.Unlock()
 	if lifetime != nil {
 		lifetime.Stop()
 	}
 	if told != nil {
+		close(over)
 		<-told // one entry after the other
 	}
 	c.retry(nil, func(ctx context.Context) error {
@@ -91,7 +99,7 @@ func (c *call) settle() {
 	})
 }
 
-// runAbandoned frees the licence place of a call without media, if it was taken.
+// runAbandoned frees the licence place of a call that came to no life, if it was taken.
 func (c *call) runAbandoned() {
 	defer c.door.count(0, -1)
 	at := time.Now()

@@ -8,6 +8,7 @@
 //	session     reads `connect` and recognises its dialect
 //	Door.enter  the policy: token, draining, licence place, media; the only
 //	            way in, for every dialect
+//	venue       where it leads: a channel of the media plane
 //	call        tells the ledger when media is up and when it all ended,
 //	            until the ledger has taken it
 //	session     offer, answer, candidates, re-offers, notifications, pings
@@ -23,7 +24,7 @@
 //	                                   connection ends
 //	call.settle         sfu            from the connection's end until the ledger has
 //	                                   taken it, or Wait gave up
-//	call.runAbandoned   Door           likewise, of a call without media
+//	call.runAbandoned   Door           likewise, of a call that came to no life
 //
 // So a client that just watches costs two goroutines, both waiting.
 //

@@ -105,9 +105,6 @@ func New(c Config) *Door {
 // errDraining refuses a client because the node is about to stop.
 var errDraining = tenant.Refuse(tenant.Draining, "this node takes no new connections; connect again to reach another")
 
-// errOverloaded refuses a client because the node has all it can carry.
-var errOverloaded = tenant.Refuse(tenant.Unavailable, "this node's media plane is at its limit; try again in a few seconds, or another node")
-
 // visitor is a client that knocks: what it asks and where it comes from.
 type visitor struct {
 	Connect
@@ -135,23 +132,24 @@ func (d *Door) enter(v visitor) (*call, error) {
 	if d.isDraining() {
 		return nil, d.reject(ctx, opening, errDraining)
 	}
-	if d.media.Overloaded() { // before a place is taken: there is none to give
-		return nil, d.reject(ctx, opening, errOverloaded)
+	where := d.venue(v)
+	if err := where.reserve(opening); err != nil { // before a place is taken: there is none to give
+		return nil, d.reject(ctx, opening, err)
 	}
 
 	c := &call{door: d, maxDuration: claim.MaxDuration, metadata: claim.Metadata, opening: opening, id: opening.ConnectionID}
 	opened, err := d.ledger.Open(ctx, opening)
 	if errors.As(err, new(*tenant.Refusal)) {
+		where.release(c.id)
 		return nil, d.reject(ctx, opening, err)
 	}
 	if err != nil {
+		where.release(c.id)
 		c.start() // to close it: the answer may have been lost, not the request
 		return nil, d.refuse(fmt.Errorf("couldn't open connection %s: %w", c.id, err))
 	}
 	c.opened = true
-	c.request = v.join(opening, opened)
-	c.connection, err = d.media.Join(ctx, c.request)
-	if err != nil {
+	if err := where.join(ctx, c, v, opened); err != nil {
 		c.start() // to close it
 		if errors.Is(err, sfu.ErrClosed) {
 			err = errDraining
@@ -175,8 +173,8 @@ func (v visitor) opening(claim tenant.Claim, channel string) tenant.Opening {
 	}
 }
 
-// join is what the media plane is told about the visitor.
-func (v visitor) join(o tenant.Opening, opened tenant.Opened) sfu.JoinRequest {
+// request is what the media plane is told about the visitor.
+func (v visitor) request(o tenant.Opening, opened tenant.Opened) sfu.JoinRequest {
 	r := sfu.JoinRequest{
 		Tenant: o.Tenant, Channel: o.Channel, SessionID: opened.SessionID, ConnectionID: o.ConnectionID,
 		ClientID: o.ClientID, BundleID: firstOf(v.BundleID, o.ConnectionID), Role: v.Role,
