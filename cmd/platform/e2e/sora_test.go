@@ -14,7 +14,12 @@ func soraPage(t *testing.T) string {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/sora.js", func(w http.ResponseWriter, r *http.Request) {
-		http.ServeFile(w, r, "testdata/node_modules/sora-js-sdk/dist/sora.js")
+		release := "testdata/node_modules/sora-js-sdk/dist/sora.js"
+		if r.URL.RawQuery != "" {
+			release = "testdata/node_modules/sora-js-sdk-" + r.URL.RawQuery + "/dist/sora.mjs"
+			w.Header().Set("Content-Type", "text/javascript")
+		}
+		http.ServeFile(w, r, release)
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, "testdata/sora.html") })
 	site := httptest.NewServer(mux)
@@ -187,6 +192,33 @@ func TestSoraCodecs(t *testing.T) {
 			if got := p.look("viewer").Codec; got != "video/"+codec {
 				t.Errorf("the viewer decodes %s", got)
 			}
+		})
+	}
+}
+
+// TestSoraReleases has older releases of the SDK publish and watch.
+func TestSoraReleases(t *testing.T) {
+	s := newServer(t)
+	a := s.tenant("Lark")
+	b, site := newBrowser(t), soraPage(t)
+	for _, year := range []string{"2023", "2024", "2025"} {
+		t.Run(year, func(t *testing.T) {
+			p := b.sora(s, a, site+"?"+year, "release-"+year)
+			p.tab = &tab{t, p.browser, p.For(t)}
+			options := map[string]any{"multistream": true} // what pages of their time say
+			p.mustJoin("viewer", "recvonly", options)
+			publisher := p.mustJoin("publisher", "sendonly", options)
+			p.plays("viewer", 1)
+			p.mustJoin("third", "sendrecv", options)
+			p.plays("viewer", 2)
+			p.plays("third", 1)
+			if remotes := p.look("third").Remotes; !slices.Equal(remotes, []string{publisher}) {
+				t.Errorf("who sends and watches has %v, want the publisher alone, %s", remotes, publisher)
+			}
+			for _, name := range []string{"third", "publisher", "viewer"} {
+				eval[any](p.tab, "leave(%s)", name)
+			}
+			eventually(t, "all have left", func() bool { return len(s.connections(a)) == 0 })
 		})
 	}
 }
