@@ -83,6 +83,7 @@ func dialOnce(ctx context.Context, r *run, channel, role string, answer func(str
 	request := map[string]any{
 		"type": "connect", "role": role, "channel_id": channel, "audio": r.Audio, "video": !r.Audio,
 		"sora_client": "Hibari bench", "environment": "pion",
+		"data_channel_signaling": false, // what is measured is media
 	}
 	if r.Token != "" {
 		request["metadata"] = map[string]any{"access_token": r.Token}

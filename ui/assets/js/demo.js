@@ -102,6 +102,7 @@ class Call {
       type: "connect", role: this.role, channel_id: channel, audio: true,
       video: this.role === "sendonly" ? { codec_type: $("codec").value } : true,
       sdp, sora_client: "Hibari demo", environment: navigator.userAgent, metadata: { access_token: secret },
+      data_channel_signaling: false, // this page knows its WebSocket only
     });
     this.socket.onmessage = (event) => {
       this.todo = this.todo.then(() => this.handle(JSON.parse(event.data))).catch((error) => this.fail(error));
