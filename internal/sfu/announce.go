@@ -14,12 +14,12 @@ func (w *worker) announceable(m *member) bool {
 	for _, t := range m.ups {
 		switch {
 		case t == nil || !t.sending:
-		case !t.live:
+		case !t.live():
 			missing = true
 		case !t.announced:
 			ready = true
-			if since.IsZero() || t.liveAt.Before(since) {
-				since = t.liveAt
+			if at := t.liveAt(); since.IsZero() || at.Before(since) {
+				since = at
 			}
 		}
 	}
@@ -29,7 +29,7 @@ func (w *worker) announceable(m *member) bool {
 // announce shows a publisher's live tracks to the others.
 func (w *worker) announce(m *member) {
 	for _, t := range m.ups {
-		if t != nil && t.sending && t.live {
+		if t != nil && t.sending && t.live() {
 			t.announced = true
 		}
 	}
@@ -37,8 +37,11 @@ func (w *worker) announce(m *member) {
 }
 
 // withdraw takes a track from the others.
-func (w *worker) withdraw(t *upTrack) {
-	t.announced, t.live = false, false
+func (w *worker) withdraw(t *track) {
+	t.announced = false
+	for _, l := range t.layers {
+		l.live = false
+	}
 	w.rearrange()
 }
 
@@ -72,7 +75,7 @@ func (w *worker) fillSlots(m *member) {
 }
 
 // oldest is the announced track of a kind that has been in the channel longest.
-func (w *worker) oldest(viewer *member, k kind) *upTrack {
+func (w *worker) oldest(viewer *member, k kind) *track {
 	for _, m := range w.members {
 		if t := m.ups[k]; t != nil && t.announced && w.isShown(viewer, t) {
 			return t

@@ -145,14 +145,14 @@ func (s *stretch) help(out *sender) {
 // enough says so of the number of chunks. Between two it lets other channels have
 // the processor.
 func (s *stretch) work(out *sender, enough func(done int) bool) {
-	t := s.frame.tracks[0]
+	l := s.frame.layers[0]
 	for done := 1; ; done++ {
 		chunk := s.take()
 		if len(chunk) == 0 {
 			return
 		}
 		for _, d := range chunk {
-			out.forward(d, t)
+			out.forward(d, l)
 		}
 		out.flush()
 		out.round.flush(s.counters)
@@ -168,8 +168,8 @@ func (s *stretch) work(out *sender, enough func(done int) bool) {
 // that, or nobody has time. The voices of several speakers are not shared: a
 // listener stands there more than once, and no two may seal for one viewer.
 func (w *worker) share(f *frame) bool {
-	packets := len(f.tracks[0].going)
-	if len(f.tracks) > 1 || (len(f.viewers)-f.next)*packets < shareFrom {
+	packets := len(f.layers[0].going)
+	if len(f.layers) > 1 || (len(f.viewers)-f.next)*packets < shareFrom {
 		return false
 	}
 	job := &w.stretch

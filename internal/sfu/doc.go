@@ -9,7 +9,7 @@
 //	transport   whose is it? SRTP → member.Datagrams
 //	channel     deliver: into the inbox, one wake per batch       (full: dropped, counted)
 //	─────────── from here on the channel's worker, alone ───────────
-//	uptrack     Unprotect in place, parse, payload type → track and codec
+//	arrival     Unprotect in place, parse, payload type → track, layer and codec
 //	packet      History keeps one copy for everybody; Gaps notes what is missing
 //	codec       does a key frame begin here?
 //	fanout      frame whole, or held for 2 ms: on its way, a stretch of some 128

@@ -23,11 +23,12 @@ type downTrack struct {
 	ssrc      uint32
 	rtxSSRC   uint32 // 0: audio
 
-	source  *upTrack // nil: nothing to show now
-	ready   bool     // the client's answer takes it
-	bound   bool     // it is among the source's viewers
-	waiting bool     // nothing goes out before a key frame (audio: the next packet)
-	joining bool     // the key frame may be one that has passed
+	source  *track // nil: nothing to show now
+	layer   *layer // that of its layers which the viewer gets; nil: none
+	ready   bool   // the client's answer takes it
+	bound   bool   // it is to get what comes
+	waiting bool   // nothing goes out before a key frame (audio: the next packet)
+	joining bool   // the key frame may be one that has passed
 
 	formats  [formatCount]answerFormat // how the client wants to be sent each codec
 	midUntil uint64                    // packets below this number carry the MID
@@ -46,7 +47,7 @@ type downTrack struct {
 }
 
 // newDownTrack makes a view of a track; without one it is a default.
-func newDownTrack(m *member, s *section, t *upTrack) *downTrack {
+func newDownTrack(m *member, s *section, t *track) *downTrack {
 	d := &downTrack{
 		viewer:   m,
 		section:  s,
@@ -107,8 +108,8 @@ func (d *downTrack) agreed(a answerSection) {
 // bind begins the flow.
 func (d *downTrack) bind() {
 	d.bound, d.waiting, d.joining = true, true, true
-	t := d.source
-	t.viewers = append(slices.Clip(t.viewers), d)
+	d.layer = d.source.best()
+	d.layer.admit(d)
 }
 
 // unbind ends the flow.
@@ -117,10 +118,8 @@ func (d *downTrack) unbind() {
 		return
 	}
 	d.bound = false
-	t := d.source
-	if i := slices.Index(t.viewers, d); i >= 0 {
-		t.viewers = slices.Concat(t.viewers[:i], t.viewers[i+1:])
-	}
+	d.layer.dismiss(d)
+	d.layer = nil
 }
 
 // start makes a source's packet the next one of the track.

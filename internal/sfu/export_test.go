@@ -28,7 +28,7 @@ func (s *SFU) Ruin(t tenant.ID, name, what string) bool {
 				switch {
 				case up == nil:
 				case what == "packet":
-					up.history = nil
+					up.layers[0].history = nil
 				case what == "tick":
 					up.owner = nil
 				}

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Fan-out: from the shared copies of a track's packets to every viewer.
+// Fan-out: from the shared copies of a layer's packets to every viewer.
 //
-//	pending packets of a track: a frame, or what a moment brought of audio
+//	pending packets of a layer: a frame, or what a moment brought of audio
 //	  └─ ship: a frame on its way, with the viewers of now
 //	       └─ step, a stretch at a time: for each viewer, for each packet
 //	            renumber → header → seal into the batch      (nothing is copied, nothing allocated)
@@ -30,13 +30,13 @@ const (
 	voicePadRoom = 48
 )
 
-// frame is what is on its way to viewers: the packets in going of its tracks.
+// frame is what is on its way to viewers: the packets in going of its layers.
 // Owned by the channel's worker, lent to helpers for a stretch.
 type frame struct {
 	since   time.Time    // when its first packet came
-	tracks  []*upTrack   // one, or several speakers
+	layers  []*layer     // one, or several speakers
 	viewers []*downTrack // who gets it, in this order
-	sources []*upTrack   // of several tracks: which one viewers[i] gets
+	sources []*layer     // of several: which one viewers[i] gets
 	next    int          // viewers before this one have been served
 }
 
@@ -44,30 +44,30 @@ type frame struct {
 func (f *frame) served() bool { return f.next >= len(f.viewers) }
 
 // source is what viewer i gets.
-func (f *frame) source(i int) *upTrack {
-	if len(f.tracks) == 1 {
-		return f.tracks[0]
+func (f *frame) source(i int) *layer {
+	if len(f.layers) == 1 {
+		return f.layers[0]
 	}
 	return f.sources[i]
 }
 
 // sending reports whether anything is on its way.
-func (w *worker) sending() bool { return len(w.frames) > 0 || len(w.voices.tracks) > 0 }
+func (w *worker) sending() bool { return len(w.frames) > 0 || len(w.voices.layers) > 0 }
 
-// release ships what the tracks need not hold any longer.
+// release ships what the layers need not hold any longer.
 func (w *worker) release() {
 	voices := false
 	waiting := w.loaded[:0]
-	for _, t := range w.loaded {
+	for _, l := range w.loaded {
 		switch {
-		case len(t.pending) == 0: // its publisher has gone
-		case len(t.going) > 0 || w.holding(t) > 0 || t.kind == audio && len(w.voices.tracks) > 0:
-			waiting = append(waiting, t)
-		case t.kind == audio:
+		case len(l.pending) == 0: // its publisher has gone
+		case len(l.going) > 0 || w.holding(l) > 0 || l.kind == audio && len(w.voices.layers) > 0:
+			waiting = append(waiting, l)
+		case l.kind == audio:
 			voices = true
-			waiting = append(waiting, t)
+			waiting = append(waiting, l)
 		default:
-			w.ship(t)
+			w.ship(l)
 		}
 	}
 	clear(w.loaded[len(waiting):])
@@ -77,23 +77,23 @@ func (w *worker) release() {
 	}
 }
 
-// ship puts a video track's packets on their way.
-func (w *worker) ship(t *upTrack) {
-	t.depart()
-	evenOut(t.going, videoPadRoom)
-	f := &t.frame
-	f.since, f.tracks, f.viewers, f.next = t.since, append(f.tracks[:0], t), t.viewers, 0
+// ship puts a video layer's packets on their way.
+func (w *worker) ship(l *layer) {
+	l.depart()
+	evenOut(l.going, videoPadRoom)
+	f := &l.frame
+	f.since, f.layers, f.viewers, f.next = l.since, append(f.layers[:0], l), l.viewers, 0
 	w.frames = append(w.frames, f)
 }
 
 // depart makes what was pending what is going. Its padding is decided before
 // anything of it is sent.
-func (t *upTrack) depart() {
-	t.pending, t.going = t.going[:0], t.pending
-	t.before = t.newest
-	for i := range t.going {
-		t.newest = max(t.newest, t.going[i].seq)
-		t.going[i].Ready = t.going[i].Seq == t.going[i].seq
+func (l *layer) depart() {
+	l.pending, l.going = l.going[:0], l.pending
+	l.before = l.newest
+	for i := range l.going {
+		l.newest = max(l.newest, l.going[i].seq)
+		l.going[i].Ready = l.going[i].Seq == l.going[i].seq
 	}
 }
 
@@ -103,24 +103,24 @@ func (w *worker) shipVoices() {
 	f := &w.voices
 	f.since = w.now
 	waiting := w.loaded[:0]
-	for _, t := range w.loaded {
-		if t.kind != audio {
-			waiting = append(waiting, t)
+	for _, l := range w.loaded {
+		if l.kind != audio {
+			waiting = append(waiting, l)
 			continue
 		}
-		t.depart()
-		f.tracks = append(f.tracks, t)
-		if t.since.Before(f.since) {
-			f.since = t.since
+		l.depart()
+		f.layers = append(f.layers, l)
+		if l.since.Before(f.since) {
+			f.since = l.since
 		}
 	}
 	clear(w.loaded[len(waiting):])
 	w.loaded = waiting
-	if len(f.tracks) == 1 {
-		f.viewers = f.tracks[0].viewers
+	if len(f.layers) == 1 {
+		f.viewers = f.layers[0].viewers
 		return
 	}
-	evenVoices(f.tracks)
+	evenVoices(f.layers)
 	w.seat(f)
 }
 
@@ -129,28 +129,28 @@ func (w *worker) seat(f *frame) {
 	w.listeners = w.listeners[:0]
 	for _, m := range w.members {
 		for _, s := range m.sections {
-			if d := s.down; d != nil && d.bound && slices.Contains(f.tracks, d.source) {
+			if d := s.down; d != nil && d.bound && slices.Contains(f.layers, d.layer) {
 				w.listeners = append(w.listeners, d)
-				f.sources = append(f.sources, d.source)
+				f.sources = append(f.sources, d.layer)
 			}
 		}
 	}
 	f.viewers = w.listeners
 }
 
-// settle sends all that a track holds or has on its way.
-func (w *worker) settle(t *upTrack) {
-	for len(t.going)+len(t.pending) > 0 {
-		f := &t.frame
+// settle sends all that a layer holds or has on its way.
+func (w *worker) settle(l *layer) {
+	for len(l.going)+len(l.pending) > 0 {
+		f := &l.frame
 		switch {
-		case t.kind == audio && len(w.voices.tracks) == 0:
+		case l.kind == audio && len(w.voices.layers) == 0:
 			w.shipVoices()
 			continue
-		case t.kind == audio:
+		case l.kind == audio:
 			f = &w.voices
-		case len(t.going) == 0:
-			w.unload(t)
-			w.ship(t)
+		case len(l.going) == 0:
+			w.unload(l)
+			w.ship(l)
 		}
 		for ; !f.served(); f.next++ {
 			w.forward(f.viewers[f.next], f.source(f.next))
@@ -160,21 +160,21 @@ func (w *worker) settle(t *upTrack) {
 	w.flush()
 }
 
-// unload takes a track from those that hold something.
-func (w *worker) unload(t *upTrack) {
-	if i := slices.Index(w.loaded, t); i >= 0 {
+// unload takes a layer from those that hold something.
+func (w *worker) unload(l *layer) {
+	if i := slices.Index(w.loaded, l); i >= 0 {
 		w.loaded = slices.Delete(w.loaded, i, i+1)
 	}
 }
 
 // landed ends the way of a frame that everybody has got.
 func (w *worker) landed(f *frame) {
-	for _, t := range f.tracks {
-		clear(t.going)
-		t.going = t.going[:0]
+	for _, l := range f.layers {
+		clear(l.going)
+		l.going = l.going[:0]
 	}
-	clear(f.tracks)
-	f.tracks, f.sources, f.viewers, f.next = f.tracks[:0], f.sources[:0], nil, 0
+	clear(f.layers)
+	f.layers, f.sources, f.viewers, f.next = f.layers[:0], f.sources[:0], nil, 0
 	if i := slices.Index(w.frames, f); i >= 0 {
 		w.frames = slices.Delete(w.frames, i, i+1)
 	}
@@ -184,7 +184,7 @@ func (w *worker) landed(f *frame) {
 func (w *worker) step() {
 	for w.spent = 0; w.spent < stretchRoom; {
 		f := &w.voices
-		if len(f.tracks) == 0 {
+		if len(f.layers) == 0 {
 			if len(w.frames) == 0 {
 				break
 			}
@@ -231,18 +231,18 @@ func evenOut(going []held, room int) {
 
 // evenVoices does the same for what several speakers said at one moment, if that
 // is of similar length.
-func evenVoices(tracks []*upTrack) {
+func evenVoices(layers []*layer) {
 	longest, shortest := 0, math.MaxInt
-	for _, t := range tracks {
-		for _, p := range t.going {
+	for _, l := range layers {
+		for _, p := range l.going {
 			longest, shortest = max(longest, len(p.Payload)), min(shortest, len(p.Payload))
 		}
 	}
 	if shortest == 0 || longest-shortest > voicePadRoom {
 		return
 	}
-	for _, t := range tracks {
-		for _, p := range t.going {
+	for _, l := range layers {
+		for _, p := range l.going {
 			p.SetPad(longest - len(p.Payload))
 		}
 	}

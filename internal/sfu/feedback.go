@@ -73,7 +73,7 @@ func (m *member) viewsReported(p *packet.Control, at time.Time) {
 // lossReported answers a NACK.
 func (w *worker) lossReported(m *member, p *packet.Control) {
 	d := m.view(p.Media)
-	if d == nil || d.source == nil {
+	if d == nil || d.layer == nil {
 		return
 	}
 	for seq := range p.Lost() {
@@ -84,15 +84,15 @@ func (w *worker) lossReported(m *member, p *packet.Control) {
 // pictureLost hands a viewer's wish for a key frame on.
 func (w *worker) pictureLost(m *member, ssrc uint32) {
 	if d := m.view(ssrc); d != nil && d.bound {
-		w.askKeyFrame(d.source)
+		w.askKeyFrame(d.layer)
 	}
 }
 
 // sourceEnded: the client said goodbye to a source; what comes next is another.
 func (m *member) sourceEnded(ssrc uint32) {
-	for _, t := range m.ups {
-		if t != nil && t.ssrc == ssrc {
-			t.ssrc = 0
+	for l := range m.layers() {
+		if l.ssrc == ssrc {
+			l.ssrc = 0
 		}
 	}
 }
@@ -101,20 +101,20 @@ func (m *member) sourceEnded(ssrc uint32) {
 // audio and video together: what is said at one moment stays at one moment.
 func (w *worker) senderReported(m *member, p *packet.Control, at time.Time) {
 	info := p.Info()
-	for _, t := range m.ups {
-		if t == nil || t.ssrc != p.SSRC || !t.live {
+	for l := range m.layers() {
+		if l.ssrc != p.SSRC || !l.live {
 			continue
 		}
-		first := !t.receipt.reported
-		t.receipt.report = senderReport{ntp: info.NTP, rtp: info.RTP, came: at}
-		t.receipt.reported = true
+		first := !l.receipt.reported
+		l.receipt.report = senderReport{ntp: info.NTP, rtp: info.RTP, came: at}
+		l.receipt.reported = true
 		offset := steady(at).Sub(fromNTP(info.NTP))
 		// The least delayed report is the truest; a jump is a clock set anew.
 		if drift := offset - m.clockOffset; !m.clockKnown || drift < 0 || drift > 500*time.Millisecond {
 			m.clockOffset, m.clockKnown = offset, true
 		}
 		if first {
-			for _, d := range t.viewers {
+			for _, d := range l.viewers {
 				d.viewer.nextReport = w.now
 			}
 		}
@@ -141,11 +141,11 @@ func (w *worker) reportTo(m *member) {
 			b = b[:0]
 		}
 	}
-	var blocks [kinds]packet.ReportBlock
+	var blocks [layersMost]packet.ReportBlock
 	n := 0
-	for _, t := range m.ups {
-		if t != nil && t.live && t.receipt.received > 0 {
-			blocks[n] = t.receipt.block(t.ssrc, w.now)
+	for l := range m.layers() {
+		if l.live && l.receipt.received > 0 {
+			blocks[n] = l.receipt.block(l.ssrc, w.now)
 			n++
 		}
 	}
@@ -161,10 +161,10 @@ func (w *worker) reportTo(m *member) {
 // senderReport translates the publisher's newest sender report into the viewer's
 // numbers; false while there is nothing to say.
 func (d *downTrack) senderReport(now time.Time) (packet.SenderInfo, bool) {
-	if !d.bound || d.waiting || d.packets == 0 || !d.source.receipt.reported {
+	if !d.bound || d.waiting || d.packets == 0 || !d.layer.receipt.reported {
 		return packet.SenderInfo{}, false
 	}
-	m, report := d.source.owner, d.source.receipt.report
+	m, report := d.source.owner, d.layer.receipt.report
 	said := fromNTP(report.ntp).Add(m.clockOffset) // when, on our clock
 	return packet.SenderInfo{
 		NTP:     toNTP(now),
@@ -185,10 +185,10 @@ func (w *worker) sendTransportFeedback(m *member) {
 	m.feedbackAt = w.now
 }
 
-// askAgain asks a publisher for lost packets of a track.
-func (w *worker) askAgain(t *upTrack, lost []uint16) {
-	w.control = packet.AppendNACK(w.control[:0], w.ssrc, t.ssrc, lost)
-	w.sendFeedback(t.owner, w.control)
+// askAgain asks a publisher for lost packets of a layer.
+func (w *worker) askAgain(l *layer, lost []uint16) {
+	w.control = packet.AppendNACK(w.control[:0], w.ssrc, l.ssrc, lost)
+	w.sendFeedback(l.owner(), w.control)
 }
 
 // sendFeedback seals RTCP packets for a connection.

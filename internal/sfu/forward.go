@@ -46,34 +46,34 @@ func (o *sender) flush() {
 	o.round.drops[dropRefused] += int64(sent.Dropped() - full)
 }
 
-// forward seals a track's packets that are going for one viewer. Budget: 0.1 µs,
+// forward seals a layer's packets that are going for one viewer. Budget: 0.1 µs,
 // for what is known of the viewer has long left the cache, and 0.4 for each packet.
-func (o *sender) forward(d *downTrack, t *upTrack) {
-	if !d.bound || d.source != t {
+func (o *sender) forward(d *downTrack, l *layer) {
+	if !d.bound || d.layer != l {
 		return // it has turned away since the frame set off
 	}
-	o.spent += len(t.going)
-	f := d.formats[t.format]
+	o.spent += len(l.going)
+	f := d.formats[l.format]
 	if f.pt == 0 {
-		o.round.drops[dropCodecRefused] += int64(len(t.going))
+		o.round.drops[dropCodecRefused] += int64(len(l.going))
 		return
 	}
 	o.outlet, _ = d.viewer.peer().Outlet()
 	if d.joining {
-		o.catchUp(d, t, f.pt)
+		o.catchUp(d, l, f.pt)
 	}
-	for i := range t.going {
-		p := &t.going[i]
+	for i := range l.going {
+		p := &l.going[i]
 		switch {
 		case p.Seq != p.seq:
 			o.round.drops[dropOverload]++ // the publisher has gone once round the history
 		case !d.waiting:
 			o.pass(d, p.Packet, f.pt)
-		case p.key && p.seq > t.before:
+		case p.key && p.seq > l.before:
 			d.start(p.Packet, o.now)
 			o.pass(d, p.Packet, f.pt)
-		case p.key && t.before-p.seq < catchUpRoom:
-			o.startAt(d, t, p.seq, f.pt) // it came late: what follows it has been here already
+		case p.key && l.before-p.seq < catchUpRoom:
+			o.startAt(d, l, p.seq, f.pt) // it came late: what follows it has been here already
 		default:
 			o.round.drops[dropAwaitingKeyFrame]++
 		}
@@ -99,25 +99,25 @@ func (o *sender) pass(d *downTrack, p *packet.Packet, pt uint8) {
 // catchUp starts a viewer at the newest key frame, if that is so near that the
 // packets since then are a small burst: whoever joins sees a picture at once
 // and need not wait for the next key frame. A picture with holes would not do.
-func (o *sender) catchUp(d *downTrack, t *upTrack, pt uint8) {
-	if t.kind != video || !t.hasKey || t.before < t.keyAt || t.before-t.keyAt >= catchUpRoom {
+func (o *sender) catchUp(d *downTrack, l *layer, pt uint8) {
+	if l.kind != video || !l.hasKey || l.before < l.keyAt || l.before-l.keyAt >= catchUpRoom {
 		return
 	}
-	for seq := t.keyAt; seq <= t.before; seq++ {
-		if p := t.history.Get(seq); p == nil || !p.Ready {
+	for seq := l.keyAt; seq <= l.before; seq++ {
+		if p := l.history.Get(seq); p == nil || !p.Ready {
 			return
 		}
 	}
-	o.startAt(d, t, t.keyAt, pt)
+	o.startAt(d, l, l.keyAt, pt)
 }
 
 // startAt starts a viewer at a packet of the history and sends it all that was
 // sent to others since then.
-func (o *sender) startAt(d *downTrack, t *upTrack, first uint64, pt uint8) {
-	d.start(t.history.Get(first), o.now)
-	o.spent += int(t.before - first)
-	for seq := first; seq <= t.before; seq++ {
-		if p := t.history.Get(seq); p != nil && p.Ready {
+func (o *sender) startAt(d *downTrack, l *layer, first uint64, pt uint8) {
+	d.start(l.history.Get(first), o.now)
+	o.spent += int(l.before - first)
+	for seq := first; seq <= l.before; seq++ {
+		if p := l.history.Get(seq); p != nil && p.Ready {
 			o.pass(d, p, pt)
 			o.flushFull()
 		}
@@ -146,7 +146,7 @@ func (o *sender) resend(d *downTrack, lost uint16) {
 	if d.repairs.repeated(lost, o.now) {
 		return
 	}
-	t := d.source
+	l := d.layer
 	if !d.bound || d.waiting {
 		o.round.drops[dropExpired]++
 		return
@@ -156,8 +156,8 @@ func (o *sender) resend(d *downTrack, lost uint16) {
 		o.round.drops[dropExpired]++
 		return
 	}
-	p := t.history.Get(number)
-	f := d.formats[t.format]
+	p := l.history.Get(number)
+	f := d.formats[l.format]
 	if p == nil || f.pt == 0 {
 		o.round.drops[dropExpired]++
 		return

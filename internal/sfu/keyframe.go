@@ -18,7 +18,7 @@ const (
 	keyLongPause = 2 * time.Second
 )
 
-// keyRequests thins the requests for key frames of one track.
+// keyRequests thins the requests for key frames of one layer.
 type keyRequests struct {
 	wanted  bool // a viewer has asked since the last key frame began
 	askedAt time.Time
@@ -42,32 +42,32 @@ func (k *keyRequests) due(now time.Time, overloaded bool) bool {
 	return true
 }
 
-// askKeyFrame wants a key frame of a track. The request goes out at once, or
+// askKeyFrame wants a key frame of a layer. The request goes out at once, or
 // when the last one is long enough ago (checkKeyFrame).
-func (w *worker) askKeyFrame(t *upTrack) {
-	if t.kind != video {
+func (w *worker) askKeyFrame(l *layer) {
+	if l.kind != video {
 		return
 	}
-	t.keys.wanted = true
-	w.checkKeyFrame(t)
+	l.keys.wanted = true
+	w.checkKeyFrame(l)
 }
 
 // checkKeyFrame sends the request for a key frame if one is due.
-func (w *worker) checkKeyFrame(t *upTrack) {
-	if t.kind != video || !t.live || !t.owner.up || !t.keys.due(w.now, w.sfu.overloaded(w.now)) {
+func (w *worker) checkKeyFrame(l *layer) {
+	if l.kind != video || !l.live || !l.owner().up || !l.keys.due(w.now, w.sfu.overloaded(w.now)) {
 		return
 	}
 	w.round.keyRequests++
-	w.control = packet.AppendPLI(w.control[:0], w.ssrc, t.ssrc)
-	w.sendFeedback(t.owner, w.control)
+	w.control = packet.AppendPLI(w.control[:0], w.ssrc, l.ssrc)
+	w.sendFeedback(l.owner(), w.control)
 }
 
 // lookForWaiting wants a key frame if a viewer still waits for its first picture,
 // or for its next one after an overload.
-func (w *worker) lookForWaiting(t *upTrack) {
-	for _, d := range t.viewers {
-		if d.waiting && d.formats[t.format].pt != 0 {
-			w.askKeyFrame(t)
+func (w *worker) lookForWaiting(l *layer) {
+	for _, d := range l.viewers {
+		if d.waiting && d.formats[l.format].pt != 0 {
+			w.askKeyFrame(l)
 			return
 		}
 	}

@@ -2,6 +2,7 @@ package sfu
 
 import (
 	"errors"
+	"iter"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -21,7 +22,7 @@ type member struct {
 	up       bool // the media transport is up
 	offerAt  time.Time
 	sections []*section
-	ups      [kinds]*upTrack // what it publishes; nil: no section for that
+	ups      [kinds]*track // what it publishes; nil: no section for that
 
 	// Negotiation
 	sdpID    uint64
@@ -139,4 +140,20 @@ func endOf(m *member, reason error) string {
 		return tenant.EndTimeout
 	}
 	return tenant.EndSetupTimeout
+}
+
+// layers yields all layers of what the member publishes.
+func (m *member) layers() iter.Seq[*layer] {
+	return func(yield func(*layer) bool) {
+		for _, t := range m.ups {
+			if t == nil {
+				continue
+			}
+			for _, l := range t.layers {
+				if !yield(l) {
+					return
+				}
+			}
+		}
+	}
 }

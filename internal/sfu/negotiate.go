@@ -29,7 +29,7 @@ func (w *worker) firstOffer(m *member) {
 			formats: uploadFormats(k, m.wish(k), r.AnyCodec), wish: m.wish(k),
 		}
 		m.sections = append(m.sections, s)
-		m.ups[k] = newUpTrack(m, k)
+		m.ups[k] = newTrack(m, k)
 		if k == audio {
 			offer.midAudio = s.mid
 		} else {
@@ -99,7 +99,7 @@ func (w *worker) arrange(m *member) bool {
 		return false
 	}
 	changed := false
-	shown := map[*upTrack]bool{}
+	shown := map[*track]bool{}
 	for _, s := range m.sections {
 		if s.down == nil || s.down.isDefault {
 			continue
@@ -125,7 +125,7 @@ func (w *worker) arrange(m *member) bool {
 }
 
 // isShown reports whether a member is to see a track at all.
-func (w *worker) isShown(m *member, t *upTrack) bool {
+func (w *worker) isShown(m *member, t *track) bool {
 	return t.owner != m && m.wants(t.kind) && !m.sameBundle(t.owner) && slices.Contains(w.members, t.owner)
 }
 
@@ -203,7 +203,7 @@ func (w *worker) bindReady(m *member) {
 	for _, s := range m.sections {
 		if d := s.down; d != nil && d.source != nil && d.ready && !d.bound {
 			d.bind()
-			w.askKeyFrame(d.source)
+			w.askKeyFrame(d.layer)
 		}
 	}
 }

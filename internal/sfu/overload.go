@@ -24,14 +24,14 @@ const (
 // shed drops a frame for all viewers that it has not reached. Next time these
 // are the first.
 func (w *worker) shed(f *frame) {
-	t := f.tracks[0]
+	l := f.layers[0]
 	for _, d := range f.viewers[f.next:] {
-		if d.bound && d.source == t && !d.waiting {
+		if d.bound && d.layer == l && !d.waiting {
 			d.waiting = true
-			w.round.drops[dropOverload] += int64(len(t.going))
+			w.round.drops[dropOverload] += int64(len(l.going))
 		}
 	}
-	t.turnAt(f.next)
+	l.turnAt(f.next)
 	f.next = len(f.viewers)
 	w.sfu.counters.framesShed.Add(1)
 	w.sfu.overloadedUntil.Store(int64(w.now.Add(overloadMemory).Sub(began)))
@@ -39,9 +39,9 @@ func (w *worker) shed(f *frame) {
 
 // turnAt makes the viewer at a place the first: those who have gone without come
 // before those who have not.
-func (t *upTrack) turnAt(place int) {
-	if place > 0 && place < len(t.viewers) {
-		t.viewers = slices.Concat(t.viewers[place:], t.viewers[:place])
+func (l *layer) turnAt(place int) {
+	if place > 0 && place < len(l.viewers) {
+		l.viewers = slices.Concat(l.viewers[place:], l.viewers[:place])
 	}
 }
 

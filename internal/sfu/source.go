@@ -15,8 +15,8 @@ const lateTime = time.Second
 
 // isRetired reports whether an SSRC is that of the source before, which must
 // not come back because of a packet that was overtaken by the change.
-func (t *upTrack) isRetired(ssrc uint32, now time.Time) bool {
-	return t.live && ssrc != t.ssrc && ssrc == t.retired && now.Sub(t.beganAt) < lateTime
+func (l *layer) isRetired(ssrc uint32, now time.Time) bool {
+	return l.live && ssrc != l.ssrc && ssrc == l.retired && now.Sub(l.beganAt) < lateTime
 }
 
 // leapLimit is how far a source's numbers may move on at once. Beyond it nothing
@@ -24,17 +24,17 @@ func (t *upTrack) isRetired(ssrc uint32, now time.Time) bool {
 const leapLimit = videoHistory
 
 // leaps reports whether a number is too far ahead of all before.
-func (t *upTrack) leaps(seq uint16) bool {
-	return t.unwrap.Highest() != 0 && packet.Nearest(t.unwrap.Highest(), seq) > t.unwrap.Highest()+leapLimit
+func (l *layer) leaps(seq uint16) bool {
+	return l.unwrap.Highest() != 0 && packet.Nearest(l.unwrap.Highest(), seq) > l.unwrap.Highest()+leapLimit
 }
 
 // isNewer reports whether a number is ahead of all before.
-func (t *upTrack) isNewer(seq uint16) bool {
-	return t.unwrap.Highest() == 0 || packet.Nearest(t.unwrap.Highest(), seq) > t.unwrap.Highest()
+func (l *layer) isNewer(seq uint16) bool {
+	return l.unwrap.Highest() == 0 || packet.Nearest(l.unwrap.Highest(), seq) > l.unwrap.Highest()
 }
 
 // canRepair reports whether a retransmission may be of this source: it is of a
 // packet between the first and the newest, for no other was asked for.
-func (t *upTrack) canRepair(seq uint16) bool {
-	return t.first != 0 && !t.isNewer(seq) && packet.Nearest(t.unwrap.Highest(), seq) > t.first
+func (l *layer) canRepair(seq uint16) bool {
+	return l.first != 0 && !l.isNewer(seq) && packet.Nearest(l.unwrap.Highest(), seq) > l.first
 }

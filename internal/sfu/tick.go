@@ -58,9 +58,9 @@ func (w *worker) sweep(m *member) bool {
 		w.notifyAll(m, "connection.updated")
 	}
 	soon := m.offering
-	for _, t := range m.ups {
-		if t != nil && t.live {
-			w.lookForWaiting(t)
+	for l := range m.layers() {
+		if l.live {
+			w.lookForWaiting(l)
 			soon = true
 		}
 	}
@@ -74,14 +74,14 @@ func (w *worker) checkUploads(m *member) {
 	if w.announceable(m) {
 		w.announce(m)
 	}
-	for _, t := range m.ups {
-		if t == nil || !t.live {
+	for l := range m.layers() {
+		if !l.live {
 			continue
 		}
-		w.checkKeyFrame(t)
-		if t.kind == video && t.gaps.Open() {
-			if w.seqs = t.gaps.Due(w.now, w.seqs[:0]); len(w.seqs) > 0 {
-				w.askAgain(t, w.seqs)
+		w.checkKeyFrame(l)
+		if l.kind == video && l.gaps.Open() {
+			if w.seqs = l.gaps.Due(w.now, w.seqs[:0]); len(w.seqs) > 0 {
+				w.askAgain(l, w.seqs)
 			}
 		}
 	}
@@ -94,12 +94,12 @@ func (w *worker) checkUploads(m *member) {
 // due is when the worker must look again even if nothing arrives.
 func (w *worker) due() time.Time {
 	due := w.sweepAt.Add(sweepSlack)
-	for _, t := range w.loaded {
-		due = earlier(due, w.now.Add(w.holding(t)))
+	for _, l := range w.loaded {
+		due = earlier(due, w.now.Add(w.holding(l)))
 	}
 	for _, m := range w.publishers {
-		for _, t := range m.ups {
-			if t != nil && t.live && t.kind == video && t.gaps.Open() {
+		for l := range m.layers() {
+			if l.live && l.kind == video && l.gaps.Open() {
 				due = earlier(due, w.now.Add(pauseUrgent))
 			}
 		}

@@ -27,7 +27,7 @@ type worker struct {
 	members    []*member // in the order of their joining
 	publishers []*member // of these, who may send
 	doomed     []doom    // to be removed at the end of the round
-	loaded     []*upTrack
+	loaded     []*layer
 	frames     []*frame     // video on its way to its viewers, the oldest first
 	voices     frame        // audio on its way
 	stretch    stretch      // what is shared with the crew
@@ -171,8 +171,10 @@ func (w *worker) detach(m *member) {
 		if t == nil {
 			continue
 		}
-		t.pending = t.pending[:0]
-		t.unbindAll()
+		for _, l := range t.layers {
+			l.pending = l.pending[:0]
+			l.unbindAll()
+		}
 		if t.announced {
 			w.withdraw(t)
 		}
