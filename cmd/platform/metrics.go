@@ -37,6 +37,7 @@ var (
 	figKeys        = prometheus.NewDesc("hibari_key_frame_requests_total", "Key frames asked of publishers.", nil, nil)
 	figDrops       = prometheus.NewDesc("hibari_rtp_packets_dropped_total", "RTP packets not forwarded, by reason.", []string{"reason"}, nil)
 	figShed        = prometheus.NewDesc("hibari_video_frames_shed_total", "Video frames dropped for the viewers that they had not reached in time.", nil, nil)
+	figChanges     = prometheus.NewDesc("hibari_metadata_changes_refused_total", "Changes of notification metadata refused because they were too many.", nil, nil)
 	figOverloaded  = prometheus.NewDesc("hibari_overloaded", "1 while the media plane had to drop video within the last seconds.", nil, nil)
 
 	figTransport    = prometheus.NewDesc("hibari_datagrams_dropped_total", "Datagrams dropped at the media port, by reason.", []string{"reason"}, nil)
@@ -81,6 +82,7 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 		counter(figDrops, n, string(reason))
 	}
 	counter(figShed, media.FramesShed)
+	counter(figChanges, media.Changes)
 	gauge(figOverloaded, oneIf(f.media.Overloaded()))
 	counter(figBroken, media.Panics, "panic")
 	counter(figBroken, media.Stalls, "stall")

@@ -90,39 +90,36 @@ func (w *worker) oldest(viewer *member, k kind) *track {
 func (w *worker) notifyCreated(m *member) {
 	others := make([]*Other, 0, len(w.members))
 	for _, o := range w.members {
-		if o != m && o.up {
-			others = append(others, &o.conn.other)
+		if o != m && o.up && m.hearsOf(o) {
+			others = append(others, o.conn.other.Load())
 		}
 	}
 	n := w.notice(m, "connection.created")
 	self := *n
 	self.Others, self.Memo = others, nil
 	w.signal(m, Signal{Kind: SignalNotify, Notify: &self})
-	for _, o := range w.members {
-		if o != m && o.up {
-			w.signal(o, Signal{Kind: SignalNotify, Notify: n})
-		}
-	}
+	w.notify(m, n, false)
 }
 
 // notifyOthers tells everybody else about a connection.
-func (w *worker) notifyOthers(m *member, event string) {
-	n := w.notice(m, event)
+func (w *worker) notifyOthers(m *member, event string) { w.notify(m, w.notice(m, event), false) }
+
+// notifyAll tells everybody, the connection included.
+func (w *worker) notifyAll(m *member, event string) { w.notify(m, w.notice(m, event), true) }
+
+// notify tells all who are told of a member something about it.
+func (w *worker) notify(m *member, n *Notify, itself bool) {
 	for _, o := range w.members {
-		if o != m && o.up {
+		if o.hearsOf(m) && (itself || o != m) {
 			w.signal(o, Signal{Kind: SignalNotify, Notify: n})
 		}
 	}
 }
 
-// notifyAll tells everybody, the connection included.
-func (w *worker) notifyAll(m *member, event string) {
-	n := w.notice(m, event)
-	for _, o := range w.members {
-		if o.up {
-			w.signal(o, Signal{Kind: SignalNotify, Notify: n})
-		}
-	}
+// hearsOf reports whether a member is told of another, or of itself: who is of
+// one bundle is not, nor is one that wants no notifications.
+func (m *member) hearsOf(o *member) bool {
+	return m.up && !m.request().NoNotify && (m == o || !m.sameBundle(o))
 }
 
 func (w *worker) notice(m *member, event string) *Notify {

@@ -30,7 +30,6 @@ type Connection struct {
 	// Static
 	sfu      *SFU
 	request  JoinRequest
-	other    Other // as newcomers meet it
 	joinedAt time.Time
 	member   *member // what the worker knows; only the worker looks inside
 	peer     *transport.Peer
@@ -38,6 +37,7 @@ type Connection struct {
 	done     chan struct{}
 
 	// Published by the worker, read by anybody
+	other                 atomic.Pointer[Other]     // as newcomers meet it
 	connectedAt           atomic.Pointer[time.Time] // nil: not yet
 	videoCodec            atomic.Pointer[string]
 	bytesIn, bytesOut     atomic.Int64
@@ -65,11 +65,11 @@ func newConnection(s *SFU, r JoinRequest) *Connection {
 	c := &Connection{
 		sfu:      s,
 		request:  r,
-		other:    Other{ConnectionID: r.ConnectionID, ClientID: r.ClientID, BundleID: r.BundleID, Metadata: r.Metadata},
 		joinedAt: time.Now(),
 		ring:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
 	}
+	c.setMetadata(r.Metadata)
 	c.member = &member{conn: c}
 	c.peer = s.cfg.Transport.NewPeer(c.member)
 	return c
@@ -222,7 +222,7 @@ func (c *Connection) Info() ConnectionInfo {
 		Role:         r.Role,
 		Audio:        r.Audio.Enabled,
 		Video:        r.Video.Enabled,
-		Metadata:     r.Metadata,
+		Metadata:     c.other.Load().Metadata,
 		JoinedAt:     c.joinedAt,
 		Connected:    c.connected(),
 		BytesIn:      c.bytesIn.Load(),

@@ -21,7 +21,7 @@ type JoinRequest struct {
 	SessionID    string
 	ConnectionID string
 	ClientID     string
-	BundleID     string // connections of one bundle do not receive each other; "" means ConnectionID
+	BundleID     string // connections of one bundle receive nothing of each other, nor news; "" means ConnectionID
 	Role         tenant.Role
 	Audio, Video MediaWish
 	// AnyCodec offers every codec for upload, the client's answer chooses
@@ -31,8 +31,11 @@ type JoinRequest struct {
 	// show the channel's oldest publisher, so that the client never has to
 	// renegotiate (the 2015 dialect, WHEP).
 	Slots bool
-	// Metadata is re-published to the others in notifications.
-	Metadata any
+	// Metadata is shown to the others in notifications.
+	Metadata Metadata
+	// NoNotify keeps all notifications of others from the client; its own coming
+	// it is told.
+	NoNotify bool
 }
 
 // SignalKind says what a Signal is about.
@@ -78,7 +81,7 @@ type Other struct {
 	ConnectionID string
 	ClientID     string
 	BundleID     string
-	Metadata     any
+	Metadata     Metadata
 	Memo         Memo // what doors make of it
 }
 
@@ -93,7 +96,7 @@ type ConnectionInfo struct {
 	Role         tenant.Role
 	Audio, Video bool
 	VideoCodec   string // what it sends; "" when nothing yet
-	Metadata     any
+	Metadata     Metadata
 	JoinedAt     time.Time
 	// Connected is how long the media transport has been up, on the monotonic
 	// clock; 0 before that.

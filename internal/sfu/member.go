@@ -42,6 +42,8 @@ type member struct {
 	quality      quality   // of the way to it
 	minute       time.Time // when the next minute since its connecting is full
 
+	changes allowance // of its metadata
+
 	bytesIn, bytesOut     int64
 	packetsIn, packetsOut int64
 }

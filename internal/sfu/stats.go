@@ -12,6 +12,7 @@ type Stats struct {
 	KeyRequests int64                // key frames asked of publishers
 	Trains      int64                // messages handed to the kernel; Forwarded/Trains is the mean train length
 	FramesShed  int64                // video frames dropped for the viewers that they had not reached in time
+	Changes     int64                // changes of metadata refused because they were too many
 	Panics      int64                // channels ended by a panic
 	Stalls      int64                // channels ended by the watchdog
 	Drops       map[DropReason]int64 // packets dropped, by reason; every reason is there
@@ -65,6 +66,7 @@ type counters struct {
 	packetsIn, forwarded, resent atomic.Int64
 	keyRequests, trains          atomic.Int64
 	framesShed                   atomic.Int64
+	changesRefused               atomic.Int64
 	panics, stalls               atomic.Int64
 	drops                        [dropCount]atomic.Int64
 }
@@ -111,6 +113,7 @@ func (s *SFU) Stats() Stats {
 		KeyRequests: c.keyRequests.Load(),
 		Trains:      c.trains.Load(),
 		FramesShed:  c.framesShed.Load(),
+		Changes:     c.changesRefused.Load(),
 		Panics:      c.panics.Load(),
 		Stalls:      c.stalls.Load(),
 		Drops:       make(map[DropReason]int64, dropCount),

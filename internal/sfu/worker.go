@@ -37,6 +37,7 @@ type worker struct {
 	seqs       []uint16     // scratch for lists of missing packets
 	listeners  []*downTrack // memory of voices
 	control    []byte       // scratch for outgoing RTCP
+	changes    allowance    // of metadata
 }
 
 type doom struct {

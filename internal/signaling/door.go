@@ -180,9 +180,7 @@ func (v visitor) request(o tenant.Opening, opened tenant.Opened) sfu.JoinRequest
 		ClientID: o.ClientID, BundleID: firstOf(v.BundleID, o.ConnectionID), Role: v.Role,
 		Audio: v.Audio, Video: v.Video, AnyCodec: v.AnyCodec, Slots: v.Slots,
 	}
-	if v.NotifyMetadata != nil {
-		r.Metadata = v.NotifyMetadata
-	}
+	r.Metadata.Authn = v.NotifyMetadata
 	return r
 }
 

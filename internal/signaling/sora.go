@@ -73,21 +73,20 @@ type push struct {
 // notify tells that a connection came, went, or has been there for another
 // minute.
 type notify struct {
-	Type              string      `json:"type"`
-	EventType         string      `json:"event_type"`
-	Timestamp         string      `json:"timestamp"`
-	Role              tenant.Role `json:"role"`
-	SessionID         string      `json:"session_id"`
-	ClientID          string      `json:"client_id"`
-	BundleID          string      `json:"bundle_id"`
-	ConnectionID      string      `json:"connection_id"`
-	Audio             bool        `json:"audio"`
-	Video             bool        `json:"video"`
-	AuthnMetadata     any         `json:"authn_metadata,omitempty"`
-	Metadata          any         `json:"metadata,omitempty"`
-	Minutes           int         `json:"minutes"`
-	tenant.Counts                 // "channel_connections" and so on
-	TURNTransportType string      `json:"turn_transport_type"`
+	Type         string      `json:"type"`
+	EventType    string      `json:"event_type"`
+	Timestamp    string      `json:"timestamp"`
+	Role         tenant.Role `json:"role"`
+	SessionID    string      `json:"session_id"`
+	ClientID     string      `json:"client_id"`
+	BundleID     string      `json:"bundle_id"`
+	ConnectionID string      `json:"connection_id"`
+	Audio        bool        `json:"audio"`
+	Video        bool        `json:"video"`
+	metadata
+	Minutes           int    `json:"minutes"`
+	tenant.Counts            // "channel_connections" and so on
+	TURNTransportType string `json:"turn_transport_type"`
 
 	self   bool         // it tells the client of its own coming
 	others []*sfu.Other // "data", then: who was there before
@@ -95,12 +94,20 @@ type notify struct {
 
 // notified is somebody who was there before.
 type notified struct {
-	ClientID      string `json:"client_id"`
-	BundleID      string `json:"bundle_id"`
-	ConnectionID  string `json:"connection_id"`
-	AuthnMetadata any    `json:"authn_metadata,omitempty"`
-	Metadata      any    `json:"metadata,omitempty"`
+	ClientID     string `json:"client_id"`
+	BundleID     string `json:"bundle_id"`
+	ConnectionID string `json:"connection_id"`
+	metadata
 }
+
+// metadata is a connection's in notifications; what is nil is left out.
+type metadata struct {
+	Authn  json.RawMessage `json:"authn_metadata,omitempty"`
+	Authz  json.RawMessage `json:"authz_metadata,omitempty"`
+	Merged json.RawMessage `json:"metadata,omitempty"`
+}
+
+func metadataOf(m *sfu.Metadata) metadata { return metadata{m.Authn, m.Authz, m.Merged()} }
 
 func (today) protocol() string { return "sora" }
 
@@ -155,8 +162,8 @@ func notification(self string, n *sfu.Notify) notify {
 		Role:      subject.Role, SessionID: subject.SessionID,
 		ClientID: subject.ClientID, BundleID: subject.BundleID, ConnectionID: subject.ConnectionID,
 		Audio: subject.Audio, Video: subject.Video,
-		AuthnMetadata: subject.Metadata, Metadata: subject.Metadata,
-		Minutes: int(subject.Connected / time.Minute), Counts: n.Counts,
+		metadata: metadataOf(&subject.Metadata),
+		Minutes:  int(subject.Connected / time.Minute), Counts: n.Counts,
 		TURNTransportType: "udp",
 	}
 	if n.EventType == string(tenant.ConnectionCreated) && subject.ConnectionID == self {
@@ -176,7 +183,7 @@ func (m notify) appendText(dst []byte) ([]byte, error) {
 	dst = append(dst, `,"data":[`...)
 	for i, o := range m.others {
 		text, err := o.Memo.Get(today{}.protocol(), func() ([]byte, error) {
-			return json.Marshal(notified{o.ClientID, o.BundleID, o.ConnectionID, o.Metadata, o.Metadata})
+			return json.Marshal(notified{o.ClientID, o.BundleID, o.ConnectionID, metadataOf(&o.Metadata)})
 		})
 		if err != nil {
 			return dst, err
