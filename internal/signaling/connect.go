@@ -119,7 +119,7 @@ func (c *Connect) read2015(f fields) {
 	c.Slots = c.Role.Receives() && !multistream
 	c.Audio = readAudio(f)
 	c.Video = readVideo(f)
-	if codec := videoCodec(f, "codecType"); codec != "" {
+	if codec := tenant.ReadVideoCodec(f, "codecType"); codec != "" {
 		c.Video.Codec = codec
 	}
 }
@@ -149,38 +149,13 @@ func (c *Connect) readToday(f fields, limits Limits) {
 	for _, name := range []string{"simulcast_request_rid", "spotlight_focus_rid", "spotlight_unfocus_rid"} {
 		f.Choice(name, "none", "r0", "r1", "r2")
 	}
-	if f.Raw("forwarding_filter") != nil && f.Raw("forwarding_filters") != nil {
-		f.Fail("forwarding_filter", "and forwarding_filters are both there: use forwarding_filters")
-	}
 	f.Flag("ignore_disconnect_websocket", false)
-	checkDataChannels(f, f.Flag("data_channel_signaling", false))
+	if list := tenant.ReadDataChannels(f); len(list) > 0 && !f.Flag("data_channel_signaling", false) {
+		f.Fail("data_channels", "need data_channel_signaling")
+	}
+	tenant.ReadForwardingFilters(f)
 	c.NotifyMetadata = f.Raw("signaling_notify_metadata")
 	if len(c.NotifyMetadata) > limits.NotifyMetadataBytes {
 		f.Stop(tenant.Refuse(tenant.TooLarge, "signaling_notify_metadata may have at most %d bytes", limits.NotifyMetadataBytes))
-	}
-}
-
-// maxDataChannels bounds the messaging channels of one connect.
-const maxDataChannels = 32
-
-// checkDataChannels checks the messaging channels a client asks for.
-func checkDataChannels(f fields, signaling bool) {
-	list := f.Objects("data_channels", maxDataChannels)
-	if len(list) > 0 && !signaling {
-		f.Fail("data_channels", "need data_channel_signaling")
-	}
-	labels := map[string]bool{}
-	for _, channel := range list {
-		label := channel.Name("label")
-		switch {
-		case !strings.HasPrefix(label, "#"):
-			channel.Fail("label", "must begin with #")
-		case labels[label]:
-			channel.Fail("label", "is there twice: "+label)
-		case channel.Raw("max_packet_life_time") != nil && channel.Raw("max_retransmits") != nil:
-			channel.Fail("max_packet_life_time", "and max_retransmits exclude each other")
-		}
-		labels[label] = true
-		channel.Choice("direction", "sendonly", "recvonly", "sendrecv")
 	}
 }

@@ -167,7 +167,7 @@ func (v visitor) opening(claim tenant.Claim, channel string) tenant.Opening {
 	id := tenant.NewID()
 	return tenant.Opening{
 		ConnectionID: id, Tenant: claim.Tenant, Channel: channel, Role: v.Role,
-		ClientID: firstOf(claim.ClientID, v.ClientID, id), Protocol: v.Protocol,
+		ClientID: firstOf(claim.Grant.ClientID, v.ClientID, id), Protocol: v.Protocol,
 		KeyID: claim.KeyID, TokenHash: claim.TokenHash, TokenExpiresAt: claim.ExpiresAt,
 		Metadata: claim.Metadata, RemoteAddress: v.RemoteAddress, UserAgent: v.UserAgent,
 	}

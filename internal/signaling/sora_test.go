@@ -252,7 +252,7 @@ func TestClientAndBundleIDs(t *testing.T) {
 		{"boss", `,"client_id":"ken"`, "boss", ""},
 		{"boss", ``, "boss", ""},
 	} {
-		h, _ := broadcast(t, signaling.Config{Verifier: keys{tenant.Claim{ClientID: test.token, KeyID: "key", Metadata: json.RawMessage(`{"a":1}`)}}})
+		h, _ := broadcast(t, signaling.Config{Verifier: keys{tenant.Claim{Grant: tenant.Grant{ClientID: test.token}, KeyID: "key", Metadata: json.RawMessage(`{"a":1}`)}}})
 		c := h.call(t, join("recvonly", test.more), false)
 		id := c.id()
 		offer := c.message(0, map[string]any{"type": "offer"})

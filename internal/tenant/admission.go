@@ -11,12 +11,12 @@ type Claim struct {
 	KeyID       string          // the signing key
 	Channel     string          // exact, or a prefix ending in "*"
 	Roles       []Role          // empty: any
-	ClientID    string          // "": the client may choose
 	JTI         string          // "": none
 	TokenHash   [32]byte        // SHA-256 of the token (ES256: without its signature), what a token ban names
 	ExpiresAt   time.Time       // when the token ends; checked at connect only
 	MaxDuration time.Duration   // 0: none
 	Metadata    json.RawMessage // the token's metadata claim, handed to events and webhooks; nil: none
+	Grant       Grant           // what else the token decides
 }
 
 // Opening asks for a licence place for one connection.

@@ -3,6 +3,7 @@ package tenant
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -19,8 +20,8 @@ const anyChannel = "*"
 
 // readClaims makes a Claim of the claims of a token whose signature is right.
 // It checks all that can be checked without knowing what the client wants.
-// The numbers in m are json.Number.
-func readClaims(m jwt.MapClaims, now time.Time) (Claim, *Refusal) {
+// The numbers in m, which is payload decoded, are json.Number.
+func readClaims(m jwt.MapClaims, payload []byte, now time.Time) (Claim, *Refusal) {
 	var c Claim
 	var refusal *Refusal
 	if c.ExpiresAt, refusal = readTimes(m, now); refusal != nil {
@@ -29,7 +30,7 @@ func readClaims(m jwt.MapClaims, now time.Time) (Claim, *Refusal) {
 	for _, claim := range []struct {
 		name string
 		into *string
-	}{{"channel_id", &c.Channel}, {"client_id", &c.ClientID}, {"jti", &c.JTI}} {
+	}{{"channel_id", &c.Channel}, {"jti", &c.JTI}} {
 		if *claim.into, refusal = readText(m, claim.name); refusal != nil {
 			return Claim{}, refusal
 		}
@@ -49,7 +50,32 @@ func readClaims(m jwt.MapClaims, now time.Time) (Claim, *Refusal) {
 	if c.Metadata, refusal = readMetadata(m["metadata"]); refusal != nil {
 		return Claim{}, refusal
 	}
+	if c.Grant, refusal = readGrantClaims(payload); refusal != nil {
+		return Claim{}, refusal
+	}
 	return c, nil
+}
+
+// readGrantClaims reads the private claims that set what an auth webhook may set.
+func readGrantClaims(payload []byte) (Grant, *Refusal) {
+	f, ok := ReadFields(payload)
+	if !ok {
+		return Grant{}, Refuse(TokenInvalid, "the token's claims are no single JSON object; sign with a JWT library")
+	}
+	g := readGrant(f)
+	if err := f.Err(); err != nil {
+		return Grant{}, Refuse(TokenInvalid, "the claim %s", inWords(err))
+	}
+	return g, nil
+}
+
+// inWords names a field and what is wrong with it in one clause.
+func inWords(err error) string {
+	var field *FieldError
+	if errors.As(err, &field) {
+		return field.Field + " " + field.Problem
+	}
+	return err.Error()
 }
 
 // readTimes checks exp and nbf and returns exp.

@@ -139,6 +139,20 @@ func (f Fields) Count(name string, least, most int) *int {
 	return new(int(x))
 }
 
+// Quantity returns a number from least to most; 0 if absent.
+func (f Fields) Quantity(name string, least, most float64) float64 {
+	raw := f.Raw(name)
+	if raw == nil {
+		return 0
+	}
+	var x float64
+	if json.Unmarshal(raw, &x) != nil || x < least || x > most {
+		f.Fail(name, "must be a number from "+strconv.FormatFloat(least, 'g', -1, 64)+" to "+strconv.FormatFloat(most, 'g', -1, 64))
+		return 0
+	}
+	return x
+}
+
 // Object returns the object in a field, empty if absent.
 func (f Fields) Object(name string) Fields {
 	inner := f.Empty(name)

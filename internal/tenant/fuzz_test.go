@@ -66,7 +66,7 @@ func FuzzClaims(f *testing.F) {
 		if left := time.Until(c.ExpiresAt); left < -time.Minute || left > tenant.MaxTokenTTL+time.Minute {
 			t.Errorf("a token that lives %s was taken: %s", left, claims)
 		}
-		if name == "" || len(name) > tenant.MaxNameBytes || len(c.ClientID) > tenant.MaxNameBytes || c.MaxDuration < 0 {
+		if name == "" || len(name) > tenant.MaxNameBytes || len(c.Grant.ClientID) > tenant.MaxNameBytes || c.MaxDuration < 0 {
 			t.Errorf("claim = %+v for channel %q", c, name)
 		}
 		if c.Metadata == nil {

@@ -22,6 +22,19 @@ const (
 	// MaxConnectionDuration bounds max_duration.
 	MaxConnectionDuration = 30 * 24 * time.Hour
 
+	// MaxNotifyMetadataBytes bounds what a grant gives to be shown to others or
+	// to the client, each as compact JSON.
+	MaxNotifyMetadataBytes = 8 << 10
+	// MaxDataChannels bounds the messaging channels of a connection.
+	MaxDataChannels = 32
+	// MaxSpotlightNumber bounds how many speakers are in focus.
+	MaxSpotlightNumber = 8
+
+	maxRPCMethods        = 64
+	maxForwardingFilters = 16
+	maxFilterRules       = 32  // of a filter, and conditions of a rule
+	maxFilterValues      = 128 // of a condition
+
 	// MaxActiveSigningKeys and MaxActiveAPIKeys are per tenant: enough for
 	// every server to rotate its own.
 	MaxActiveSigningKeys = 10

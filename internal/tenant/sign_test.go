@@ -41,7 +41,7 @@ func TestSignedTokensVerify(t *testing.T) {
 		if err != nil {
 			t.Fatalf("a token signed for %q, %s: %v", r.Channel, role, err)
 		}
-		if claim.Channel != r.Channel || claim.ClientID != r.ClientID || claim.MaxDuration != r.MaxDuration || claim.JTI == "" {
+		if claim.Channel != r.Channel || claim.Grant.ClientID != r.ClientID || claim.MaxDuration != r.MaxDuration || claim.JTI == "" {
 			t.Fatalf("claim = %+v of %+v for %q", claim, r, channel)
 		}
 		if ttl := time.Until(claim.ExpiresAt); ttl > r.TTL+time.Second || ttl < r.TTL-10*time.Second {

@@ -66,7 +66,7 @@ func (s *Store) Verify(ctx context.Context, w TokenWish) (Claim, string, error) 
 		return Claim{}, "", refusal
 	}
 	now := time.Now()
-	claim, refusal := readClaims(claims, now)
+	claim, refusal := readClaims(claims, payloadOf(token), now)
 	if refusal != nil {
 		return Claim{}, "", refusal
 	}
@@ -175,13 +175,22 @@ func (s *Store) find(ctx context.Context, view *snapshot, q keyQuery) ([]*verify
 // unverifiedChannel reads the channel_id of a token nobody has vouched for: it
 // may choose which keys are tried, and nothing more.
 func unverifiedChannel(token string) string {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(strings.Split(token, ".")[1])
 	var claims map[string]any
-	if err != nil || json.Unmarshal(raw, &claims) != nil {
+	if json.Unmarshal(payloadOf(token), &claims) != nil {
 		return ""
 	}
 	channel, _ := claims["channel_id"].(string)
 	return channel
+}
+
+// payloadOf returns the second part of a token, decoded; nil if it is no
+// base64url.
+func payloadOf(token string) []byte {
+	payload, err := base64.RawURLEncoding.Strict().DecodeString(strings.Split(token, ".")[1])
+	if err != nil {
+		return nil
+	}
+	return payload
 }
 
 // checkSignature returns the candidate that signed the token, and the claims.

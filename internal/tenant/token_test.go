@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -124,6 +125,10 @@ func TestWrongTokens(t *testing.T) {
 		{"channel_id with NUL", h.token(with(map[string]any{"channel_id": "room\x00"})), tenant.TokenInvalid, "control characters"},
 		{"client_id with NUL", h.token(with(map[string]any{"client_id": "\x00"})), tenant.TokenInvalid, "control characters"},
 		{"client_id a number", h.token(with(map[string]any{"client_id": 7})), tenant.TokenInvalid, "client_id must be a string"},
+		{"a claim of a wrong type", h.token(with(map[string]any{"simulcast": "yes"})), tenant.TokenInvalid, "the claim simulcast must be true or false"},
+		{"a claim inside another", h.token(with(map[string]any{"video": map[string]any{"bit_rate": 0}})), tenant.TokenInvalid, "the claim video.bit_rate must be"},
+		{"a claim of a wrong size", h.token(with(map[string]any{"connection_lifetime": 3e9})), tenant.TokenInvalid, "the claim connection_lifetime must be"},
+		{"two sets of claims", h.token(`{"exp":` + inAMinute() + `,"channel_id":"room"}{"video":false}`), tenant.TokenInvalid, "JSON object"},
 		{"role unknown", h.token(with(map[string]any{"role": "admin"})), tenant.TokenInvalid, "unknown role"},
 		{"role a list of numbers", h.token(with(map[string]any{"role": []int{1}})), tenant.TokenInvalid, "unknown role"},
 		{"role an empty list", h.token(with(map[string]any{"role": []string{}})), tenant.TokenInvalid, "leave it out"},
@@ -201,7 +206,7 @@ func TestGoodTokens(t *testing.T) {
 	}{
 		{"the least", map[string]any{"exp": now.Add(time.Minute).Unix(), "channel_id": "room"}, "room", tenant.SendOnly,
 			func(c tenant.Claim) bool {
-				return c.Channel == "room" && c.Roles == nil && c.ClientID == "" && c.Metadata == nil
+				return c.Channel == "room" && c.Roles == nil && c.Grant.ClientID == "" && c.Metadata == nil
 			}},
 		{"aud in a list", with(map[string]any{"aud": []string{"x", "hibari"}}), "room", tenant.SendRecv, nil},
 		{"no channel_id: any", with(map[string]any{"channel_id": nil}), "anywhere", tenant.RecvOnly,
@@ -225,8 +230,12 @@ func TestGoodTokens(t *testing.T) {
 		{"everything", with(map[string]any{"client_id": "anna", "jti": "j1", "max_duration": 1.5,
 			"metadata": map[string]any{"name": "<雲雀>", "n": json.Number("12345678901234567890")}}), "room", tenant.SendOnly,
 			func(c tenant.Claim) bool {
-				return c.ClientID == "anna" && c.JTI == "j1" && c.MaxDuration == 1500*time.Millisecond &&
-					string(c.Metadata) == `{"n":12345678901234567890,"name":"<雲雀>"}`
+				return c.Grant.ClientID == "anna" && c.JTI == "j1" && c.MaxDuration == 1500*time.Millisecond &&
+					string(c.Metadata) == `{"n":12345678901234567890,"name":"<雲雀>"}` && c.Grant.Metadata == nil
+			}},
+		{"what an auth webhook may set", with(map[string]any{"simulcast": true, "video": map[string]any{"bit_rate": 500}, "event_metadata": 1}), "room", tenant.SendOnly,
+			func(c tenant.Claim) bool {
+				return reflect.DeepEqual(c.Grant, tenant.Grant{Simulcast: new(true), Video: new(true), VideoBitRate: 500, EventMetadata: json.RawMessage("1")})
 			}},
 		{"lone surrogates in metadata", `{"exp":` + inAMinute() + `,"channel_id":"room","metadata":{"x":"\ud800"}}`, "room", tenant.SendOnly,
 			func(c tenant.Claim) bool { return string(c.Metadata) == `{"x":"`+"\uFFFD"+`"}` }},
