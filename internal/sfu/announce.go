@@ -49,6 +49,7 @@ func (w *worker) withdraw(t *track) {
 // offer.
 func (w *worker) rearrange() {
 	for _, m := range w.members {
+		w.tellBlocked(m)
 		switch {
 		case !m.request().Role.Receives():
 		case m.request().Slots:

@@ -21,9 +21,16 @@ func (f *Fed) Take(i int) []Signal {
 }
 
 // Shows reports whether member i is to be shown the media of a member.
-func (f *Fed) Shows(i, of int) bool {
-	t := f.members[of].ups[audio]
-	return t != nil && f.w.isShown(f.members[i], t)
+func (f *Fed) Shows(i, of int) bool { return f.ShowsKind(i, of, "audio") }
+
+// ShowsKind is Shows for "audio" or "video".
+func (f *Fed) ShowsKind(i, of int, kind string) bool {
+	for _, t := range f.members[of].ups {
+		if t != nil && t.kind.String() == kind {
+			return f.w.isShown(f.members[i], t)
+		}
+	}
+	return false
 }
 
 // Put changes member i's metadata, all of it if key is "".

@@ -33,6 +33,8 @@ type JoinRequest struct {
 	Slots bool
 	// Metadata is shown to the others in notifications.
 	Metadata Metadata
+	// Filters say what it is shown of whom; nil: all.
+	Filters []tenant.ForwardingFilter
 	// NoNotify keeps all notifications of others from the client; its own coming
 	// it is told.
 	NoNotify bool
@@ -64,15 +66,26 @@ type Signal struct {
 	Reason string // a tenant.End constant
 }
 
-// Notify is a change of the channel's membership.
+// Notify is a change of the channel's membership, or of what a client is shown.
 type Notify struct {
-	EventType string // connection.created, connection.updated, connection.destroyed
+	EventType string // connection.created, connection.updated, connection.destroyed; else see Details
 	Timestamp time.Time
 	Subject   ConnectionInfo
 	Counts    tenant.Counts // after the change
 	Others    []*Other      // connection.created sent to the subject itself: who was there already
+	// Details of an event that is not of a connection's coming and going; nil:
+	// it is. Its type says which event it is: *Forwarding.
+	Details any
 	// Memo keeps what doors make of it; nil: it goes to one connection alone.
 	Memo *Memo
+}
+
+// Forwarding tells a receiver of something published that its filters keep from
+// it: forwarding.blocked.
+type Forwarding struct {
+	Kind        string // audio, video
+	Source      string // the publisher's connection id
+	Destination string // the receiver's
 }
 
 // Other is a connection that a newcomer meets. It is the same for all newcomers

@@ -42,7 +42,9 @@ type member struct {
 	quality      quality   // of the way to it
 	minute       time.Time // when the next minute since its connecting is full
 
-	changes allowance // of its metadata
+	changes allowance           // of its metadata
+	filters filters             // what it wants to be shown
+	blocked map[*track]struct{} // what it was told that they keep from it
 
 	bytesIn, bytesOut     int64
 	packetsIn, packetsOut int64
@@ -52,6 +54,7 @@ type member struct {
 func (m *member) open(w *worker) {
 	m.sdpID = rand.Uint64() >> 2 // positive in 63 bits, as browsers want it
 	m.offerAt = w.now
+	m.filters = newFilters(m.request().Filters)
 }
 
 // request is what the client asked for.

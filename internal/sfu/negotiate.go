@@ -125,7 +125,10 @@ func (w *worker) arrange(m *member) bool {
 }
 
 // isShown reports whether a member is to see a track at all.
-func (w *worker) isShown(m *member, t *track) bool {
+func (w *worker) isShown(m *member, t *track) bool { return w.isOffered(m, t) && m.allows(t) }
+
+// isOffered reports whether a member would see a track if it had no filters.
+func (w *worker) isOffered(m *member, t *track) bool {
 	return t.owner != m && m.wants(t.kind) && !m.sameBundle(t.owner) && slices.Contains(w.members, t.owner)
 }
 

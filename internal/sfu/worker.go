@@ -223,6 +223,7 @@ func (w *worker) goneUp(m *member) {
 	m.nextReport = at
 	w.signal(m, Signal{Kind: SignalConnected})
 	w.notifyCreated(m)
+	w.tellBlocked(m)
 	w.bindReady(m)
 	w.negotiate(m)
 }

@@ -25,7 +25,7 @@ type call struct {
 
 	// For the offer alone; owned by the session.
 	request  sfu.JoinRequest
-	metadata json.RawMessage // the token's
+	metadata json.RawMessage // what its admission gave it, or the token's
 
 	mu sync.Mutex
 	// Guarded by mu.

@@ -20,8 +20,12 @@ type Connect struct {
 	Video       sfu.MediaWish
 	AnyCodec    bool // the client's answer chooses the upload's codec
 	Slots       bool // one fixed download section of each kind, no renegotiation
-	// NotifyMetadata is shown to the others in the channel; nil: none.
-	NotifyMetadata json.RawMessage
+	// Metadata is shown to the others in the channel. Of what the client says
+	// itself it has only Authn.
+	Metadata sfu.Metadata
+	NoNotify bool // it is told of nobody
+	// Filters say what it wants to be forwarded.
+	Filters []tenant.ForwardingFilter
 }
 
 // parseConnect reads a connect message and tells the dialects apart: that of
@@ -153,9 +157,9 @@ func (c *Connect) readToday(f fields, limits Limits) {
 	if list := tenant.ReadDataChannels(f); len(list) > 0 && !f.Flag("data_channel_signaling", false) {
 		f.Fail("data_channels", "need data_channel_signaling")
 	}
-	tenant.ReadForwardingFilters(f)
-	c.NotifyMetadata = f.Raw("signaling_notify_metadata")
-	if len(c.NotifyMetadata) > limits.NotifyMetadataBytes {
+	c.Filters = tenant.ReadForwardingFilters(f)
+	c.Metadata.Authn = f.Raw("signaling_notify_metadata")
+	if len(c.Metadata.Authn) > limits.NotifyMetadataBytes {
 		f.Stop(tenant.Refuse(tenant.TooLarge, "signaling_notify_metadata may have at most %d bytes", limits.NotifyMetadataBytes))
 	}
 }

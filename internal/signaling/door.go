@@ -2,6 +2,7 @@ package signaling
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -125,6 +126,7 @@ func (d *Door) enter(v visitor) (*call, error) {
 	if err != nil {
 		return nil, d.reject(ctx, v.opening(claim, v.Channel), err)
 	}
+	v.granted(claim.Grant)
 	opening := v.opening(claim, channel) // the channel is now without any @TENANT_ID
 	if err := checkName("channel_id", channel); err != nil {
 		return nil, d.reject(ctx, opening, err)
@@ -137,7 +139,7 @@ func (d *Door) enter(v visitor) (*call, error) {
 		return nil, d.reject(ctx, opening, err)
 	}
 
-	c := &call{door: d, maxDuration: claim.MaxDuration, metadata: claim.Metadata, opening: opening, id: opening.ConnectionID}
+	c := &call{door: d, maxDuration: claim.MaxDuration, metadata: firstJSON(claim.Grant.Metadata, claim.Metadata), opening: opening, id: opening.ConnectionID}
 	opened, err := d.ledger.Open(ctx, opening)
 	if errors.As(err, new(*tenant.Refusal)) {
 		where.release(c.id)
@@ -169,19 +171,18 @@ func (v visitor) opening(claim tenant.Claim, channel string) tenant.Opening {
 		ConnectionID: id, Tenant: claim.Tenant, Channel: channel, Role: v.Role,
 		ClientID: firstOf(claim.Grant.ClientID, v.ClientID, id), Protocol: v.Protocol,
 		KeyID: claim.KeyID, TokenHash: claim.TokenHash, TokenExpiresAt: claim.ExpiresAt,
-		Metadata: claim.Metadata, RemoteAddress: v.RemoteAddress, UserAgent: v.UserAgent,
+		Metadata: firstJSON(claim.Grant.EventMetadata, claim.Metadata), RemoteAddress: v.RemoteAddress, UserAgent: v.UserAgent,
 	}
 }
 
 // request is what the media plane is told about the visitor.
 func (v visitor) request(o tenant.Opening, opened tenant.Opened) sfu.JoinRequest {
-	r := sfu.JoinRequest{
+	return sfu.JoinRequest{
 		Tenant: o.Tenant, Channel: o.Channel, SessionID: opened.SessionID, ConnectionID: o.ConnectionID,
 		ClientID: o.ClientID, BundleID: firstOf(v.BundleID, o.ConnectionID), Role: v.Role,
 		Audio: v.Audio, Video: v.Video, AnyCodec: v.AnyCodec, Slots: v.Slots,
+		Metadata: v.Metadata, NoNotify: v.NoNotify, Filters: v.Filters,
 	}
-	r.Metadata.Authn = v.NotifyMetadata
-	return r
 }
 
 // refuse counts a refusal and returns it as one; an error that is none is
@@ -291,6 +292,16 @@ func (d *Door) count(sockets, calls int) {
 		close(d.idle)
 		d.idle = nil
 	}
+}
+
+// firstJSON returns the first of values that is there.
+func firstJSON(values ...json.RawMessage) json.RawMessage {
+	for _, v := range values {
+		if v != nil {
+			return v
+		}
+	}
+	return nil
 }
 
 // firstOf returns the first of values that is not empty.

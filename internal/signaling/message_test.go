@@ -51,7 +51,7 @@ func TestParseConnectOfToday(t *testing.T) {
 			})},
 		{"simulcast and spotlight are taken note of", `,"simulcast":true,"spotlight":true,"simulcast_request_rid":"none","spotlight_focus_rid":"r2"`, base},
 		{"data channels", `,"data_channel_signaling":true,"ignore_disconnect_websocket":true,"data_channels":[{"label":"#a","direction":"sendrecv","ordered":true},{"label":"#b","max_retransmits":1}]`, base},
-		{"notify metadata", `,"signaling_notify_metadata":{"name":"Ken"}`, change(func(c *signaling.Connect) { c.NotifyMetadata = json.RawMessage(`{"name":"Ken"}`) })},
+		{"notify metadata", `,"signaling_notify_metadata":{"name":"Ken"}`, change(func(c *signaling.Connect) { c.Metadata.Authn = json.RawMessage(`{"name":"Ken"}`) })},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -298,7 +298,7 @@ func checkConnect(t *testing.T, c signaling.Connect) {
 			}
 		}
 	}
-	if c.NotifyMetadata != nil && !json.Valid(c.NotifyMetadata) {
-		t.Fatalf("metadata %q", c.NotifyMetadata)
+	if m := c.Metadata.Authn; m != nil && !json.Valid(m) {
+		t.Fatalf("metadata %q", m)
 	}
 }

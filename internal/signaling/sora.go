@@ -73,9 +73,7 @@ type push struct {
 // notify tells that a connection came, went, or has been there for another
 // minute.
 type notify struct {
-	Type         string      `json:"type"`
-	EventType    string      `json:"event_type"`
-	Timestamp    string      `json:"timestamp"`
+	event
 	Role         tenant.Role `json:"role"`
 	SessionID    string      `json:"session_id"`
 	ClientID     string      `json:"client_id"`
@@ -145,6 +143,9 @@ func (today) message(self string, s sfu.Signal) any {
 	case sfu.SignalReoffer:
 		return reOffer{typeReOffer, s.SDP}
 	case sfu.SignalNotify:
+		if s.Notify.Details != nil {
+			return happening(s.Notify)
+		}
 		return notification(self, s.Notify)
 	case sfu.SignalPush:
 		return push{typePush, s.Data}
@@ -157,9 +158,8 @@ func (today) message(self string, s sfu.Signal) any {
 func notification(self string, n *sfu.Notify) notify {
 	subject := &n.Subject
 	m := notify{
-		Type: typeNotify, EventType: n.EventType,
-		Timestamp: n.Timestamp.UTC().Format("2006-01-02T15:04:05.000000Z"),
-		Role:      subject.Role, SessionID: subject.SessionID,
+		event: eventOf(n),
+		Role:  subject.Role, SessionID: subject.SessionID,
 		ClientID: subject.ClientID, BundleID: subject.BundleID, ConnectionID: subject.ConnectionID,
 		Audio: subject.Audio, Video: subject.Video,
 		metadata: metadataOf(&subject.Metadata),

@@ -1,19 +1,27 @@
 package tenant
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
+	"strconv"
 )
 
 // ForwardingFilter says what is forwarded to a connection and what is not.
 type ForwardingFilter struct {
 	Name     string          `json:"name,omitempty"`     // "": default
 	Priority *int            `json:"priority,omitempty"` // the lowest goes first; nil: 32767
-	Action   string          `json:"action"`             // block or allow
+	Action   string          `json:"action"`             // FilterBlock or FilterAllow
 	Rules    [][]FilterRule  `json:"rules"`              // it meets if all rules of any inner list do
 	Version  string          `json:"version,omitempty"`
 	Metadata json.RawMessage `json:"metadata,omitempty"`
 }
+
+// What a filter does with what meets it.
+const (
+	FilterBlock = "block"
+	FilterAllow = "allow"
+)
 
 // FilterRule is a condition on a publisher or its media.
 type FilterRule struct {
@@ -36,17 +44,33 @@ func ReadForwardingFilters(f Fields) []ForwardingFilter {
 		return nil
 	}
 	found := make([]ForwardingFilter, 0, len(list))
+	size := 0
 	for _, o := range list {
 		found = append(found, ForwardingFilter{
 			Name:     o.Name("name"),
 			Priority: o.Count("priority", math.MinInt32, math.MaxInt32),
-			Action:   need(o, "action", "block", "allow"),
+			Action:   cmp.Or(o.Choice("action", FilterBlock, FilterAllow), FilterBlock),
 			Rules:    readRules(o),
 			Version:  o.Name("version"),
 			Metadata: anyJSON(o, "metadata", MaxMetadataBytes),
 		})
+		size += found[len(found)-1].size()
+	}
+	if size > maxFilterSize {
+		f.Fail("forwarding_filters", "must have at most "+strconv.Itoa(maxFilterSize)+" rules and values in all")
 	}
 	return found
+}
+
+// size is how many rules and values there are to look at.
+func (f *ForwardingFilter) size() (n int) {
+	for _, rules := range f.Rules {
+		n++
+		for _, r := range rules {
+			n += 1 + len(r.Values)
+		}
+	}
+	return n
 }
 
 // readRules reads the conditions of a filter.

@@ -61,6 +61,7 @@ func TestGrantSpellings(t *testing.T) {
 		{`{"audio":{"codec_type":"opus","bit_rate":32,"opus_params":{"usedtx":true}},"video":{"codec_type":"vp8","bit_rate":500}}`,
 			`{"audio":true,"audio_codec_type":"OPUS","audio_bit_rate":32,"audio_opus_params":{"usedtx":true},"video":true,"video_codec_type":"VP8","video_bit_rate":500}`},
 		{`{"user_agent_stats":false}`, `{"rtc_stats":false}`},
+		{`{"forwarding_filters":[{"rules":[]}]}`, `{"forwarding_filters":[{"action":"block","rules":[]}]}`},
 		{`{"forwarding_filter":{"action":"allow","rules":[]}}`, `{"forwarding_filters":[{"action":"allow","rules":[]}]}`},
 		{`{"data_channels":[{"label":"#a"}]}`, `{"data_channels":[{"label":"#a","direction":"sendrecv","ordered":true,"compress":false}]}`},
 		{`{"data_channels":[],"simulcast_rpc_rids":[],"rpc_methods":[],"forwarding_filters":[]}`, `{"simulcast_rpc_rids":[],"data_channels":[],"rpc_methods":[],"forwarding_filters":[]}`},
@@ -116,7 +117,9 @@ func TestGrantMistakes(t *testing.T) {
 		{`{"connection_lifetime":0}`, "connection_lifetime"},
 		{`{"connection_lifetime":1.5}`, "connection_lifetime"},
 		{`{"forwarding_filter":{},"forwarding_filters":[]}`, "forwarding_filter"},
-		{`{"forwarding_filters":[{"rules":[]}]}`, "forwarding_filters.action"},
+		{`{"forwarding_filters":[{"action":"drop","rules":[]}]}`, "forwarding_filters.action"},
+		{`{"forwarding_filters":[{"rules":[` + strings.Repeat(`[],`, 20) + `[` + strings.Repeat(`{"field":"kind","operator":"is_in","values":[]},`, 29) +
+			`{"field":"client_id","operator":"is_in","values":["x"` + strings.Repeat(`,"x"`, 100) + `]}]]}` + strings.Repeat(`,{"rules":[[{"field":"client_id","operator":"is_in","values":["x"`+strings.Repeat(`,"x"`, 100)+`]}]]}`, 9) + `]}`, "forwarding_filters"},
 		{`{"forwarding_filters":[{"action":"block"}]}`, "forwarding_filters.rules"},
 		{`{"forwarding_filters":[{"action":"block","rules":[{}]}]}`, "forwarding_filters.rules"},
 		{`{"forwarding_filters":[{"action":"block","rules":[[{"field":"kind","operator":"is_in","values":["smell"]}]]}]}`, "forwarding_filters.rules.values"},

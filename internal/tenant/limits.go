@@ -32,8 +32,9 @@ const (
 
 	maxRPCMethods        = 64
 	maxForwardingFilters = 16
-	maxFilterRules       = 32  // of a filter, and conditions of a rule
-	maxFilterValues      = 128 // of a condition
+	maxFilterRules       = 32   // of a filter, and conditions of a rule
+	maxFilterValues      = 128  // of a condition
+	maxFilterSize        = 1024 // rules, conditions and values of all: each publisher is held against them
 
 	// MaxActiveSigningKeys and MaxActiveAPIKeys are per tenant: enough for
 	// every server to rotate its own.
