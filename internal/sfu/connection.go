@@ -35,6 +35,7 @@ type Connection struct {
 	peer     *transport.Peer
 	ring     chan struct{} // a token when signals wait
 	done     chan struct{}
+	left     chan struct{} // closed when the client's transport is closed
 
 	// Published by the worker, read by anybody
 	other                 atomic.Pointer[Other]     // as newcomers meet it
@@ -52,6 +53,9 @@ type Connection struct {
 	expected bool     // the door was rung for what waits, or soon will be
 	ended    bool     // nothing more is signalled
 	ending   tenant.Ending
+	hungUp   bool     // the door needs the transport no longer
+	closed   bool     // the transport was closed from here
+	gone     bool     // left is closed
 	settled  bool     // after has been started
 	after    []func() // to be started once done is closed
 }
@@ -68,6 +72,7 @@ func newConnection(s *SFU, r JoinRequest) *Connection {
 		joinedAt: time.Now(),
 		ring:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
+		left:     make(chan struct{}),
 	}
 	c.setMetadata(r.Metadata)
 	c.member = &member{conn: c}
@@ -157,11 +162,16 @@ func (c *Connection) finish(reason string) {
 	c.ended = true
 	c.ending = c.endingOf(reason)
 	c.finalSignal(reason)
+	waits := c.request.Farewell > 0 && !c.hungUp
 	ch := c.channel
 	c.mu.Unlock()
 
 	c.wake()
-	c.peer.Close()
+	if waits {
+		time.AfterFunc(c.request.Farewell, c.HangUp)
+	} else {
+		c.HangUp()
+	}
 	c.sfu.forget(c)
 	if ch != nil {
 		ch.release(c)
@@ -173,6 +183,35 @@ func (c *Connection) finish(reason string) {
 	c.mu.Unlock()
 	for _, f := range after {
 		go f()
+	}
+}
+
+// HangUp closes the transport of a connection that was to stay for a farewell
+// (JoinRequest.Farewell), as soon as it has ended: its DataChannels first, then the
+// rest. It does not wait; Left says when that is done. The door calls it when it
+// has said all that it had to say.
+func (c *Connection) HangUp() {
+	c.mu.Lock()
+	c.hungUp = true
+	first := c.ended && !c.closed
+	c.closed = c.closed || first
+	c.mu.Unlock()
+	if first {
+		c.peer.Close()
+		c.leave()
+	}
+}
+
+// Left is closed when the client's transport is closed, by the client or by us.
+func (c *Connection) Left() <-chan struct{} { return c.left }
+
+// leave notes that the transport is closed.
+func (c *Connection) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.gone {
+		c.gone = true
+		close(c.left)
 	}
 }
 

@@ -24,6 +24,10 @@ type JoinRequest struct {
 	BundleID     string // connections of one bundle receive nothing of each other, nor news; "" means ConnectionID
 	Role         tenant.Role
 	Audio, Video MediaWish
+	// Farewell is how long after the connection's end its transport stays, so that
+	// the door can have its last word and the client can go by itself; the door ends
+	// that with HangUp. 0: the transport is closed at once.
+	Farewell time.Duration
 	// AnyCodec offers every codec for upload, the client's answer chooses
 	// (the 2015 dialect, WHIP).
 	AnyCodec bool

@@ -131,6 +131,7 @@ func (m *member) Up(*transport.Peer) {
 
 // Down is told when the client is lost.
 func (m *member) Down(_ *transport.Peer, reason error) {
+	m.conn.leave()
 	if ch := m.conn.home(); ch != nil {
 		ch.post(func(w *worker) { w.goneDown(m, reason) })
 	}

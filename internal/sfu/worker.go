@@ -230,6 +230,9 @@ func (w *worker) goneUp(m *member) {
 
 // goneDown: a connection's media transport is lost.
 func (w *worker) goneDown(m *member, reason error) {
+	if !slices.Contains(w.members, m) {
+		return // it has ended, and the client has taken leave
+	}
 	w.log.Info("media transport lost", "connection", m.conn.ID(), "why", reason)
 	w.remove(m, endOf(m, reason))
 }
