@@ -17,6 +17,7 @@ type Claim struct {
 	MaxDuration time.Duration   // 0: none
 	Metadata    json.RawMessage // the token's metadata claim, handed to events and webhooks; nil: none
 	Grant       Grant           // what else the token decides
+	AuthWebhook *AuthWebhook    // who else is to be asked; nil: nobody
 }
 
 // Opening asks for a licence place for one connection.

@@ -93,10 +93,14 @@ func TestZeroScope(t *testing.T) {
 			_, err := s.SignToken(ctx, z, tenant.TokenRequest{Channel: "room"})
 			return err
 		},
-		"BanToken":     func(z tenant.Scope) error { return s.BanToken(ctx, z, [32]byte{}, time.Time{}, "") },
-		"Bans":         func(z tenant.Scope) error { _, err := s.Bans(ctx, z); return err },
-		"Audit":        func(z tenant.Scope) error { return s.Audit(ctx, h.pool, z, "x", "", nil) },
-		"AuditEntries": func(z tenant.Scope) error { _, err := s.AuditEntries(ctx, z, 0, 10); return err },
+		"Settings":            func(z tenant.Scope) error { _, err := s.Settings(ctx, z); return err },
+		"SetAuthURL":          func(z tenant.Scope) error { _, err := s.SetAuthURL(ctx, z, authURL); return err },
+		"RotateAuthSecret":    func(z tenant.Scope) error { _, err := s.RotateAuthSecret(ctx, z); return err },
+		"AcceptSigningSecret": func(z tenant.Scope) error { return s.AcceptSigningSecret(ctx, z, true) },
+		"BanToken":            func(z tenant.Scope) error { return s.BanToken(ctx, z, [32]byte{}, time.Time{}, "") },
+		"Bans":                func(z tenant.Scope) error { _, err := s.Bans(ctx, z); return err },
+		"Audit":               func(z tenant.Scope) error { return s.Audit(ctx, h.pool, z, "x", "", nil) },
+		"AuditEntries":        func(z tenant.Scope) error { _, err := s.AuditEntries(ctx, z, 0, 10); return err },
 	} {
 		if err := f(tenant.Scope{}); !errors.Is(err, tenant.ErrScope) {
 			t.Errorf("%s with the zero scope = %v, want ErrScope", name, err)

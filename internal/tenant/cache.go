@@ -21,6 +21,7 @@ type snapshot struct {
 	symmetric map[ID][]*verifyKey    // of them the HS256 ones by tenant, for tokens without kid
 	suspended map[ID]bool            // tenants that are not active
 	bans      map[tokenBan]time.Time // barred tokens and until when
+	settings  map[ID]*setting        // of tenants that have set something
 }
 
 type tokenBan struct {
@@ -65,6 +66,7 @@ func (c *cache) apply(edit change) {
 		symmetric: maps.Clone(now.symmetric),
 		suspended: maps.Clone(now.suspended),
 		bans:      maps.Clone(now.bans),
+		settings:  maps.Clone(now.settings),
 	}
 	edit(next)
 	c.current.Store(next)
@@ -119,7 +121,7 @@ const (
 
 var errNotRead = errors.New("couldn't read keys and bans a moment ago")
 
-// Refresh reads keys, bans and the tenants' status anew. If it fails, the last
+// Refresh reads keys, bans, the tenants' status and settings anew. If it fails, the last
 // snapshot goes on being used. Call it once before the first connect is let in.
 func (s *Store) Refresh(ctx context.Context) error {
 	select {
@@ -169,12 +171,16 @@ func (s *Store) refreshSeated(ctx context.Context) error {
 
 func (s *Store) readSnapshot(ctx context.Context) (*snapshot, error) {
 	v := &snapshot{keys: map[string]*verifyKey{}, symmetric: map[ID][]*verifyKey{}, suspended: map[ID]bool{}, bans: map[tokenBan]time.Time{}}
-	var known map[string]*verifyKey
-	if now := s.cache.current.Load(); now != nil {
-		known = now.keys
+	now := s.cache.current.Load()
+	if now == nil {
+		now = &snapshot{}
 	}
-	if err := s.readActiveKeys(ctx, v, known); err != nil {
+	if err := s.readActiveKeys(ctx, v, now.keys); err != nil {
 		return nil, fmt.Errorf("couldn't read signing keys: %w", err)
+	}
+	var err error
+	if v.settings, err = s.readSettings(ctx, now.settings); err != nil {
+		return nil, fmt.Errorf("couldn't read settings: %w", err)
 	}
 	rows, err := s.pool.Query(ctx, `select tenant_id from tenant where status <> 'active'`)
 	if err != nil {

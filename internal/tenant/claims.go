@@ -27,13 +27,11 @@ func readClaims(m jwt.MapClaims, payload []byte, now time.Time) (Claim, *Refusal
 	if c.ExpiresAt, refusal = readTimes(m, now); refusal != nil {
 		return Claim{}, refusal
 	}
-	for _, claim := range []struct {
-		name string
-		into *string
-	}{{"channel_id", &c.Channel}, {"jti", &c.JTI}} {
-		if *claim.into, refusal = readText(m, claim.name); refusal != nil {
-			return Claim{}, refusal
-		}
+	if c.Channel, refusal = readText(m, "channel_id"); refusal != nil {
+		return Claim{}, refusal
+	}
+	if c.JTI, refusal = readText(m, "jti"); refusal != nil {
+		return Claim{}, refusal
 	}
 	if refusal := checkAudience(m, c.Channel != ""); refusal != nil {
 		return Claim{}, refusal
@@ -157,20 +155,25 @@ func about(d time.Duration) string {
 	return strconv.Itoa(int(d/(24*time.Hour))) + " days"
 }
 
-// readText reads a claim that is a short line of text; "" if it is absent.
+// readText reads a claim that is a short line of text; "" if it is absent. A
+// tenant at its end does not count.
 func readText(m jwt.MapClaims, name string) (string, *Refusal) {
 	v := m[name]
 	if v == nil {
 		return "", nil
 	}
 	text, ok := v.(string)
+	counted := text
+	if id, ok := tenantOf(text); ok {
+		counted = withoutTenant(text, id)
+	}
 	switch {
 	case !ok:
 		return "", Refuse(TokenInvalid, "%s must be a string", name)
 	case text == "":
 		return "", Refuse(TokenInvalid, "%s is empty; leave it out or fill it in", name)
-	case len(text) > MaxNameBytes:
-		return "", Refuse(TokenInvalid, "%s has %d bytes; the most is %d", name, len(text), MaxNameBytes)
+	case len(counted) > MaxNameBytes:
+		return "", Refuse(TokenInvalid, "%s has %d bytes; the most is %d", name, len(counted), MaxNameBytes)
 	case badText(text):
 		return "", Refuse(TokenInvalid, "%s must not contain control characters", name)
 	}

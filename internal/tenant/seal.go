@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -77,4 +78,15 @@ func (s *Store) Seal(plain []byte) ([]byte, error) {
 // Open decrypts what Seal returned.
 func (s *Store) Open(sealed []byte) ([]byte, error) {
 	return s.master.open(sealed, sealedByOthers)
+}
+
+// WebhookSecretPrefix marks a secret that requests are signed with (Standard
+// Webhooks 1.0.0).
+const WebhookSecretPrefix = "whsec_"
+
+// NewWebhookSecret returns a secret of 256 random bits: the prefix and base64.
+func NewWebhookSecret() string {
+	var key [32]byte
+	rand.Read(key[:]) // never fails: crypto/rand ends the program instead
+	return WebhookSecretPrefix + base64.StdEncoding.EncodeToString(key[:])
 }

@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -43,11 +44,14 @@ func newParser(algorithm string) *jwt.Parser {
 // too, so that the tenant can be told of the refused connect.
 //
 // In order: form → header → key → signature → claims → tenant → ban → channel
-// → role.
+// → role. What has not a token's form may be a secret that the tenant accepts.
 func (s *Store) Verify(ctx context.Context, w TokenWish) (Claim, string, error) {
 	token, refusal := readToken(w.Token)
 	if refusal != nil {
 		return Claim{}, "", refusal
+	}
+	if !isCompact(token) {
+		return s.verifySecret(ctx, token, w)
 	}
 	header, refusal := readHeader(token)
 	if refusal != nil {
@@ -55,7 +59,7 @@ func (s *Store) Verify(ctx context.Context, w TokenWish) (Claim, string, error) 
 	}
 	view, err := s.view(ctx)
 	if err != nil {
-		return Claim{}, "", Refuse(Unavailable, "signing keys cannot be read at the moment; try again in a few seconds")
+		return Claim{}, "", errUnread
 	}
 	candidates, refusal := s.candidates(ctx, view, header, token)
 	if refusal != nil {
@@ -75,11 +79,47 @@ func (s *Store) Verify(ctx context.Context, w TokenWish) (Claim, string, error) 
 	}
 	claim.Tenant, claim.KeyID, claim.TokenHash = key.tenant, key.id, hashToken(token, key.algorithm)
 	claim.Channel = withoutTenant(claim.Channel, key.tenant)
-	channel := withoutTenant(w.Channel, key.tenant)
-	if refusal := s.admit(view, claim, channel, w.Role, now); refusal != nil {
-		return claim, "", refusal
+	return s.admit(view, claim, w, now)
+}
+
+// errUnread refuses while nothing is known yet.
+var errUnread = Refuse(Unavailable, "signing keys cannot be read at the moment; try again in a few seconds")
+
+// verifySecret takes a signing secret itself for a token, if it is an active
+// HS256 one of the tenant at the end of the channel's name, and the tenant
+// accepts that (Settings.AcceptSigningSecret).
+func (s *Store) verifySecret(ctx context.Context, secret string, w TokenWish) (Claim, string, error) {
+	noToken := Refuse(TokenInvalid, "this is no JWT: want three base64url parts joined by dots, and nothing else")
+	id, ok := tenantOf(w.Channel)
+	if !ok {
+		return Claim{}, "", noToken
 	}
-	return claim, channel, nil
+	view, err := s.view(ctx)
+	if err != nil {
+		return Claim{}, "", errUnread
+	}
+	if set := view.settings[id]; set == nil || !set.acceptSecret {
+		return Claim{}, "", noToken
+	}
+	var shown *verifyKey
+	for _, key := range view.symmetric[id] {
+		material, _ := key.material.([]byte)
+		if len(material) > 0 && subtle.ConstantTimeCompare(material, []byte(secret)) == 1 {
+			shown = key // and on, so that the time tells nothing
+		}
+	}
+	if shown == nil {
+		return Claim{}, "", noToken
+	}
+	if !shown.used.Load() {
+		shown.used.Store(true)
+	}
+	now := time.Now()
+	return s.admit(view, Claim{
+		Tenant: id, KeyID: shown.id, Channel: anyChannel, TokenHash: sha256.Sum256([]byte(secret)),
+		// It does not end, but a ban must: all who show it would be barred for good.
+		ExpiresAt: now.Add(DefaultTokenTTL),
+	}, w, now)
 }
 
 // readToken checks the form of what a client sent as its token.
@@ -93,12 +133,14 @@ func readToken(v any) (string, *Refusal) {
 	case len(token) > MaxTokenBytes:
 		return "", Refuse(TokenInvalid, "the token has %d bytes; the most is %d: shorten its metadata", len(token), MaxTokenBytes)
 	}
-	// The letters are checked here because the base64 decoder skips line ends: a
-	// barred token with one added would be another token.
-	if strings.Count(token, ".") != 2 || strings.ContainsFunc(token, notBase64URL) {
-		return "", Refuse(TokenInvalid, "this is no JWT: want three base64url parts joined by dots, and nothing else")
-	}
 	return token, nil
+}
+
+// isCompact reports whether a token has the form of a JWT (RFC 7515 §3.1). The
+// letters are checked because the base64 decoder skips line ends: a barred token
+// with one added would be another token.
+func isCompact(token string) bool {
+	return strings.Count(token, ".") == 2 && !strings.ContainsFunc(token, notBase64URL)
 }
 
 func notBase64URL(r rune) bool {
@@ -233,8 +275,21 @@ func hashToken(token, algorithm string) [32]byte {
 	return sha256.Sum256([]byte(token))
 }
 
-// admit holds a good token against what the client wants.
-func (s *Store) admit(view *snapshot, c Claim, channel string, role Role, now time.Time) *Refusal {
+// admit holds a good token against what the client wants, and returns what
+// Verify does.
+func (s *Store) admit(view *snapshot, c Claim, w TokenWish, now time.Time) (Claim, string, error) {
+	channel := withoutTenant(w.Channel, c.Tenant)
+	if refusal := allows(view, c, channel, w.Role, now); refusal != nil {
+		return c, "", refusal
+	}
+	if set := view.settings[c.Tenant]; set != nil {
+		c.AuthWebhook = set.auth
+	}
+	return c, channel, nil
+}
+
+// allows says why a claim does not let a client into a channel; nil: it does.
+func allows(view *snapshot, c Claim, channel string, role Role, now time.Time) *Refusal {
 	if view.suspended[c.Tenant] {
 		return Refuse(TenantSuspended, "the tenant is suspended; its owner should ask the operator")
 	}

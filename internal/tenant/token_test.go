@@ -291,6 +291,13 @@ func TestTokenWithoutKid(t *testing.T) {
 			t.Errorf("claim = %+v for channel %q", claim, channel)
 		}
 	}
+	// The suffix takes nothing from the name's length.
+	long := strings.Repeat("雲", 85)
+	h.accepts(h.store, sign(header, with(map[string]any{"channel_id": long + suffix}), h.made.SigningKey), long+suffix, tenant.SendRecv)
+	detail := h.refuses(h.store, sign(header, with(map[string]any{"channel_id": long + "." + suffix}), h.made.SigningKey), long, tenant.SendRecv, tenant.TokenInvalid)
+	if !strings.Contains(detail, "has 256 bytes") {
+		t.Errorf("detail = %q", detail)
+	}
 	h.refuses(h.store, sign(header, claims, h.made.SigningKey), "lobby"+suffix, tenant.SendRecv, tenant.ChannelDenied)
 	h.refuses(h.store, sign(header, claims, h.made.SigningKey), suffix, tenant.SendRecv, tenant.ChannelDenied)
 

@@ -129,7 +129,7 @@ func checkTypes(types []string) ([]string, error) {
 }
 
 func (w *Webhooks) sealedSecret() (secret string, sealed []byte, err error) {
-	secret = newSecret()
+	secret = tenant.NewWebhookSecret()
 	if sealed, err = w.sealer.Seal([]byte(secret)); err != nil {
 		return "", nil, fmt.Errorf("couldn't seal a webhook secret: %w", err)
 	}

@@ -2,7 +2,6 @@ package webhooks
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -10,25 +9,17 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/hibari/hibari/internal/tenant"
 )
 
 // Signing is Standard Webhooks 1.0.0: an HMAC-SHA256 over "id.timestamp.body"
 // with the key that the secret's base64 text stands for.
 
-// secretPrefix marks a Standard Webhooks symmetric secret.
-const secretPrefix = "whsec_"
-
-// newSecret returns a secret of 256 random bits: "whsec_" and base64.
-func newSecret() string {
-	var key [32]byte
-	rand.Read(key[:]) // never fails: crypto/rand ends the program instead
-	return secretPrefix + base64.StdEncoding.EncodeToString(key[:])
-}
-
 // sign sets the three Standard Webhooks headers. The timestamp is that of this
 // attempt, not the event's: receivers refuse old ones.
 func sign(h http.Header, secret, id string, at time.Time, body []byte) error {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, secretPrefix))
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, tenant.WebhookSecretPrefix))
 	if err != nil {
 		return fmt.Errorf("couldn't read the endpoint's secret: %w", err)
 	}
