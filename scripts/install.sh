@@ -5,7 +5,8 @@
 #   scripts/install.sh test    the same, a C compiler for the race detector,
 #                              Chromium, Firefox, the clients from npm, Node
 #                              and Python for the README's examples, and on
-#                              Linux iproute2 for bad networks
+#                              Linux libavcodec for Firefox's H.264 and
+#                              iproute2 for bad networks
 #
 # Uses apt on Debian and Ubuntu, Homebrew on macOS. Without the right to
 # install it says in one line what is missing. With everything in place it
@@ -54,6 +55,9 @@ has_firefox() {
 # On macOS the race detector needs no compiler.
 has_compiler() { [ "$(uname)" = Darwin ] || has gcc || { [ -n "${CC:-}" ] && has "$CC"; }; }
 
+# Firefox takes what is there, whichever version.
+has_avcodec() { (PATH=$PATH:/usr/sbin:/sbin && ldconfig -p | grep -q 'libavcodec\.so\.'); }
+
 # Debian keeps them where an ordinary user's PATH may not look.
 has_iproute2() { (PATH=$PATH:/usr/sbin:/sbin && has ip && has tc); }
 
@@ -82,6 +86,7 @@ missing() {
 	has node || echo node
 	if needs_npm && ! has npm; then echo npm; fi
 	has python3 || echo python3
+	[ "$(uname)" != Linux ] || has_avcodec || echo avcodec
 	[ "$(uname)" != Linux ] || has_iproute2 || echo iproute2
 }
 
@@ -94,6 +99,7 @@ packages() {
 		apt-postgres) echo postgresql ;;
 		apt-compiler) echo gcc libc6-dev ;;
 		apt-firefox) if grep -qi ubuntu /etc/os-release; then echo firefox; else echo firefox-esr; fi ;;
+		apt-avcodec) echo '^libavcodec[0-9].$' ;; # one, of the version there is
 		apt-node) echo nodejs ;;
 		apt-npm) echo nodejs npm ;;
 		brew-postgres) echo postgresql@16 ;;

@@ -35,6 +35,12 @@ var firefoxPrefs = map[string]any{
 // string, bool or int.
 func Firefox(t testing.TB, prefs map[string]any) *Browser {
 	t.Helper()
+	return startFirefox(t, prefs, nil)
+}
+
+// startFirefox starts it with more in its environment.
+func startFirefox(t testing.TB, prefs map[string]any, env []string) *Browser {
+	t.Helper()
 	path := find("firefox-esr", "firefox", "/Applications/Firefox.app/Contents/MacOS/firefox")
 	if path == "" {
 		t.Fatal("no Firefox found: make test installs it; or put firefox on PATH")
@@ -50,7 +56,7 @@ func Firefox(t testing.TB, prefs map[string]any) *Browser {
 	if err := writePrefs(filepath.Join(profile, "user.js"), all); err != nil {
 		t.Fatal(err)
 	}
-	f := startFirefox(t, path, profile)
+	f := runFirefox(t, path, profile, env)
 	session, err := f.connect()
 	if err != nil {
 		t.Fatalf("couldn't start Firefox: %v\n%s", err, f.said())
@@ -84,12 +90,13 @@ type firefox struct {
 	log []string // Guarded by mu.
 }
 
-// startFirefox runs the process until the test ends.
-func startFirefox(t testing.TB, path, profile string) *firefox {
+// runFirefox runs the process until the test ends.
+func runFirefox(t testing.TB, path, profile string, env []string) *firefox {
 	f := &firefox{address: make(chan string, 1), exited: make(chan struct{})}
 	f.cmd = exec.Command(path, "--headless", "--no-remote", "--remote-debugging-port", "0", "--profile", profile)
 	// Firefox as root refuses another user's home.
 	f.cmd.Env = append(os.Environ(), "HOME="+profile, "XDG_CACHE_HOME="+profile, "XDG_CONFIG_HOME="+profile, "MOZ_CRASHREPORTER_DISABLE=1")
+	f.cmd.Env = append(f.cmd.Env, env...)
 	f.cmd.WaitDelay = 5 * time.Second
 	out, in := io.Pipe()
 	f.cmd.Stderr = in

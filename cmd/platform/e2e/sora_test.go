@@ -53,6 +53,7 @@ type seen struct {
 	Removed []string
 	Frames  []int
 	Shown   map[string]int
+	Kinds   map[string][]string // of tracks that have come
 	Audio   int
 	Codec   string
 }
@@ -102,8 +103,14 @@ func (p soraTab) mustJoin(name, role string, options map[string]any) string {
 // frames and sound has come.
 func (p soraTab) plays(name string, n int) {
 	p.t.Helper()
+	var s seen
+	defer func() {
+		if p.t.Failed() {
+			p.t.Logf("%s in %s: %+v", name, p.browser.Name, s)
+		}
+	}()
 	eventually(p.t, name+" plays", func() bool {
-		s := p.look(name)
+		s = p.look(name)
 		playing := 0
 		for _, frames := range s.Shown {
 			if frames >= 30 {
