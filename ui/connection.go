@@ -2,8 +2,11 @@ package ui
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/a-h/templ"
+
+	"github.com/hibari/hibari/internal/tenant"
 )
 
 // connection shows one connection, live or ended.
@@ -32,6 +35,22 @@ var endWords = map[string]string{
 	"node_lost":     "the platform's node was lost",
 	"failed":        "something broke on our side",
 	"protocol":      "the client broke the signalling protocol",
+	"peer_left":     "the other side of the call left",
+}
+
+// protocolWord names the way a client came in.
+func protocolWord(protocol string) string {
+	switch protocol {
+	case "sora":
+		return "Sora"
+	case "sora2015":
+		return "Sora of 2015"
+	case "whip", "whep":
+		return strings.ToUpper(protocol)
+	case tenant.ProtocolAyame:
+		return "Ayame (peer to peer)"
+	}
+	return protocol
 }
 
 func endWord(reason string) string {

@@ -26,6 +26,9 @@ func (c *Console) askDisconnect(w http.ResponseWriter, r *http.Request, v *visit
 		Back:    "/console/connections",
 		Quiet:   true,
 	}
+	if h.Protocol == tenant.ProtocolAyame {
+		q.Text = "The call is told to end, and clients do so at once. The other side is ended, too. The minutes until now stay counted."
+	}
 	if hasToken(h.Live) {
 		q.Check, q.Name, q.Value = "Also bar this access token until it expires", "ban", "token"
 	}

@@ -44,6 +44,26 @@ func TestConnectionsTable(t *testing.T) {
 	}
 }
 
+// Of a peer-to-peer call the platform knows no bytes, and does not say that there
+// were none.
+func TestPeerToPeerConnection(t *testing.T) {
+	t.Parallel()
+	p := newSite(t).owner(t, "Skylark")
+	id, _ := p.openBy("ayame", "room", tenant.SendRecv)
+	for _, path := range []string{"/console/connections", "/console/connections/" + id} {
+		text := words(p.get(path).want(http.StatusOK).page())
+		if !strings.Contains(text, "peer to peer") || strings.Contains(text, "0 B") {
+			t.Errorf("%s says %q", path, text)
+		}
+	}
+	if text := words(p.get("/console/connections/" + id).page()); !strings.Contains(text, "Signalling Ayame (peer to peer)") {
+		t.Errorf("the page says %q", text)
+	}
+	if text := words(p.get("/console/connections/" + id + "/disconnect").want(http.StatusOK).page()); !strings.Contains(text, "The other side is ended, too") {
+		t.Errorf("the question says %q", text)
+	}
+}
+
 // Without script: the button leads to a page that asks, its form does it.
 func TestDisconnect(t *testing.T) {
 	t.Parallel()

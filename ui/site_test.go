@@ -315,6 +315,12 @@ func words(n *html.Node) string {
 // connection id and token.
 func (p *person) open(channel string, role tenant.Role) (id, token string) {
 	p.t.Helper()
+	return p.openBy("sora", channel, role)
+}
+
+// openBy lets a client in that speaks a protocol.
+func (p *person) openBy(protocol, channel string, role tenant.Role) (id, token string) {
+	p.t.Helper()
 	ctx := p.t.Context()
 	token, err := p.site.tenants.SignToken(ctx, p.scope, tenant.TokenRequest{Channel: channel, Role: string(role)})
 	if err != nil {
@@ -326,7 +332,7 @@ func (p *person) open(channel string, role tenant.Role) (id, token string) {
 	}
 	id = tenant.NewID()
 	_, err = p.site.ledger.Open(ctx, p.site.node.ID(), tenant.Opening{ConnectionID: id, Tenant: claim.Tenant, Channel: channel, Role: role,
-		ClientID: "client-of-" + channel, Protocol: "sora", KeyID: claim.KeyID, TokenHash: claim.TokenHash, TokenExpiresAt: claim.ExpiresAt,
+		ClientID: "client-of-" + channel, Protocol: protocol, KeyID: claim.KeyID, TokenHash: claim.TokenHash, TokenExpiresAt: claim.ExpiresAt,
 		RemoteAddress: "192.0.2.7", UserAgent: "test"})
 	if err != nil {
 		p.t.Fatal(err)

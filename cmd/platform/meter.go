@@ -36,11 +36,16 @@ func (p *platform) meter(ctx context.Context) {
 			lastFull = now
 		}
 		beat, cancel := context.WithTimeout(ctx, meterInterval)
-		if err := p.ledger.Beat(beat, p.node.ID(), marks(p.media.Connections(), since, full)); err != nil && ctx.Err() == nil {
+		if err := p.ledger.Beat(beat, p.node.ID(), marks(p.connections(), since, full)); err != nil && ctx.Err() == nil {
 			p.log.Warn("couldn't meter the connections; the next beat makes up for it", "err", err)
 		}
 		cancel()
 	}
+}
+
+// connections are those of this node, of the media plane and of peer-to-peer calls.
+func (p *platform) connections() []sfu.ConnectionInfo {
+	return append(p.media.Connections(), p.door.Peers()...)
 }
 
 // marks returns how far the connections with media have come: all of them, or

@@ -27,8 +27,9 @@ type figures struct{ *platform }
 
 // The figures, by part.
 var (
-	figConnections = prometheus.NewDesc("hibari_connections", "Connections on this node.", nil, nil)
+	figConnections = prometheus.NewDesc("hibari_connections", "Connections on this node, peer-to-peer ones included.", nil, nil)
 	figChannels    = prometheus.NewDesc("hibari_channels", "Channels on this node.", nil, nil)
+	figPeers       = prometheus.NewDesc("hibari_peer_connections", "Connections of peer-to-peer calls among them.", nil, nil)
 	figPacketsIn   = prometheus.NewDesc("hibari_rtp_packets_received_total", "RTP packets taken from publishers.", nil, nil)
 	figForwarded   = prometheus.NewDesc("hibari_rtp_packets_sent_total", "RTP packets sent to viewers, resends included.", nil, nil)
 	figResent      = prometheus.NewDesc("hibari_rtp_packets_resent_total", "RTP packets sent again because a viewer asked.", nil, nil)
@@ -70,9 +71,10 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, v int64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	media := f.media.Stats()
-	gauge(figConnections, float64(media.Connections))
-	gauge(figChannels, float64(media.Channels))
+	media, door := f.media.Stats(), f.door.Stats()
+	gauge(figConnections, float64(media.Connections+door.Peers))
+	gauge(figChannels, float64(media.Channels+door.Rooms))
+	gauge(figPeers, float64(door.Peers))
 	counter(figPacketsIn, media.PacketsIn)
 	counter(figForwarded, media.Forwarded)
 	counter(figResent, media.Resent)
@@ -98,7 +100,6 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	}
 	counter(figCertificates, port.Certificates)
 	counter(figCalls, port.Calls)
-	door := f.door.Stats()
 	gauge(figSockets, float64(door.OpenSockets))
 	gauge(figOpen, float64(f.clients.open.Load()))
 	counter(figTurned, f.clients.turned.Load())

@@ -20,6 +20,7 @@ func (p *platform) routes() http.Handler {
 
 	// Clients: a token in the first message says who they are.
 	r.Get("/signaling", p.door.Signaling)
+	r.Get("/ayame", p.door.Ayame)
 
 	// A tenant's server: API key.
 	r.Get("/stream", p.withAPIKey(p.hooks.Stream))

@@ -97,6 +97,9 @@ func (p *platform) start(ctx context.Context) error {
 		Version:  version,
 		Log:      p.log,
 	})
+	p.node.HandleDisconnect(func(id tenant.ID, connectionID, reason string) bool {
+		return p.media.Disconnect(id, connectionID, reason) || p.door.Disconnect(id, connectionID, reason)
+	})
 	p.console = ui.New(ui.Config{
 		Tenants:    p.tenants,
 		Ledger:     p.ledger,
@@ -165,11 +168,7 @@ func (p *platform) openMedia(ctx context.Context) error {
 	p.node, err = cluster.Start(ctx, p.db.Pool, cluster.Config{
 		Name: name, Instance: instance, Reaper: p.ledger, Log: p.log,
 	})
-	if err != nil {
-		return err
-	}
-	p.node.HandleDisconnect(p.media.Disconnect)
-	return nil
+	return err
 }
 
 // runLoops starts the background loops; stop ends them.
@@ -238,6 +237,7 @@ func (p *platform) stop() error {
 		p.media.Close(tenant.EndShutdown)
 	}
 	if p.door != nil {
+		p.door.Close(tenant.EndShutdown)
 		errs = append(errs, p.door.Wait(ctx))
 	}
 	if p.console != nil {

@@ -61,6 +61,8 @@ func ended(reason string) farewell {
 		return orderly(ReasonLifetimeExpired)
 	case tenant.EndShutdown:
 		return orderly(ReasonServerShutdown)
+	case tenant.EndPeerLeft:
+		return orderly("") // Ayame's bye said it
 	case tenant.EndTimeout:
 		return tooLate(reason, "no media or signalling came from the client any longer; check its network")
 	case tenant.EndSetupTimeout:

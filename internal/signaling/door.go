@@ -68,6 +68,7 @@ type Door struct {
 	version  string
 	limits   Limits
 	log      *slog.Logger
+	rooms    *rooms        // of peer-to-peer calls; lock for themselves
 	built    time.Time     // the zero of beats
 	draining chan struct{} // closed by Drain
 	ctx      context.Context
@@ -85,6 +86,8 @@ type Door struct {
 // Stats are a door's figures for the metrics.
 type Stats struct {
 	OpenSockets int
+	Peers       int // connections of peer-to-peer calls
+	Rooms       int // where they meet
 	Unsettled   int // connections whose end the ledger has not taken yet, the living included
 	Refused     map[tenant.Code]int64
 }
@@ -97,7 +100,7 @@ func New(c Config) *Door {
 	d := &Door{
 		verifier: c.Verifier, ledger: c.Ledger, media: c.Media, version: c.Version,
 		limits: c.Limits.withDefaults(), log: c.Log,
-		built: time.Now(), draining: make(chan struct{}), refused: map[tenant.Code]int64{},
+		rooms: newRooms(), built: time.Now(), draining: make(chan struct{}), refused: map[tenant.Code]int64{},
 	}
 	d.ctx, d.giveUp = context.WithCancel(context.Background())
 	return d
@@ -109,6 +112,7 @@ var errDraining = tenant.Refuse(tenant.Draining, "this node takes no new connect
 // visitor is a client that knocks: what it asks and where it comes from.
 type visitor struct {
 	Connect
+	Peer          bool   // it comes for a peer-to-peer call: its media does not pass the platform
 	Protocol      string // as in tenant.Opening
 	RemoteAddress string
 	UserAgent     string
@@ -188,14 +192,21 @@ func (v visitor) request(o tenant.Opening, opened tenant.Opened) sfu.JoinRequest
 // refuse counts a refusal and returns it as one; an error that is none is
 // logged and becomes `unavailable`.
 func (d *Door) refuse(err error) *tenant.Refusal {
-	var refusal *tenant.Refusal
-	if !errors.As(err, &refusal) {
+	refusal := asRefusal(err)
+	if refusal == nil {
 		d.log.Error("couldn't let a client in", "error", err)
 		refusal = tenant.Refuse(tenant.Unavailable, "the platform can't take connections right now; try again in a few seconds")
 	}
 	d.mu.Lock()
 	d.refused[refusal.Code]++
 	d.mu.Unlock()
+	return refusal
+}
+
+// asRefusal returns the refusal that an error is; nil: it is none.
+func asRefusal(err error) *tenant.Refusal {
+	var refusal *tenant.Refusal
+	errors.As(err, &refusal)
 	return refusal
 }
 
@@ -256,9 +267,10 @@ func (d *Door) Wait(ctx context.Context) error {
 
 // Stats returns the figures so far.
 func (d *Door) Stats() Stats {
+	peers, rooms := d.rooms.count()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return Stats{OpenSockets: d.sockets, Unsettled: d.calls, Refused: maps.Clone(d.refused)}
+	return Stats{OpenSockets: d.sockets, Peers: peers, Rooms: rooms, Unsettled: d.calls, Refused: maps.Clone(d.refused)}
 }
 
 // beatsPerPing is how many moments of an interval pings leave at, so that one

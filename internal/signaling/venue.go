@@ -29,7 +29,12 @@ type life interface {
 }
 
 // venue is where the visitor wants to go.
-func (d *Door) venue(visitor) venue { return channels{d.media} }
+func (d *Door) venue(v visitor) venue {
+	if v.Peer {
+		return d.rooms
+	}
+	return channels{d.media}
+}
 
 // channels are those of the media plane.
 type channels struct{ media Media }

@@ -20,6 +20,10 @@ type Claim struct {
 	AuthWebhook *AuthWebhook    // who else is to be asked; nil: nobody
 }
 
+// ProtocolAyame is the Protocol of peer-to-peer connections: their media does
+// not pass the platform, so that no bytes are known.
+const ProtocolAyame = "ayame"
+
 // Opening asks for a licence place for one connection.
 type Opening struct {
 	ConnectionID   string
@@ -70,4 +74,5 @@ const (
 	EndNodeLost     = "node_lost"     // the node died; closed by lease
 	EndFailed       = "failed"        // something broke in the channel's worker
 	EndProtocol     = "protocol"      // the client broke the signalling protocol
+	EndPeerLeft     = "peer_left"     // the other side of a peer-to-peer call left, or was ended
 )
