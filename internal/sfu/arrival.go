@@ -44,8 +44,11 @@ func (w *worker) mediaArrived(m *member, data []byte, at time.Time) {
 		w.round.drops[dropNotAnswered]++
 		return
 	}
-	l := t.layers[0]
+	l := t.layerOf(&h, meaning.rtx)
 	switch {
+	case l == nil:
+		w.round.drops[dropUnknownLayer]++
+		return
 	case meaning.rtx:
 		if len(h.Payload) < 2 || !l.live {
 			w.round.drops[dropPadding]++
@@ -60,7 +63,7 @@ func (w *worker) mediaArrived(m *member, data []byte, at time.Time) {
 	case l.isRetired(h.SSRC, w.now):
 		w.round.drops[dropDuplicate]++
 		return
-	case !l.live || h.SSRC != l.ssrc || l.leaps(h.Seq):
+	case !l.live || l.ended || h.SSRC != l.ssrc || l.leaps(h.Seq):
 		w.settle(l) // what is held belongs to the source before
 		l.begin(h.SSRC, w.now)
 	}
@@ -92,6 +95,15 @@ func (w *worker) packetArrived(l *layer, id formatID, h *packet.Header, resent b
 	}
 	if level := h.Extension(l.track.levelExt); len(level) == 1 {
 		p.Level, p.HasLevel = level[0], true
+	}
+	l.cameAt = w.now
+	l.rate.bytes += int64(len(h.Payload))
+	if l.track.simulcast() {
+		if l.unwatched() {
+			l.receipt.saw(p.Seq, p.Timestamp, at, l.kind.clock())
+			w.round.drops[dropUnwatched]++
+			return
+		}
 	}
 	if l.first == 0 {
 		l.first = p.Seq

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hibari/hibari/internal/sfu/codec"
 	"github.com/hibari/hibari/internal/sfu/packet"
 )
 
@@ -25,6 +26,7 @@ type downTrack struct {
 
 	source  *track // nil: nothing to show now
 	layer   *layer // that of its layers which the viewer gets; nil: none
+	next    *layer // the one that it will get from its next key frame on; nil: no other
 	ready   bool   // the client's answer takes it
 	bound   bool   // it is to get what comes
 	waiting bool   // nothing goes out before a key frame (audio: the next packet)
@@ -36,6 +38,17 @@ type downTrack struct {
 	// Ids of header extensions; 0: not to be sent
 	midExt, levelExt      uint8
 	timeExt, transportExt uint8 // stamps
+
+	// Simulcast: what happened at the last turn. See turn.go.
+	left          *layer  // still has the view among its viewers; nil: none has
+	shown         string  // the layer that the viewer was told of; "": none yet
+	because       trigger // of the turn
+	started       *layer  // the layer that the numbers are of
+	startedSource int     // and which of its sources
+	limit         int     // the best layer that it was to get, by place
+	cap           int     // the best one that the way carries
+	ahead         uint32  // by how much timestamps are later than true
+	pictures      codec.Pictures
 
 	numbers packet.Renumber
 	sentAt  time.Time // of the newest packet
@@ -56,6 +69,7 @@ func newDownTrack(m *member, s *section, t *track) *downTrack {
 		source:   t,
 		waiting:  true,
 		midUntil: math.MaxUint64,
+		cap:      len(rids) - 1,
 		numbers:  packet.NewRenumber(uint16(rand.Uint32N(1<<15)), rand.Uint32()),
 		rtxSeq:   uint16(rand.Uint32N(1 << 15)),
 		repairs:  newRepairs(),
@@ -108,7 +122,10 @@ func (d *downTrack) agreed(a answerSection) {
 // bind begins the flow.
 func (d *downTrack) bind() {
 	d.bound, d.waiting, d.joining = true, true, true
-	d.layer = d.source.best()
+	if d.source.simulcast() {
+		return // it has no layer yet
+	}
+	d.layer = d.source.layers[0]
 	d.layer.admit(d)
 }
 
@@ -118,18 +135,12 @@ func (d *downTrack) unbind() {
 		return
 	}
 	d.bound = false
-	d.layer.dismiss(d)
-	d.layer = nil
-}
-
-// start makes a source's packet the next one of the track.
-func (d *downTrack) start(p *packet.Packet, now time.Time) {
-	elapsed := time.Duration(0)
-	if !d.sentAt.IsZero() {
-		elapsed = now.Sub(d.sentAt)
+	for _, l := range []*layer{d.layer, d.next, d.left} {
+		if l != nil {
+			l.dismiss(d)
+		}
 	}
-	d.numbers.Switch(p.Seq, p.Timestamp, ticks(elapsed, d.kind.clock()))
-	d.waiting, d.joining = false, false
+	d.layer, d.next, d.left, d.shown = nil, nil, nil, ""
 }
 
 // count counts a packet under the track's SSRC for sender reports, which count

@@ -180,6 +180,7 @@ func (f *Fed) Rejoin(i int) {
 		if d := s.down; d != nil && d.bound {
 			d.unbind()
 			d.bind()
+			f.w.allot(f.members[i])
 		}
 	}
 }
@@ -256,6 +257,7 @@ func (f *Fed) Round() {
 	for f.w.sending() {
 		f.w.step()
 	}
+	f.w.checkTurning()
 	f.w.bury()
 }
 
@@ -269,6 +271,7 @@ func (f *Fed) bindAll() {
 			if d := s.down; d != nil && d.source != nil && !d.bound {
 				d.agreed(answerSection{receives: true, formats: [formatCount]answerFormat{{109, 0}, {96, 97}, {98, 99}, {102, 0}, {100, 101}}})
 				d.bind()
+				f.w.allot(m)
 			}
 		}
 		m.offerAt, m.offering = f.w.now, false

@@ -14,6 +14,18 @@ type MediaWish struct {
 	Params  map[string]string // further fmtp parameters of the upload section, such as usedtx=1
 }
 
+// Simulcast is what is agreed with a client about layers of different quality.
+type Simulcast struct {
+	// Off are layers that a publisher is not to send, by place: r0, r1, r2.
+	Off [3]bool
+	// RequestRID is which layer of every publisher the client is to receive: none,
+	// r0, r1, r2; "" or auto: the best that the way to it carries.
+	RequestRID string
+	// RPCRIDs is what the client may ask for later, as SimulcastSwitched tells it;
+	// nil: everything. The door refuses the rest.
+	RPCRIDs []string
+}
+
 // JoinRequest describes one client that has been admitted to a channel.
 type JoinRequest struct {
 	Tenant       tenant.ID
@@ -35,6 +47,9 @@ type JoinRequest struct {
 	// show the channel's oldest publisher, so that the client never has to
 	// renegotiate (the 2015 dialect, WHEP).
 	Slots bool
+	// Simulcast has a publisher asked for its video in several layers, and says
+	// which one a receiver is to get; nil: one layer, and the best.
+	Simulcast *Simulcast
 	// Metadata is shown to the others in notifications.
 	Metadata Metadata
 	// Filters say what it is shown of whom; nil: all.
@@ -53,7 +68,8 @@ const (
 	SignalConnected SignalKind = iota + 1
 	// SignalReoffer: SDP is a new offer; the client's ReAnswer is awaited.
 	SignalReoffer
-	// SignalNotify: another (or this) connection came or went.
+	// SignalNotify: another (or this) connection came or went, or something else
+	// happened that the client is told of.
 	SignalNotify
 	// SignalPush: Data is to be pushed to the client as it is.
 	SignalPush
@@ -78,7 +94,8 @@ type Notify struct {
 	Counts    tenant.Counts // after the change
 	Others    []*Other      // connection.created sent to the subject itself: who was there already
 	// Details of an event that is not of a connection's coming and going; nil:
-	// it is. Its type says which event it is: *Forwarding.
+	// it is. Its type says which event it is: *Forwarding,
+	// *SimulcastSwitched.
 	Details any
 	// Memo keeps what doors make of it; nil: it goes to one connection alone.
 	Memo *Memo

@@ -83,7 +83,7 @@ func (w *worker) lossReported(m *member, p *packet.Control) {
 
 // pictureLost hands a viewer's wish for a key frame on.
 func (w *worker) pictureLost(m *member, ssrc uint32) {
-	if d := m.view(ssrc); d != nil && d.bound {
+	if d := m.view(ssrc); d != nil && d.bound && d.layer != nil {
 		w.askKeyFrame(d.layer)
 	}
 }
@@ -92,7 +92,7 @@ func (w *worker) pictureLost(m *member, ssrc uint32) {
 func (m *member) sourceEnded(ssrc uint32) {
 	for l := range m.layers() {
 		if l.ssrc == ssrc {
-			l.ssrc = 0
+			l.ended = true
 		}
 	}
 }
@@ -108,6 +108,7 @@ func (w *worker) senderReported(m *member, p *packet.Control, at time.Time) {
 		first := !l.receipt.reported
 		l.receipt.report = senderReport{ntp: info.NTP, rtp: info.RTP, came: at}
 		l.receipt.reported = true
+		l.clock.reported(l.receipt.report, l.kind.clock())
 		offset := steady(at).Sub(fromNTP(info.NTP))
 		// The least delayed report is the truest; a jump is a clock set anew.
 		if drift := offset - m.clockOffset; !m.clockKnown || drift < 0 || drift > 500*time.Millisecond {
@@ -144,7 +145,7 @@ func (w *worker) reportTo(m *member) {
 	var blocks [layersMost]packet.ReportBlock
 	n := 0
 	for l := range m.layers() {
-		if l.live && l.receipt.received > 0 {
+		if l.live && !l.ended && l.receipt.received > 0 {
 			blocks[n] = l.receipt.block(l.ssrc, w.now)
 			n++
 		}
@@ -161,7 +162,7 @@ func (w *worker) reportTo(m *member) {
 // senderReport translates the publisher's newest sender report into the viewer's
 // numbers; false while there is nothing to say.
 func (d *downTrack) senderReport(now time.Time) (packet.SenderInfo, bool) {
-	if !d.bound || d.waiting || d.packets == 0 || !d.layer.receipt.reported {
+	if !d.bound || d.layer == nil || d.waiting || d.packets == 0 || !d.layer.receipt.reported {
 		return packet.SenderInfo{}, false
 	}
 	m, report := d.source.owner, d.layer.receipt.report

@@ -15,14 +15,15 @@ const catchUpRoom = 256
 // sender seals packets for viewers. Each goroutine that does so has its own: a
 // worker, and every helper of the crew. No two may serve one viewer at a time.
 type sender struct {
-	batch  *transport.Batch // sealed packets on their way out
-	now    time.Time        // of the round
-	sealed int              // packets in batch since its last flush
-	spent  int              // packets worked on since the stretch began
-	round  tally
-	outlet transport.Outlet // of the viewer that is being served
-	header packet.Head      // scratch for an outgoing header
-	rtx    []byte           // scratch for a retransmission
+	batch   *transport.Batch // sealed packets on their way out
+	now     time.Time        // of the round
+	sealed  int              // packets in batch since its last flush
+	spent   int              // packets worked on since the stretch began
+	round   tally
+	outlet  transport.Outlet // of the viewer that is being served
+	header  packet.Head      // scratch for an outgoing header
+	rtx     []byte           // scratch for a retransmission
+	payload []byte           // scratch for a payload that is rewritten
 }
 
 func newSender(s *SFU) sender { return sender{batch: s.cfg.Transport.NewBatch()} }
@@ -49,7 +50,7 @@ func (o *sender) flush() {
 // forward seals a layer's packets that are going for one viewer. Budget: 0.1 µs,
 // for what is known of the viewer has long left the cache, and 0.4 for each packet.
 func (o *sender) forward(d *downTrack, l *layer) {
-	if !d.bound || d.layer != l {
+	if !d.bound || d.layer != l && d.next != l {
 		return // it has turned away since the frame set off
 	}
 	o.spent += len(l.going)
@@ -59,7 +60,7 @@ func (o *sender) forward(d *downTrack, l *layer) {
 		return
 	}
 	o.outlet, _ = d.viewer.peer().Outlet()
-	if d.joining {
+	if d.joining && d.layer == l {
 		o.catchUp(d, l, f.pt)
 	}
 	for i := range l.going {
@@ -67,14 +68,14 @@ func (o *sender) forward(d *downTrack, l *layer) {
 		switch {
 		case p.Seq != p.seq:
 			o.round.drops[dropOverload]++ // the publisher has gone once round the history
-		case !d.waiting:
+		case !d.waiting && d.layer == l:
 			o.pass(d, p.Packet, f.pt)
 		case p.key && p.seq > l.before:
-			d.start(p.Packet, o.now)
+			d.start(l, p.Packet, o.now)
 			o.pass(d, p.Packet, f.pt)
 		case p.key && l.before-p.seq < catchUpRoom:
 			o.startAt(d, l, p.seq, f.pt) // it came late: what follows it has been here already
-		default:
+		case d.layer == l:
 			o.round.drops[dropAwaitingKeyFrame]++
 		}
 	}
@@ -89,11 +90,26 @@ func (o *sender) pass(d *downTrack, p *packet.Packet, pt uint8) {
 		o.round.drops[dropBeforeStart]++
 		return
 	}
-	if o.seal(d, d.head(o, p, pt, seq, ts), p.Padded()) {
+	payload := p.Padded()
+	if l := d.layer; l.track.simulcast() {
+		payload = o.rewrite(d, l, payload)
+		d.pictures.Sent(formats[l.format].codec, p.Payload)
+	}
+	if o.seal(d, d.head(o, p, pt, seq, ts), payload) {
 		d.sentAt = o.now
 		d.repairs.fresh++
 		d.count(p)
 	}
+}
+
+// rewrite is a payload as a view that has had another layer before is sent it, in
+// the sender's memory unless nothing is changed.
+func (o *sender) rewrite(d *downTrack, l *layer, payload []byte) []byte {
+	b := d.pictures.Rewrite(formats[l.format].codec, payload, o.payload)
+	if len(b) > 0 && len(payload) > 0 && &b[0] != &payload[0] {
+		o.payload = b
+	}
+	return b
 }
 
 // catchUp starts a viewer at the newest key frame, if that is so near that the
@@ -114,7 +130,7 @@ func (o *sender) catchUp(d *downTrack, l *layer, pt uint8) {
 // startAt starts a viewer at a packet of the history and sends it all that was
 // sent to others since then.
 func (o *sender) startAt(d *downTrack, l *layer, first uint64, pt uint8) {
-	d.start(l.history.Get(first), o.now)
+	d.start(l, l.history.Get(first), o.now)
 	o.spent += int(l.before - first)
 	for seq := first; seq <= l.before; seq++ {
 		if p := l.history.Get(seq); p != nil && p.Ready {
@@ -147,7 +163,7 @@ func (o *sender) resend(d *downTrack, lost uint16) {
 		return
 	}
 	l := d.layer
-	if !d.bound || d.waiting {
+	if !d.bound || d.waiting || l == nil {
 		o.round.drops[dropExpired]++
 		return
 	}
@@ -171,10 +187,14 @@ func (o *sender) resend(d *downTrack, lost uint16) {
 	}
 	o.outlet, _ = d.viewer.peer().Outlet()
 	seq, ts := d.numbers.Again(p.Seq, p.Timestamp)
+	payload := p.Padded()
+	if l.track.simulcast() {
+		payload = o.rewrite(d, l, payload)
+	}
 	if f.rtx == 0 || d.rtxSSRC == 0 {
 		if d.stamped() {
 			o.round.drops[dropExpired]++ // audio: nobody offered to repeat it
-		} else if o.seal(d, d.head(o, p, f.pt, seq, ts), p.Padded()) {
+		} else if o.seal(d, d.head(o, p, f.pt, seq, ts), payload) {
 			o.round.resent++
 			d.count(p)
 		}
@@ -184,7 +204,7 @@ func (o *sender) resend(d *downTrack, lost uint16) {
 	// scratch, which SealRTP cannot join with the payload, so this rare packet
 	// is copied once.
 	o.rtx = binary.BigEndian.AppendUint16(o.rtx[:0], uint16(seq))
-	o.rtx = append(o.rtx, p.Payload...)
+	o.rtx = append(o.rtx, payload[:len(p.Payload)]...)
 	if o.seal(d, d.rtxHead(o, p, f.rtx, ts), o.rtx) {
 		o.round.resent++
 	}

@@ -66,7 +66,7 @@ func (w *worker) checkKeyFrame(l *layer) {
 // or for its next one after an overload.
 func (w *worker) lookForWaiting(l *layer) {
 	for _, d := range l.viewers {
-		if d.waiting && d.formats[l.format].pt != 0 {
+		if (d.waiting || d.next == l) && d.formats[l.format].pt != 0 {
 			w.askKeyFrame(l)
 			return
 		}

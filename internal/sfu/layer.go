@@ -19,15 +19,24 @@ const (
 type layer struct {
 	// Static
 	track *track
-	kind  kind // the track's
+	kind  kind   // the track's
+	rid   string // its name in the publisher's SDP; "": the only one
+	place int    // among the track's layers
+	off   bool   // the publisher was not to send it
 
 	// The source: an SSRC and what has come of it
 	ssrc    uint32
+	rtxSSRC uint32 // simulcast: of its retransmissions; 0: none came
+	ended   bool   // the client said goodbye to the source
 	beganAt time.Time
 	first   uint64 // number of the packet that came first; 0: nothing yet
 	retired uint32 // SSRC of the source before, of which late packets may come
 	live    bool   // RTP has come
 	liveAt  time.Time
+	cameAt  time.Time // the newest packet
+	idle    bool      // simulcast: nobody gets it, and nothing is kept
+	rate    rate
+	clock   mediaClock
 	format  formatID
 	unwrap  packet.Unwrap
 	history *packet.History
@@ -53,12 +62,12 @@ type held struct {
 	key            bool   // a viewer may start with it
 }
 
-func newLayer(t *track) *layer {
+func newLayer(t *track, rid string, place int) *layer {
 	size := videoHistory
 	if t.kind == audio {
 		size = audioHistory
 	}
-	return &layer{track: t, kind: t.kind, history: packet.NewHistory(size)}
+	return &layer{track: t, kind: t.kind, rid: rid, place: place, history: packet.NewHistory(size)}
 }
 
 // owner is the publisher.
@@ -70,22 +79,42 @@ func (l *layer) begin(ssrc uint32, now time.Time) {
 	if ssrc != l.ssrc {
 		l.retired = l.ssrc
 	}
-	l.ssrc, l.beganAt, l.first = ssrc, now, 0
-	l.before, l.newest = 0, 0
+	l.ssrc, l.ended, l.beganAt = ssrc, false, now
 	l.unwrap = packet.Unwrap{}
+	l.receipt = receipt{}
+	l.clock = mediaClock{source: l.clock.source + 1}
+	l.forget()
+	l.wait()
+}
+
+// forget drops what is kept of the source.
+func (l *layer) forget() {
+	l.first, l.before, l.newest = 0, 0, 0
 	l.history.Clear()
 	l.gaps.Reset()
-	l.receipt = receipt{}
 	l.pending = l.pending[:0]
 	l.keyAt, l.hasKey = 0, false
-	l.wait()
 }
 
 // wait makes every viewer start anew, with a key frame if it is video.
 func (l *layer) wait() {
 	for _, d := range l.viewers {
-		d.waiting = true
+		if d.layer == l {
+			d.waiting = true
+		}
 	}
+}
+
+// unwatched reports whether nobody is to get a layer of several: then nothing is
+// kept of it, and nothing asked for. Whoever comes begins with a key frame of its
+// own.
+func (l *layer) unwatched() bool {
+	idle := len(l.viewers) == 0
+	if idle != l.idle {
+		l.idle = idle
+		l.forget()
+	}
+	return idle
 }
 
 // admit has packets go to a viewer.
@@ -101,7 +130,7 @@ func (l *layer) dismiss(d *downTrack) {
 // unbindAll ends the flow to every viewer.
 func (l *layer) unbindAll() {
 	for _, d := range l.viewers {
-		d.bound, d.layer = false, nil
+		d.bound, d.layer, d.next, d.left = false, nil, nil, nil
 	}
 	l.viewers = nil
 }

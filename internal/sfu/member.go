@@ -38,9 +38,15 @@ type member struct {
 	nextReport   time.Time
 	clockOffset  time.Duration // ours minus its, from sender reports
 	clockKnown   bool
-	transportSeq uint16    // of the newest packet to it, where the client counts those
-	quality      quality   // of the way to it
-	minute       time.Time // when the next minute since its connecting is full
+	transportSeq uint16  // of the newest packet to it, where the client counts those
+	quality      quality // of the way to it
+
+	// Simulcast: what it is to get
+	wish0     wish            // of every publisher
+	wishes    map[string]wish // of single ones, by connection id
+	allotment allotment
+	allotted  time.Time // when that was last brought up to date
+	minute    time.Time // when the next minute since its connecting is full
 
 	changes allowance           // of its metadata
 	filters filters             // what it wants to be shown
@@ -55,6 +61,9 @@ func (m *member) open(w *worker) {
 	m.sdpID = rand.Uint64() >> 2 // positive in 63 bits, as browsers want it
 	m.offerAt = w.now
 	m.filters = newFilters(m.request().Filters)
+	if s := m.request().Simulcast; s != nil {
+		m.wish0, _ = parseWish(s.RequestRID) // what it does not know is auto
+	}
 }
 
 // request is what the client asked for.

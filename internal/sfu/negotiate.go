@@ -30,6 +30,10 @@ func (w *worker) firstOffer(m *member) {
 		}
 		m.sections = append(m.sections, s)
 		m.ups[k] = newTrack(m, k)
+		if k == video && r.Simulcast != nil {
+			m.ups[k] = newSimulcast(m, r.Simulcast)
+			s.layers = m.ups[k].layers
+		}
 		if k == audio {
 			offer.midAudio = s.mid
 		} else {
@@ -182,11 +186,10 @@ func (w *worker) agree(m *member, s *section, a answerSection) {
 	switch {
 	case s.upload:
 		t := m.ups[s.kind]
-		t.sending = a.sends
+		t.agreed(a)
 		if id := a.extensions[uriTransport]; id != 0 {
 			m.transportExt = id
 		}
-		t.levelExt = a.extensions[uriLevel]
 		if !t.sending && t.announced {
 			w.withdraw(t)
 		}
@@ -206,7 +209,11 @@ func (w *worker) bindReady(m *member) {
 	for _, s := range m.sections {
 		if d := s.down; d != nil && d.source != nil && d.ready && !d.bound {
 			d.bind()
-			w.askKeyFrame(d.layer)
+			if d.layer != nil {
+				w.askKeyFrame(d.layer)
+			} else {
+				w.allot(m)
+			}
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 // channel's worker.
 type quality struct {
 	rtt       time.Duration // smoothed; 0: not known
+	reports   int           // of loss that came
 	bandwidth uint64        // its own estimate, in bit/s; 0: it makes none
 
 	// By transport-wide feedback, where the client sends that
@@ -44,6 +45,7 @@ func (q *quality) reported(m *member, p *packet.Control, at time.Time) {
 			jitter: time.Duration(block.Jitter) * time.Second / time.Duration(d.kind.clock()),
 		}
 		q.returned(block, at)
+		q.reports++
 	}
 }
 

@@ -28,6 +28,7 @@ type answerSection struct {
 	receives   bool
 	formats    [formatCount]answerFormat
 	extensions map[string]uint8 // id by URI
+	layers     []string         // rids of what it sends as simulcast, also of what it has paused
 }
 
 // answerFormat is how the client wants to be sent a codec.
@@ -112,6 +113,8 @@ func readSection(d *sdp.SessionDescription, m *sdp.MediaDescription) answerSecti
 			}
 		case "extmap":
 			readExtension(a.Value, s.extensions)
+		case "simulcast":
+			s.layers = append(s.layers, readLayers(a.Value)...)
 		}
 	}
 	if !s.rejected {
@@ -120,6 +123,22 @@ func readSection(d *sdp.SessionDescription, m *sdp.MediaDescription) answerSecti
 		s.readFormats(m.MediaName.Formats, names, fmtps)
 	}
 	return s
+}
+
+// readLayers reads what a client sends of "send r0;~r1,r2 recv r3" (RFC 8853
+// §5.1): of alternatives the first.
+func readLayers(value string) (rids []string) {
+	fields := strings.Fields(value)
+	for i := 0; i+1 < len(fields); i += 2 {
+		if fields[i] != "send" {
+			continue
+		}
+		for part := range strings.SplitSeq(fields[i+1], ";") {
+			rid, _, _ := strings.Cut(part, ",")
+			rids = append(rids, strings.TrimPrefix(rid, "~"))
+		}
+	}
+	return rids
 }
 
 // readFormats picks the first payload type of each codec that the client can be

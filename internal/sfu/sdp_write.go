@@ -87,9 +87,14 @@ func (o offerText) section(b *strings.Builder, s *section, candidates bool) {
 		line(b, "a=extmap:", strconv.Itoa(extTransport), " ", uriTransport)
 	}
 	line(b, "a=extmap:", strconv.Itoa(extMID), " ", uriMID)
+	if len(s.layers) > 0 {
+		line(b, "a=extmap:", strconv.Itoa(extRID), " ", uriRID)
+		line(b, "a=extmap:", strconv.Itoa(extRepaired), " ", uriRepaired)
+	}
 	switch {
 	case s.upload:
 		line(b, "a=recvonly")
+		writeLayers(b, s.layers)
 	case s.down == nil:
 		line(b, "a=inactive")
 	default:
@@ -127,6 +132,22 @@ func writeFormat(b *strings.Builder, s *section, f format, feedback bool) {
 		line(b, "a=rtpmap:", rtx, " rtx/90000")
 		line(b, "a=fmtp:", rtx, " apt=", pt)
 	}
+}
+
+// writeLayers asks for layers (RFC 8851, RFC 8853).
+func writeLayers(b *strings.Builder, layers []*layer) {
+	if len(layers) == 0 {
+		return
+	}
+	names := make([]string, len(layers))
+	for i, l := range layers {
+		line(b, "a=rid:", l.rid, " recv")
+		names[i] = l.rid
+		if l.off {
+			names[i] = "~" + l.rid
+		}
+	}
+	line(b, "a=simulcast:recv ", strings.Join(names, ";"))
 }
 
 // writeSource names what a download section shows: the publisher's connection

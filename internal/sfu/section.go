@@ -9,6 +9,7 @@ type section struct {
 	upload  bool
 	formats []formatID
 	wish    MediaWish // upload: bit rate and parameters to ask for
+	layers  []*layer  // upload: what to ask for as simulcast (RFC 8853); none: no simulcast
 
 	// down is what a download section shows; nil: nothing, the section is
 	// inactive. Upload sections have none.
@@ -27,9 +28,13 @@ const (
 	extTime      = 2 // when a packet was sent
 	extTransport = 3 // transport-wide congestion control
 	extMID       = 4 // RFC 9143
+	extRID       = 5 // RFC 8852: the layer
+	extRepaired  = 6 // RFC 8852: the layer that a retransmission is of
 
 	uriLevel     = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 	uriTime      = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 	uriTransport = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 	uriMID       = "urn:ietf:params:rtp-hdrext:sdes:mid"
+	uriRID       = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+	uriRepaired  = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
 )

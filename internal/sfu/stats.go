@@ -40,6 +40,8 @@ const (
 	dropExpired
 	dropOverload
 	dropRepairCredit
+	dropUnknownLayer
+	dropUnwatched
 	dropCount
 )
 
@@ -59,6 +61,8 @@ var dropNames = [dropCount]DropReason{
 	dropExpired:          "expired",            // asked for again, but no longer kept
 	dropOverload:         "overload",           // video that could not be sent in time
 	dropRepairCredit:     "repair_credit",      // asked for again by a viewer that asks for too much
+	dropUnknownLayer:     "unknown_layer",      // of no simulcast layer that was agreed on
+	dropUnwatched:        "unwatched",          // of a simulcast layer that nobody gets
 }
 
 // counters are the SFU's; workers add to them once a round.

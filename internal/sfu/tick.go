@@ -57,6 +57,7 @@ func (w *worker) sweep(m *member) bool {
 		m.minute = m.minute.Add(time.Minute)
 		w.notifyAll(m, "connection.updated")
 	}
+	w.checkLayers(m)
 	soon := m.offering
 	for l := range m.layers() {
 		if l.live {
@@ -79,6 +80,9 @@ func (w *worker) checkUploads(m *member) {
 			continue
 		}
 		w.checkKeyFrame(l)
+		if l.track.simulcast() {
+			l.rate.measure(w.now)
+		}
 		if l.kind == video && l.gaps.Open() {
 			if w.seqs = l.gaps.Due(w.now, w.seqs[:0]); len(w.seqs) > 0 {
 				w.askAgain(l, w.seqs)

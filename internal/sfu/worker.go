@@ -31,11 +31,14 @@ type worker struct {
 	frames     []*frame     // video on its way to its viewers, the oldest first
 	voices     frame        // audio on its way
 	stretch    stretch      // what is shared with the crew
+	turning    []*downTrack // views that wait for another layer
 	sweepAt    time.Time    // when to look after all members again
 	opened     bool         // a first call has been worked on
 	closing    string       // why nobody may join any more; "": they may
 	seqs       []uint16     // scratch for lists of missing packets
 	listeners  []*downTrack // memory of voices
+	views      []*downTrack // scratch of allot
+	portions   []portion    // likewise
 	control    []byte       // scratch for outgoing RTCP
 	changes    allowance    // of metadata
 }
@@ -120,6 +123,7 @@ func (w *worker) work(calls []func(*worker), inbox []arrival) {
 	w.release()
 	w.tick()
 	w.step()
+	w.checkTurning()
 	w.bury()
 	w.round.flush(w.sfu.counters)
 }
@@ -208,7 +212,7 @@ func (w *worker) removeAll(reason string) {
 		m.publish()
 		m.conn.finish(reason)
 	}
-	w.loaded, w.frames, w.voices = nil, nil, frame{}
+	w.loaded, w.frames, w.voices, w.turning = nil, nil, frame{}, nil
 }
 
 // goneUp: a connection's media transport is up.

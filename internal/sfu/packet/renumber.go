@@ -98,5 +98,11 @@ func (r *Renumber) Source(seq uint16) (uint64, bool) {
 // Timestamp is what a timestamp of the current source becomes.
 func (r *Renumber) Timestamp(ts uint32) uint32 { return ts + r.tsShift }
 
+// Ahead is how many ticks after the newest timestamp given out ts would come if
+// the present distance changed by correction; negative: before it.
+func (r *Renumber) Ahead(ts, correction uint32) int32 {
+	return int32(ts + r.tsShift + correction - r.lastTS)
+}
+
 // Highest is the highest number given out.
 func (r *Renumber) Highest() uint64 { return r.highest }

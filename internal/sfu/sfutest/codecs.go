@@ -95,8 +95,9 @@ func registerCodecs(m *webrtc.MediaEngine, o Options) error {
 
 // payload begins b, which is long enough, as packet i of n of a frame in the
 // codec's shape, and returns how many bytes that took. A key frame's first packet
-// says so. H264 needs two packets for a key frame.
-func payload(codec string, b []byte, i, n int, key bool) int {
+// says so. H264 needs two packets for a key frame. A picture's number is written by
+// VP8 and VP9, unless it is negative.
+func payload(codec string, b []byte, i, n int, key bool, picture int) int {
 	first, last := i == 0, i == n-1
 	bit := func(on bool, v byte) byte {
 		if on {
@@ -108,9 +109,21 @@ func payload(codec string, b []byte, i, n int, key bool) int {
 	case "VP8": // descriptor, then the frame tag with its inverse key bit
 		b[0] = bit(first, 0x10)
 		b[1] = bit(!key, 0x01)
+		if picture >= 0 { // picture ID and TL0PICIDX
+			b[5] = b[1]
+			b[0], b[1] = b[0]|0x80, 0xc0
+			b[2], b[3], b[4] = 0x80|byte(picture>>8)&0x7f, byte(picture), byte(picture)
+			return 6
+		}
 	case "VP9": // P: inter picture; B and E: its first and last packet
 		b[0] = bit(!key, 0x40) | bit(first, 0x08) | bit(last, 0x04)
 		b[1] = 0
+		if picture >= 0 { // picture ID, layers, TL0PICIDX, the frame's own first byte
+			b[0] |= 0xa0
+			b[1], b[2] = 0x80|byte(picture>>8)&0x7f, byte(picture)
+			b[3], b[4], b[5] = 0, byte(picture), bit(!key, 0x86)
+			return 6
+		}
 	case "H264": // a parameter set before fragments of an IDR slice
 		if key && first {
 			b[0], b[1] = 0x67, 0x42

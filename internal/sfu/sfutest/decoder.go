@@ -1,5 +1,11 @@
 package sfutest
 
+import (
+	"time"
+
+	"github.com/pion/rtp/codecs"
+)
+
 // Decoder is what a viewer's jitter buffer and decoder would make of a video:
 // it decodes a frame when it has all of its packets and has decoded the frame
 // before it, or when it is a key frame. It knows no more than they: sequence
@@ -15,6 +21,9 @@ type Decoder struct {
 	since   uint32            // clock when the last frame was decoded
 	asked   uint32            // clock when a key frame was asked for
 	last    int64             // the frame decoded last; -1: none
+	lastTS  uint32            // its timestamp
+	picture int               // its picture ID; negative: it had none
+	time    time.Duration     // the time by timestamps, from that of publishing at the first frame
 	begun   bool
 	report  Decoded
 }
@@ -27,6 +36,11 @@ type Decoded struct {
 	Repeated      int64 // frames decoded that are not newer than one decoded before
 	Late          int64 // packets of frames that were given up
 	KeysAsked     int64
+	TimeFaults    int64 // frames that were not later than the one before
+	PictureFaults int64 // frames whose picture ID did not follow on the one before, or was behind it
+	// Drift is how much the time by timestamps was off that of publishing, less
+	// what it was at the first frame: the furthest ahead and behind.
+	DriftAhead, DriftBehind time.Duration
 }
 
 // patience is how many frames a decoder stands still before it asks for a key
@@ -127,6 +141,7 @@ func (d *Decoder) decode(from, end uint64) {
 	if int64(p.Frame) <= d.last {
 		d.report.Repeated++
 	}
+	d.checkOrder(from, p)
 	d.last = int64(p.Frame)
 	d.report.LongestFreeze = max(d.report.LongestFreeze, int64(d.clock-d.since))
 	d.since, d.asked = d.clock, d.clock
@@ -134,4 +149,49 @@ func (d *Decoder) decode(from, end uint64) {
 		delete(d.packets, seq)
 	}
 	d.next = end
+}
+
+// checkOrder looks at what a decoder relies on besides numbers: time, and the
+// count of pictures.
+func (d *Decoder) checkOrder(from uint64, p Packet) {
+	picture := pictureOf(p)
+	now := p.SentAt.Sub(epoch)
+	if d.report.Frames > 1 {
+		ahead := int32(p.RTP.Timestamp - d.lastTS)
+		if ahead <= 0 {
+			d.report.TimeFaults++
+		}
+		if picture >= 0 && d.picture >= 0 {
+			if step := (picture - d.picture) & 0x7fff; step != 1 && (from == d.next || step == 0 || step > 1<<14) {
+				d.report.PictureFaults++
+			}
+		}
+		d.time += time.Duration(ahead) * time.Second / 90_000
+		off := d.time - now
+		d.report.DriftAhead = max(d.report.DriftAhead, off)
+		d.report.DriftBehind = max(d.report.DriftBehind, -off)
+	} else {
+		d.time = now
+	}
+	d.lastTS, d.picture = p.RTP.Timestamp, picture
+}
+
+// epoch is any time, to count from.
+var epoch = time.Now()
+
+// pictureOf is a packet's picture ID; negative: it has none.
+func pictureOf(p Packet) int {
+	switch p.Codec {
+	case "VP8":
+		var h codecs.VP8Packet
+		if _, err := h.Unmarshal(p.RTP.Payload); err == nil && h.I == 1 {
+			return int(h.PictureID)
+		}
+	case "VP9":
+		var h codecs.VP9Packet
+		if _, err := h.Unmarshal(p.RTP.Payload); err == nil && h.I {
+			return int(h.PictureID)
+		}
+	}
+	return -1
 }

@@ -46,7 +46,7 @@ func (c *Client) SendVideo(p *rtp.Packet) error {
 func (s *Script) Frame(key bool) (packets []*rtp.Packet) {
 	for i := range s.PacketsPerFrame {
 		b := make([]byte, s.PayloadSize-int(s.number%8))
-		compose(b, payload(s.Codec, b, i, s.PacketsPerFrame, key), stamp{s.frame, s.number, time.Now()})
+		compose(b, payload(s.Codec, b, i, s.PacketsPerFrame, key, -1), stamp{s.frame, s.number, time.Now()})
 		packets = append(packets, &rtp.Packet{
 			Header: rtp.Header{
 				Version: 2, Marker: i == s.PacketsPerFrame-1, PayloadType: payloadTypeOf(s.Codec),

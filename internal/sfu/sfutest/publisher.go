@@ -20,6 +20,7 @@ type Media struct {
 	PayloadSize     int                     // bytes of a video packet; 0: 1000
 	KeyInterval     int                     // frames between key frames nobody asked for; 0: none but the first
 	Pace            func(frame uint32) bool // asked before each frame that is due; false leaves it for later
+	Layers          int                     // of simulcast, named r0 and so on; 0: none. Each has a packet a frame more than the one below it
 	Manual          bool                    // no video but what SendFrame sends
 	Deaf            bool                    // key frame requests are counted, not answered
 }
@@ -36,6 +37,7 @@ type publisher struct {
 	client       *Client
 	media        Media
 	audio, video *webrtc.TrackLocalStaticRTP
+	layers       []*encoding // of simulcast; video is the first one's
 	senders      []*webrtc.RTPSender
 
 	wantKey atomic.Bool
@@ -60,7 +62,12 @@ func newPublisher(c *Client, m Media) (*publisher, error) {
 		if err != nil {
 			return nil, err
 		}
-		if p.video, err = p.add(codec, "video"); err != nil {
+		if m.Layers > 0 {
+			err = p.addLayers(codec)
+		} else {
+			p.video, err = p.add(codec, "video")
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -95,11 +102,20 @@ func (p *publisher) start() {
 		p.client.work.Add(1)
 		go p.runFeedback(s)
 	}
+	for _, e := range p.layers {
+		p.client.work.Add(1)
+		go p.runLayerFeedback(e)
+	}
 	if p.audio != nil {
 		p.client.work.Add(1)
 		go p.runAudio()
 	}
-	if p.video != nil && !p.media.Manual {
+	switch {
+	case p.media.Manual:
+	case p.layers != nil:
+		p.client.work.Add(1)
+		go p.runLayers()
+	case p.video != nil:
 		p.client.work.Add(1)
 		go p.runVideo()
 	}
@@ -166,7 +182,7 @@ func (p *publisher) runVideo() {
 		for i := range p.media.PacketsPerFrame {
 			packet.SequenceNumber++
 			packet.Marker = i == p.media.PacketsPerFrame-1
-			head := payload(p.media.Video, packet.Payload, i, p.media.PacketsPerFrame, key)
+			head := payload(p.media.Video, packet.Payload, i, p.media.PacketsPerFrame, key, -1)
 			compose(packet.Payload, head, stamp{frame, number, time.Now()})
 			number++
 			if !p.write(p.video, &packet) {

@@ -14,8 +14,12 @@ type stamp struct {
 }
 
 // trailer is the size of a stamp: frame, number, time of sending, and a checksum
-// of all bytes before it.
+// of all bytes before it but those where codecs count pictures.
 const trailer = 4 + 4 + 8 + 4
+
+// unchecked is how many bytes at the beginning the checksum leaves out: an SFU may
+// rewrite numbers there.
+const unchecked = 5
 
 // compose fills b, a packet's payload, behind the head bytes of its codec: with
 // bytes that differ from packet to packet, and the stamp.
@@ -32,13 +36,13 @@ func compose(b []byte, head int, s stamp) {
 	binary.BigEndian.PutUint32(end, s.frame)
 	binary.BigEndian.PutUint32(end[4:], s.number)
 	binary.BigEndian.PutUint64(end[8:], uint64(s.at.UnixNano()))
-	binary.BigEndian.PutUint32(end[16:], crc32.ChecksumIEEE(b[:len(b)-4]))
+	binary.BigEndian.PutUint32(end[16:], crc32.ChecksumIEEE(b[unchecked:len(b)-4]))
 }
 
 // readStamp is the inverse of compose; it is false when a byte of the payload
 // is not as it was published.
 func readStamp(b []byte) (stamp, bool) {
-	if len(b) < trailer {
+	if len(b) < unchecked+trailer {
 		return stamp{}, false
 	}
 	end := b[len(b)-trailer:]
@@ -47,5 +51,5 @@ func readStamp(b []byte) (stamp, bool) {
 		number: binary.BigEndian.Uint32(end[4:]),
 		at:     time.Unix(0, int64(binary.BigEndian.Uint64(end[8:]))),
 	}
-	return s, binary.BigEndian.Uint32(end[16:]) == crc32.ChecksumIEEE(b[:len(b)-4])
+	return s, binary.BigEndian.Uint32(end[16:]) == crc32.ChecksumIEEE(b[unchecked:len(b)-4])
 }
