@@ -33,6 +33,20 @@
 // the same History. What a frame has not reached in time goes without it
 // (overload.go).
 //
+// # Several layers
+//
+// With simulcast a publisher's track comes in up to three layers, each with its
+// own source and history. A view gets one of them under one SSRC:
+//
+//	wish        what the client asked for: at most a layer, none, or the best
+//	allotment   what the way to it carries
+//	turn        to another layer, at that one's next key frame
+//	forward     numbers, timestamps and picture IDs go on (packet.Renumber,
+//	            mediaClock, codec.Pictures)
+//
+// A track of one layer costs what it would without all that. A layer that nobody
+// gets is not kept, and nothing is asked of it.
+//
 // # One connection
 //
 //	Join → first offer → Answer → transport up → SignalConnected, notifications

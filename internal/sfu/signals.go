@@ -28,7 +28,7 @@ const (
 
 // urgent reports whether a client waits for the signal.
 func (s *Signal) urgent(to *Connection) bool {
-	return s.Kind != SignalNotify || s.Notify.Details != nil || s.Notify.Subject.ConnectionID == to.ID()
+	return s.Kind != SignalNotify || s.Notify.Subject.ConnectionID == to.ID()
 }
 
 // Signals yields what the client must be told, in order, and waits for more; it
