@@ -13,11 +13,10 @@ import (
 // source writes descriptors of one encoder: VP8 with the numbers that it has, or
 // VP9 likewise.
 type source struct {
-	codec     string
-	id, tl0   int // -1: it has none
-	wide      bool
-	flexible  bool // VP9
-	idx, base int  // of the next picture
+	codec    string
+	id, tl0  int
+	wide     bool
+	flexible bool // VP9
 }
 
 func drawSource(t *rapid.T, name string) *source {
