@@ -81,6 +81,7 @@ func (p *platform) action(w http.ResponseWriter, r *http.Request, scope tenant.S
 			return
 		}
 	}
+	request.ChannelID, request.ChannelID2015 = scope.ChannelName(request.ChannelID), scope.ChannelName(request.ChannelID2015)
 	ctx, cancel := context.WithTimeout(r.Context(), askLimit)
 	defer cancel()
 	answer, err := do(p, ctx, scope, request)

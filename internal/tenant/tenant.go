@@ -98,6 +98,10 @@ func (s Scope) Tenant() ID { return s.tenant }
 // "operator".
 func (s Scope) Actor() string { return s.actor }
 
+// ChannelName is a channel's name as it is known inside: what a caller wrote,
+// without the @TENANT_ID that clients may know it by.
+func (s Scope) ChannelName(channel string) string { return withoutTenant(channel, s.tenant) }
+
 // OperatorScope is the scope of somebody with the machine's own authority: the
 // command line. It must not be reachable from a request.
 func OperatorScope(id ID) Scope { return Scope{tenant: id, actor: "operator"} }

@@ -244,6 +244,7 @@ func TestSoraEndedByAPI(t *testing.T) {
 	if len(s.connections(other)) != 0 {
 		t.Error("another tenant sees the connection")
 	}
+	body["channelId"] += "@" + a.Tenant // as clients without a kid know it
 	if status, text := s.action(a, "Sora_20151104.Disconnect", body); status != http.StatusOK {
 		t.Errorf("disconnect answered %d %s", status, text)
 	}
