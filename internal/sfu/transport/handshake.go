@@ -82,6 +82,10 @@ func (p *Peer) runHandshake(ctx context.Context) {
 	}
 	p.endpoint.stats.shook(conn)
 	p.handler.Up(p)
+	if a := p.data.Load(); a != nil {
+		p.carry(a, conn, c)
+		return
+	}
 	c.hold(conn)
 	p.attend(conn, c)
 }
@@ -208,17 +212,53 @@ func (p *Peer) raise(conn *dtls.Conn, c *pipe, m *media) bool {
 	now := time.Now()
 	p.cancel() // only frees the context: the handshake is over
 	p.phase, p.cancel, p.conn, p.pipe, p.since = attended, nil, conn, c, now
-	if p.remote.Load().setup == Active {
-		p.flight = c.lastFlight()
+	if a := p.data.Load(); a != nil {
+		p.phase, a.conn = carrying, conn
+	}
+	if flight := c.lastFlight(); p.remote.Load().setup == Active {
+		p.flight = flight
 	}
 	p.seen.Store(p.endpoint.since(now))
 	p.media.Store(m)
 	return true
 }
 
+// carry is the life of a peer that carries data. If the association ends before
+// the connection does, the peer goes on like any other.
+func (p *Peer) carry(a *association, conn *dtls.Conn, c *pipe) {
+	reason := a.run()
+	if reason == ErrClosedByClient {
+		_ = conn.Close()
+		p.lose(reason)
+		p.endpoint.routes.remove(p) // if it was leaving
+		return
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	p.mu.Lock()
+	phase := p.phase
+	if phase == carrying {
+		p.phase, p.since = attended, time.Now()
+	}
+	p.mu.Unlock()
+	if phase != carrying {
+		_ = conn.Close()
+		p.endpoint.routes.remove(p)
+		return
+	}
+	a.handler.DataClosed(p, -1, reason)
+	p.attend(conn, c)
+}
+
+// runLeaving takes leave of the client of a peer that carries data. The peer's own
+// goroutine does the rest.
+func (p *Peer) runLeaving() {
+	defer p.endpoint.end()
+	p.data.Load().leave()
+}
+
 // attend reads the DTLS connection until the peer rests or is over. Application
-// data and warnings are ignored: no data channel was offered, and anybody can
-// send rubbish.
+// data and warnings are ignored: there is no data channel, and anybody can send
+// rubbish.
 func (p *Peer) attend(conn *dtls.Conn, c *pipe) {
 	buf := make([]byte, 64)
 	for {

@@ -22,6 +22,9 @@ const (
 	quiet = 5 * time.Second
 	// maxRecords is how many DTLS datagrams wait for the handshake at most.
 	maxRecords = 16
+	// dataRecords is the same for a peer that may carry data: a burst of a client
+	// that sends a long message.
+	dataRecords = 128
 	// restAfter is how long the DTLS connection is kept open after a waking.
 	restAfter = 2 * time.Second
 	// iceAlphabet is RFC 8839's ice-char; 64 of them make 6 bits each.
@@ -36,6 +39,8 @@ const (
 	shaking               // DTLS handshake under way
 	attended              // up; its goroutine reads the DTLS connection
 	resting               // up; the DTLS state is put away, there is no goroutine
+	carrying              // up; its goroutine is the SCTP association's
+	leaving               // closed; that goroutine takes leave of the client in order
 	over                  // down or closed
 )
 
@@ -51,10 +56,12 @@ type Peer struct {
 	records    chan record // DTLS datagrams from the reader
 
 	// Atomic.
-	remote atomic.Pointer[remote]     // nil before the answer
-	route  atomic.Pointer[wire.Route] // the pair in use; set by the reader
-	media  atomic.Pointer[media]      // set when up; what it points to is the owner's
-	seen   atomic.Int64               // last authenticated sign of life, Endpoint.since
+	remote atomic.Pointer[remote]      // nil before the answer
+	route  atomic.Pointer[wire.Route]  // the pair in use; set by the reader
+	media  atomic.Pointer[media]       // set when up; what it points to is the owner's
+	seen   atomic.Int64                // last authenticated sign of life, Endpoint.since
+	data   atomic.Pointer[association] // set before the answer; nil: no data
+	left   atomic.Bool                 // leaving or over: the handlers are not called any more
 
 	// Guarded by routes.mu.
 	addrs []netip.AddrPort
@@ -64,7 +71,7 @@ type Peer struct {
 	phase  phase
 	due    time.Time          // end of the time for set-up; zero before the answer
 	cancel context.CancelFunc // ends the handshake; set while shaking
-	conn   *dtls.Conn         // while attended
+	conn   *dtls.Conn         // while attended or carrying
 	pipe   *pipe              // under conn
 	since  time.Time          // start of being attended
 	saved  *dtls.State        // while resting
@@ -93,7 +100,12 @@ const (
 
 // NewPeer makes a peer with fresh ICE credentials. On a closed endpoint it is
 // never heard of.
-func (e *Endpoint) NewPeer(h Handler) *Peer {
+func (e *Endpoint) NewPeer(h Handler) *Peer { return e.newPeer(h, maxRecords) }
+
+// NewDataPeer is NewPeer for a peer that may CarryData.
+func (e *Endpoint) NewDataPeer(h Handler) *Peer { return e.newPeer(h, dataRecords) }
+
+func (e *Endpoint) newPeer(h Handler, queue int) *Peer {
 	for {
 		p := &Peer{
 			endpoint: e,
@@ -101,7 +113,7 @@ func (e *Endpoint) NewPeer(h Handler) *Peer {
 			identity: e.identity(),
 			ufrag:    iceString(8),
 			pwd:      iceString(24),
-			records:  make(chan record, maxRecords),
+			records:  make(chan record, queue),
 		}
 		p.integrity = stun.NewShortTermIntegrity(p.pwd)
 		e.mu.Lock()
@@ -203,7 +215,7 @@ func (p *Peer) checked(from netip.AddrPort, to netip.Addr, nominated bool, now t
 // something of a peer that has finished that.
 func (p *Peer) record(r record) {
 	p.mu.Lock()
-	up, last := p.phase == attended || p.phase == resting, p.flight
+	up, last := p.phase >= attended, p.flight
 	p.mu.Unlock()
 	if up {
 		switch needOf(r.buf.Bytes()[:r.n]) {
@@ -234,39 +246,52 @@ func (p *Peer) repeat(flight [][]byte) {
 	}
 }
 
-// Close tells the client that the connection is over and frees everything. No
-// call of the handler begins after it, though one may be under way in another
-// goroutine. It does not block and may be called more than once.
+// Close tells the client that the connection is over and frees everything: that of
+// a peer that carries data within two seconds, in which what was sent is delivered
+// and each data channel is closed. No call of the handlers begins after Close,
+// though one may be under way in another goroutine. It does not block and may be
+// called more than once.
 func (p *Peer) Close() {
-	p.finish()
+	p.finish(true)
 }
 
 // lose ends the peer from this side and tells its owner why, unless it is over
 // already.
 func (p *Peer) lose(reason error) {
-	if p.finish() {
+	if p.finish(false) {
 		p.endpoint.log.Debug("media transport is down", "peer", p.ufrag, "reason", reason)
 		p.handler.Down(p, reason)
 	}
 }
 
 // finish takes the peer out of the endpoint and ends its goroutine; it reports
-// whether it was the first to do so.
-func (p *Peer) finish() bool {
+// whether it was the first to do so. In order, a client with data may say goodbye
+// first.
+func (p *Peer) finish(inOrder bool) bool {
 	p.mu.Lock()
 	before := p.phase
-	cancel, conn, saved := p.cancel, p.conn, p.saved
-	p.phase, p.cancel, p.conn, p.pipe, p.saved = over, nil, nil, nil, nil
-	p.mu.Unlock()
-	if before == over {
+	if before >= leaving {
+		p.mu.Unlock()
 		return false
 	}
-	p.endpoint.routes.remove(p)
+	cancel, conn, saved := p.cancel, p.conn, p.saved
+	p.phase, p.cancel, p.conn, p.pipe, p.saved = over, nil, nil, nil, nil
+	inOrder = inOrder && before == carrying && p.endpoint.begin(true)
+	if inOrder {
+		p.phase = leaving
+	}
+	p.mu.Unlock()
+	p.left.Store(true)
 	p.media.Store(nil)
+	if inOrder {
+		go p.runLeaving()
+		return true
+	}
+	p.endpoint.routes.remove(p)
 	switch before {
 	case shaking:
 		cancel()
-	case attended:
+	case attended, carrying:
 		interrupt(conn)
 	case resting:
 		p.startFarewell(saved)
@@ -285,7 +310,7 @@ func (p *Peer) sweep(now time.Time) {
 		if !p.due.IsZero() && now.After(p.due) {
 			reason = ErrSetupTimeout
 		}
-	case attended, resting:
+	case attended, resting, carrying:
 		switch silent := p.endpoint.since(now) - p.seen.Load(); {
 		case silent > int64(p.endpoint.consent):
 			reason = ErrConsentLost

@@ -37,6 +37,7 @@ type pipe struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	fresh  bool     // something was read since the last write
+	told   bool     // lastFlight was asked for: no more is kept
 	flight [][]byte // what was written since the last read
 }
 
@@ -98,17 +99,22 @@ func (c *pipe) WriteTo(b []byte, _ net.Addr) (int, error) {
 	if c.fresh {
 		c.fresh, c.flight = false, nil
 	}
-	c.flight = append(c.flight, bytes.Clone(b))
+	if !c.told {
+		c.flight = append(c.flight, bytes.Clone(b))
+	}
 	c.mu.Unlock()
 	c.peer.endpoint.send(b, r) // what is dropped, DTLS repeats
 	return len(b), nil
 }
 
-// lastFlight is what was sent last, datagram by datagram.
+// lastFlight is what was sent last, datagram by datagram. It is asked once, at the
+// end of the handshake; what is sent later is not kept.
 func (c *pipe) lastFlight() [][]byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.flight
+	flight := c.flight
+	c.told, c.flight = true, nil
+	return flight
 }
 
 // Close ends a waiting ReadFrom.

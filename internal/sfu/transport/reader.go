@@ -164,7 +164,13 @@ func (r *reader) group(p *Peer) *group {
 func (r *reader) deliver() {
 	for i := range r.used {
 		g := &r.groups[i]
-		g.peer.handler.Datagrams(g.peer, g.batch)
+		if g.peer.left.Load() { // but is still taking leave
+			for j := range g.batch {
+				g.batch[j].Free()
+			}
+		} else {
+			g.peer.handler.Datagrams(g.peer, g.batch)
+		}
 		clear(g.batch)
 		g.peer, g.batch = nil, g.batch[:0]
 	}

@@ -65,8 +65,13 @@ type Stats struct {
 	Checks               int64             // valid ICE checks answered
 	Handshakes           map[Profile]int64 // DTLS handshakes that succeeded, by what they agreed on
 	Certificates         int64             // DTLS certificates made, the first included
-	Peers                int64             // peers open now
+	Peers                int64             // peers open now, those included that take leave in order
 	Attending            int64             // goroutines of peers: handshakes and DTLS connections not put away
+	MessagesIn           int64             // data messages from clients, and their bytes
+	MessageBytesIn       int64
+	MessagesOut          int64 // data messages to clients, and their bytes
+	MessageBytesOut      int64
+	StrayChannels        int64 // data channels that clients tried to open
 	Drops                map[DropReason]int64
 }
 
@@ -79,6 +84,11 @@ type counters struct {
 	trainsRefused        atomic.Int64
 	trainsRegained       atomic.Int64
 	checks               atomic.Int64
+	strays               atomic.Int64
+	messagesIn           atomic.Int64
+	messageBytesIn       atomic.Int64
+	messagesOut          atomic.Int64
+	messageBytesOut      atomic.Int64
 	handshakes           [len(profiles)]atomic.Int64
 	drops                [len(reasons)]atomic.Int64
 }
@@ -118,6 +128,8 @@ func (e *Endpoint) Stats() Stats {
 		TrainsRefused: c.trainsRefused.Load(), TrainsRegained: c.trainsRegained.Load(), Single: e.routes.single(),
 		Checks: c.checks.Load(), Handshakes: make(map[Profile]int64, len(profiles)), Certificates: e.identities.made(),
 		Peers: int64(e.routes.count()), Attending: int64(active),
+		MessagesIn: c.messagesIn.Load(), MessageBytesIn: c.messageBytesIn.Load(),
+		MessagesOut: c.messagesOut.Load(), MessageBytesOut: c.messageBytesOut.Load(), StrayChannels: c.strays.Load(),
 		Drops: make(map[DropReason]int64, len(reasons)),
 	}
 	for i, p := range profiles {

@@ -32,7 +32,7 @@ func offer(e *transport.Endpoint, p *transport.Peer) webrtc.SessionDescription {
 }
 
 // remoteOf reads what SetRemote wants from an answer.
-func remoteOf(t *testing.T, answer string) (ufrag, pwd, fingerprint string, setup transport.Setup) {
+func remoteOf(t testing.TB, answer string) (ufrag, pwd, fingerprint string, setup transport.Setup) {
 	t.Helper()
 	var s sdp.SessionDescription
 	if err := s.UnmarshalString(answer); err != nil {
