@@ -25,7 +25,8 @@ type channel struct {
 	wake chan struct{} // holds one token
 	done chan struct{} // closed when all connections have ended
 
-	busySince atomic.Int64 // when the worker began its round, in ns of clock; 0: it waits
+	audience  atomic.Pointer[audience] // of messages; the worker stores it. nil: nobody yet
+	busySince atomic.Int64             // when the worker began its round, in ns of clock; 0: it waits
 
 	// Guarded by mu
 	mu     sync.Mutex

@@ -33,6 +33,7 @@ type Connection struct {
 	joinedAt time.Time
 	member   *member // what the worker knows; only the worker looks inside
 	peer     *transport.Peer
+	data     *data         // nil: it was given no data channels
 	ring     chan struct{} // a token when signals wait
 	done     chan struct{}
 	left     chan struct{} // closed when the client's transport is closed
@@ -76,7 +77,11 @@ func newConnection(s *SFU, r JoinRequest) *Connection {
 	}
 	c.setMetadata(r.Metadata)
 	c.member = &member{conn: c}
-	c.peer = s.cfg.Transport.NewPeer(c.member)
+	if c.data = newData(c, r.DataChannels); c.data != nil {
+		c.peer = s.cfg.Transport.NewDataPeer(c.member)
+	} else {
+		c.peer = s.cfg.Transport.NewPeer(c.member)
+	}
 	return c
 }
 
@@ -264,8 +269,8 @@ func (c *Connection) Info() ConnectionInfo {
 		Metadata:     c.other.Load().Metadata,
 		JoinedAt:     c.joinedAt,
 		Connected:    c.connected(),
-		BytesIn:      c.bytesIn.Load(),
-		BytesOut:     c.bytesOut.Load(),
+		BytesIn:      c.bytesIn.Load() + c.data.received(),
+		BytesOut:     c.bytesOut.Load() + c.data.sent(),
 		PacketsIn:    c.packetsIn.Load(),
 		PacketsOut:   c.packetsOut.Load(),
 	}

@@ -50,6 +50,10 @@ type JoinRequest struct {
 	// Simulcast has a publisher asked for its video in several layers, and says
 	// which one a receiver is to get; nil: one layer, and the best.
 	Simulcast *Simulcast
+	// DataChannels are opened by the server, in this order, if the client takes
+	// the m=application section that the offer has then. Labels are distinct, and
+	// at most transport.MaxDataChannels.
+	DataChannels []DataChannel
 	// Metadata is shown to the others in notifications.
 	Metadata Metadata
 	// Filters say what it is shown of whom; nil: all.
@@ -73,6 +77,17 @@ const (
 	SignalNotify
 	// SignalPush: Data is to be pushed to the client as it is.
 	SignalPush
+	// SignalDataOpen: all data channels are open; SendData works from now on.
+	SignalDataOpen
+	// SignalDataRefused: the client's answer refused the data channels; the
+	// connection goes on without.
+	SignalDataRefused
+	// SignalData: the client sent Data on the data channel Label, which is one of
+	// the door's. Of a channel with Compress it is decompressed.
+	SignalData
+	// SignalDataClosed: the client closed the data channel Label; "": its whole
+	// association ended, and with it every channel.
+	SignalDataClosed
 	// SignalEnded: the last one; Reason says why.
 	SignalEnded
 )
@@ -83,6 +98,8 @@ type Signal struct {
 	SDP    string
 	Notify *Notify
 	Data   []byte
+	Label  string // of a data channel
+	Binary bool   // Data was sent as binary, not as a string
 	Reason string // a tenant.End constant
 }
 
@@ -135,7 +152,7 @@ type ConnectionInfo struct {
 	// Connected is how long the media transport has been up, on the monotonic
 	// clock; 0 before that.
 	Connected             time.Duration
-	BytesIn, BytesOut     int64 // media bytes from and to the client
+	BytesIn, BytesOut     int64 // bytes of media and of data messages from and to the client
 	PacketsIn, PacketsOut int64
 
 	// What the client reports of the way from us to it; zero before it does.

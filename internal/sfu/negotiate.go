@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/hibari/hibari/internal/sfu/transport"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -39,6 +40,9 @@ func (w *worker) firstOffer(m *member) {
 		} else {
 			offer.midVideo = s.mid
 		}
+	}
+	if m.conn.data != nil {
+		m.sections = append(m.sections, &section{mid: m.nextMID(), data: true})
 	}
 	if r.Slots {
 		w.addDefaults(m)
@@ -162,11 +166,18 @@ func (w *worker) answer(m *member, a *answer) error {
 			return fmt.Errorf("%w: it lacks mid %s of the offer", ErrBadAnswer, s.mid)
 		}
 	}
+	carried, err := w.agreeData(m, a)
+	if err != nil {
+		return err
+	}
 	if err := m.peer().SetRemote(a.ufrag, a.pwd, a.fingerprint, a.setup); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadAnswer, err)
 	}
 	if !m.answered {
 		m.conn.forgetOffer()
+	}
+	if !m.answered && m.conn.data != nil && !carried {
+		w.signal(m, Signal{Kind: SignalDataRefused})
 	}
 	m.offering, m.answered = false, true
 	for _, s := range m.sections {
@@ -180,10 +191,28 @@ func (w *worker) answer(m *member, a *answer) error {
 	return nil
 }
 
+// agreeData has the transport carry data if the client's first answer takes the
+// data channels, and reports whether it does.
+func (w *worker) agreeData(m *member, a *answer) (bool, error) {
+	for _, s := range m.sections {
+		said := a.sections[s.mid]
+		if !s.data || said.rejected || m.answered {
+			continue
+		}
+		if said.sctpPort != transport.SCTPPort {
+			return false, fmt.Errorf("%w: sctp-port must be %d, not %d", ErrBadAnswer, transport.SCTPPort, said.sctpPort)
+		}
+		m.conn.data.carry(said.maxMessage)
+		return true, nil
+	}
+	return false, nil
+}
+
 // agree notes what the client said to one section.
 func (w *worker) agree(m *member, s *section, a answerSection) {
 	s.rejected = s.rejected || a.rejected
 	switch {
+	case s.data:
 	case s.upload:
 		t := m.ups[s.kind]
 		t.agreed(a)

@@ -29,7 +29,14 @@ type answerSection struct {
 	formats    [formatCount]answerFormat
 	extensions map[string]uint8 // id by URI
 	layers     []string         // rids of what it sends as simulcast, also of what it has paused
+
+	// Of a section of data channels (RFC 8841).
+	sctpPort   int // 0: none
+	maxMessage int // the longest message the client takes; 0: any
 }
+
+// defaultMaxMessage is what a client takes that does not say (RFC 8841 §6.1).
+const defaultMaxMessage = 64 << 10
 
 // answerFormat is how the client wants to be sent a codec.
 type answerFormat struct {
@@ -90,7 +97,8 @@ func either(m *sdp.MediaDescription, d *sdp.SessionDescription, name string) str
 }
 
 func readSection(d *sdp.SessionDescription, m *sdp.MediaDescription) answerSection {
-	s := answerSection{rejected: m.MediaName.Port.Value == 0, extensions: map[string]uint8{}}
+	s := answerSection{rejected: m.MediaName.Port.Value == 0, extensions: map[string]uint8{},
+		maxMessage: defaultMaxMessage}
 	direction := "sendrecv"
 	for _, name := range []string{"sendrecv", "sendonly", "recvonly", "inactive"} {
 		if _, ok := d.Attribute(name); ok {
@@ -115,6 +123,10 @@ func readSection(d *sdp.SessionDescription, m *sdp.MediaDescription) answerSecti
 			readExtension(a.Value, s.extensions)
 		case "simulcast":
 			s.layers = append(s.layers, readLayers(a.Value)...)
+		case "sctp-port":
+			s.sctpPort = readSize(a.Value, 1<<16-1)
+		case "max-message-size":
+			s.maxMessage = readSize(a.Value, 1<<30)
 		}
 	}
 	if !s.rejected {
@@ -139,6 +151,15 @@ func readLayers(value string) (rids []string) {
 		}
 	}
 	return rids
+}
+
+// readSize reads a number up to most; 0 if there is none.
+func readSize(value string, most uint64) int {
+	n, err := strconv.ParseUint(value, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return int(min(n, most))
 }
 
 // readFormats picks the first payload type of each codec that the client can be

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/hibari/hibari/internal/sfu/transport"
 )
 
 // offerText is everything that an offer is written from.
@@ -42,6 +44,12 @@ func (o offerText) String() string {
 	// for clients that refuse the first.
 	withCandidates := 2
 	for _, s := range o.sections {
+		if s.rejected && s.data {
+			line(&b, "m=application 0 UDP/DTLS/SCTP webrtc-datachannel")
+			line(&b, "c=IN IP4 0.0.0.0")
+			line(&b, "a=mid:", s.mid)
+			continue
+		}
 		if s.rejected {
 			line(&b, "m=", s.kind.String(), " 0 UDP/TLS/RTP/SAVPF 0")
 			line(&b, "c=IN IP4 0.0.0.0")
@@ -56,6 +64,38 @@ func (o offerText) String() string {
 }
 
 func (o offerText) section(b *strings.Builder, s *section, candidates bool) {
+	if s.data {
+		o.data(b, s)
+	} else {
+		o.media(b, s)
+	}
+	if candidates {
+		for _, c := range o.candidates {
+			line(b, "a=candidate:", c)
+		}
+		line(b, "a=end-of-candidates")
+	}
+}
+
+// data writes the section of the data channels (RFC 8841).
+func (o offerText) data(b *strings.Builder, s *section) {
+	line(b, "m=application 9 UDP/DTLS/SCTP webrtc-datachannel")
+	line(b, "c=IN IP4 0.0.0.0")
+	o.transport(b, s)
+	line(b, "a=sctp-port:", strconv.Itoa(transport.SCTPPort))
+	line(b, "a=max-message-size:", strconv.Itoa(transport.MaxDataMessage))
+}
+
+// transport writes what every section says of the one transport.
+func (o offerText) transport(b *strings.Builder, s *section) {
+	line(b, "a=setup:actpass")
+	line(b, "a=mid:", s.mid)
+	line(b, "a=ice-ufrag:", o.ufrag)
+	line(b, "a=ice-pwd:", o.pwd)
+}
+
+// media writes a section of audio or video.
+func (o offerText) media(b *strings.Builder, s *section) {
 	b.WriteString("m=" + s.kind.String() + " 9 UDP/TLS/RTP/SAVPF")
 	for _, id := range s.formats {
 		b.WriteString(" " + strconv.Itoa(int(formats[id].pt)))
@@ -68,10 +108,7 @@ func (o offerText) section(b *strings.Builder, s *section, candidates bool) {
 	if s.upload && s.wish.BitRate > 0 {
 		line(b, "b=TIAS:", strconv.Itoa(s.wish.BitRate*1000))
 	}
-	line(b, "a=setup:actpass")
-	line(b, "a=mid:", s.mid)
-	line(b, "a=ice-ufrag:", o.ufrag)
-	line(b, "a=ice-pwd:", o.pwd)
+	o.transport(b, s)
 	line(b, "a=rtcp-mux")
 	line(b, "a=rtcp-rsize")
 	for _, id := range s.formats {
@@ -100,12 +137,6 @@ func (o offerText) section(b *strings.Builder, s *section, candidates bool) {
 	default:
 		line(b, "a=sendonly")
 		writeSource(b, s)
-	}
-	if candidates {
-		for _, c := range o.candidates {
-			line(b, "a=candidate:", c)
-		}
-		line(b, "a=end-of-candidates")
 	}
 }
 

@@ -7,6 +7,7 @@ type section struct {
 	mid     string
 	kind    kind
 	upload  bool
+	data    bool // the data channels' (RFC 8841): no kind, formats or tracks
 	formats []formatID
 	wish    MediaWish // upload: bit rate and parameters to ask for
 	layers  []*layer  // upload: what to ask for as simulcast (RFC 8853); none: no simulcast

@@ -19,6 +19,8 @@ type Config struct {
 	SetupTimeout  time.Duration // from the offer to the media transport being up; 0: 15 s
 	AnswerTimeout time.Duration // from a later offer to its answer; 0: 10 s
 	StallLimit    time.Duration // how long a channel's worker may be busy with one round; 0: 5 s
+	MessageRate   int           // messages a second that a client may send on data channels; 0: DefaultMessageRate
+	MessageBytes  int           // bytes a second of these; 0: DefaultMessageBytes
 	Lateness      time.Duration // how old a video frame may become before it has reached every viewer; 0: 100 ms
 
 	// ViewerFeedback offers viewers transport-wide congestion control: their
@@ -66,6 +68,8 @@ func New(c Config) *SFU {
 	c.AnswerTimeout = orDefault(c.AnswerTimeout, 10*time.Second)
 	c.StallLimit = orDefault(c.StallLimit, 5*time.Second)
 	c.Lateness = orDefault(c.Lateness, lateness)
+	c.MessageRate = orDefault(c.MessageRate, DefaultMessageRate)
+	c.MessageBytes = orDefault(c.MessageBytes, DefaultMessageBytes)
 	s := &SFU{
 		cfg:      c,
 		log:      c.Log,
@@ -79,9 +83,9 @@ func New(c Config) *SFU {
 	return s
 }
 
-func orDefault(d, fallback time.Duration) time.Duration {
-	if d > 0 {
-		return d
+func orDefault[T int | time.Duration](v, fallback T) T {
+	if v > 0 {
+		return v
 	}
 	return fallback
 }

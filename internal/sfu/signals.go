@@ -167,7 +167,7 @@ func (c *Connection) endingOf(reason string) tenant.Ending {
 	return tenant.Ending{
 		Reason:   reason,
 		Duration: c.connected(),
-		BytesIn:  c.bytesIn.Load(),
-		BytesOut: c.bytesOut.Load(),
+		BytesIn:  c.bytesIn.Load() + c.data.received(),
+		BytesOut: c.bytesOut.Load() + c.data.sent(),
 	}
 }

@@ -15,6 +15,7 @@ type Stats struct {
 	Changes     int64                // changes of metadata refused because they were too many
 	Panics      int64                // channels ended by a panic
 	Stalls      int64                // channels ended by the watchdog
+	DataDrops   map[DropReason]int64 // messages of data channels not sent on, by reason
 	Drops       map[DropReason]int64 // packets dropped, by reason; every reason is there
 }
 
@@ -65,6 +66,26 @@ var dropNames = [dropCount]DropReason{
 	dropUnwatched:        "unwatched",          // of a simulcast layer that nobody gets
 }
 
+// dataDrop is the DropReason of a message as an index.
+type dataDrop uint8
+
+const (
+	dataDirection dataDrop = iota
+	dataBadCompression
+	dataReceiverFull
+	dataReceiverGone
+	dataTooLarge
+	dataDropCount
+)
+
+var dataDropNames = [dataDropCount]DropReason{
+	dataDirection:      "direction",       // sent on a channel that the client may only receive on
+	dataBadCompression: "bad_compression", // not zlib, or too long without
+	dataReceiverFull:   "receiver_full",   // too much waits for the receiver
+	dataReceiverGone:   "receiver_gone",   // it is leaving, or has closed the channel
+	dataTooLarge:       "too_large",       // longer than the receiver takes
+}
+
 // counters are the SFU's; workers add to them once a round.
 type counters struct {
 	packetsIn, forwarded, resent atomic.Int64
@@ -73,7 +94,10 @@ type counters struct {
 	changesRefused               atomic.Int64
 	panics, stalls               atomic.Int64
 	drops                        [dropCount]atomic.Int64
+	dataDrops                    [dataDropCount]atomic.Int64
 }
+
+func (c *counters) dropData(reason dataDrop, n int64) { c.dataDrops[reason].Add(n) }
 
 func (c *counters) drop(reason drop, n int64) { c.drops[reason].Add(n) }
 
@@ -120,7 +144,11 @@ func (s *SFU) Stats() Stats {
 		Changes:     c.changesRefused.Load(),
 		Panics:      c.panics.Load(),
 		Stalls:      c.stalls.Load(),
+		DataDrops:   make(map[DropReason]int64, dataDropCount),
 		Drops:       make(map[DropReason]int64, dropCount),
+	}
+	for i, name := range dataDropNames {
+		stats.DataDrops[name] = c.dataDrops[i].Load()
 	}
 	for i, name := range dropNames {
 		stats.Drops[name] = c.drops[i].Load()

@@ -158,6 +158,7 @@ func (w *worker) remove(m *member, reason string) {
 		w.publishers = slices.Delete(w.publishers, i, i+1)
 	}
 	w.detach(m)
+	w.unlisten(m)
 	m.publish()
 	m.conn.finish(reason)
 	if m.up {

@@ -69,6 +69,8 @@ func ended(reason string) farewell {
 		return tooLate(reason, "media did not connect; check that UDP to the platform's media port is open")
 	case tenant.EndProtocol:
 		return farewell{CodeRefused, "bad_message: the client broke the signalling protocol or did not read its messages", reason}
+	case tenant.EndRateLimited:
+		return farewell{CodeRefused, "rate_limited: too many messages or bytes a second on the data channels; send fewer", reason}
 	}
 	return farewell{websocket.StatusInternalError, "failed: the channel broke on our side; connect again", reason}
 }

@@ -59,7 +59,7 @@ type Ending struct {
 	Reason            string        // one of the End constants, or a client's own word
 	Duration          time.Duration // since its media connected, on the node's monotonic clock; 0 if it never did
 	Ago               time.Duration // since it ended, on the same clock; the ledger may be told late
-	BytesIn, BytesOut int64         // media bytes received from and sent to the client
+	BytesIn, BytesOut int64         // of media and data messages, received from and sent to the client
 }
 
 // Why a connection ended, as events and the console name it.
@@ -75,4 +75,5 @@ const (
 	EndFailed       = "failed"        // something broke in the channel's worker
 	EndProtocol     = "protocol"      // the client broke the signalling protocol
 	EndPeerLeft     = "peer_left"     // the other side of a peer-to-peer call left, or was ended
+	EndRateLimited  = "rate_limited"  // the client sent more messages on data channels than it may
 )

@@ -74,6 +74,7 @@ type Client struct {
 	connected chan struct{}
 	stop      chan struct{}
 	work      sync.WaitGroup // everything that reads or sends media
+	data      dataChannels   // locks for itself
 
 	// Guarded by mu
 	mu      sync.Mutex
@@ -171,6 +172,7 @@ func (c *Client) open(socket net.PacketConn) error {
 	}
 	c.peer = peer
 	peer.OnTrack(c.watch)
+	peer.OnDataChannel(c.data.take)
 	peer.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
 		if state == webrtc.PeerConnectionStateConnected {
 			c.nowConnected()

@@ -31,7 +31,7 @@ const (
 	// value of the SDP attribute max-message-size (RFC 8841 §6).
 	MaxDataMessage = 256 << 10
 	// MaxDataChannels is how many data channels a peer has at most.
-	MaxDataChannels = 32
+	MaxDataChannels = 64
 
 	// dataWindow is how much a client may have sent that nobody has read, in
 	// bytes: two of the longest messages.
