@@ -24,8 +24,10 @@ type call struct {
 	connection  *sfu.Connection // its life, if that is in the media plane
 
 	// For the offer alone; owned by the session.
-	request  sfu.JoinRequest
-	metadata json.RawMessage // what its admission gave it, or the token's
+	request   sfu.JoinRequest
+	simulcast bool
+	encodings []tenant.Encoding // of simulcast; nil: it sends no layers
+	metadata  json.RawMessage   // what its admission gave it, or the token's
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -46,7 +48,7 @@ func (c *call) start() {
 }
 
 // forgetRequest frees what only the offer needs.
-func (c *call) forgetRequest() { c.request, c.metadata = sfu.JoinRequest{}, nil }
+func (c *call) forgetRequest() { c.request, c.encodings, c.metadata = sfu.JoinRequest{}, nil, nil }
 
 // connected is connectedSince for a connection of the media plane.
 func (c *call) connected() {

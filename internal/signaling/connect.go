@@ -20,6 +20,7 @@ type Connect struct {
 	Video       sfu.MediaWish
 	AnyCodec    bool // the client's answer chooses the upload's codec
 	Slots       bool // one fixed download section of each kind, no renegotiation
+	Simulcast   SimulcastWish
 	// Metadata is shown to the others in the channel. Of what the client says
 	// itself it has only Authn.
 	Metadata sfu.Metadata
@@ -130,7 +131,7 @@ func (c *Connect) read2015(f fields) {
 
 // readToday reads and checks a connect of today's Sora SDKs (its fields are
 // listed in docs of Sora's signalling). What this platform decides against,
-// such as simulcast, is checked all the same and answered false in the offer.
+// such as spotlight, is checked all the same and answered false in the offer.
 func (c *Connect) readToday(f fields, limits Limits) {
 	c.ClientID = f.Name("client_id")
 	c.BundleID = f.Name("bundle_id")
@@ -145,12 +146,9 @@ func (c *Connect) readToday(f fields, limits Limits) {
 	if !f.Flag("multistream", true) {
 		f.Fail("multistream", "can't be false any more; leave it out")
 	}
-	if f.Flag("simulcast", false) && !c.Video.Enabled {
-		f.Fail("simulcast", "needs video")
-	}
+	c.Simulcast = readSimulcast(f, c.Video.Enabled)
 	f.Flag("spotlight", false)
-	f.Choice("simulcast_rid", "r0", "r1", "r2")
-	for _, name := range []string{"simulcast_request_rid", "spotlight_focus_rid", "spotlight_unfocus_rid"} {
+	for _, name := range []string{"spotlight_focus_rid", "spotlight_unfocus_rid"} {
 		f.Choice(name, "none", "r0", "r1", "r2")
 	}
 	f.Flag("ignore_disconnect_websocket", false)

@@ -27,6 +27,8 @@ func happening(n *sfu.Notify) any {
 	switch d := n.Details.(type) {
 	case *sfu.Forwarding:
 		return forwardingEvent{eventOf(n), d.Kind, d.Destination, d.Source}
+	case *sfu.SimulcastSwitched:
+		return switched(n, d)
 	}
 	return nil
 }

@@ -49,7 +49,10 @@ func TestParseConnectOfToday(t *testing.T) {
 				c.Audio.BitRate = 64
 				c.Audio.Params = map[string]string{"usedtx": "1", "stereo": "0", "sprop-stereo": "0", "maxplaybackrate": "16000", "minptime": "10"}
 			})},
-		{"simulcast and spotlight are taken note of", `,"simulcast":true,"spotlight":true,"simulcast_request_rid":"none","spotlight_focus_rid":"r2"`, base},
+		{"spotlight is taken note of", `,"spotlight":true,"spotlight_focus_rid":"r2"`, base},
+		{"simulcast", `,"simulcast":true,"simulcast_rid":"r1"`, change(func(c *signaling.Connect) { c.Simulcast = signaling.SimulcastWish{On: true, RequestRID: "r1"} })},
+		{"its newer name", `,"simulcast":true,"simulcast_rid":"r1","simulcast_request_rid":"none"`,
+			change(func(c *signaling.Connect) { c.Simulcast = signaling.SimulcastWish{On: true, RequestRID: "none"} })},
 		{"data channels", `,"data_channel_signaling":true,"ignore_disconnect_websocket":true,"data_channels":[{"label":"#a","direction":"sendrecv","ordered":true},{"label":"#b","max_retransmits":1}]`, base},
 		{"notify metadata", `,"signaling_notify_metadata":{"name":"Ken"}`, change(func(c *signaling.Connect) { c.Metadata.Authn = json.RawMessage(`{"name":"Ken"}`) })},
 	}

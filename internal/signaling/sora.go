@@ -15,28 +15,29 @@ type today struct{}
 // offerToday is the offer. What is false in it was decided so by this server,
 // whatever the client asked for.
 type offerToday struct {
-	Type                      string          `json:"type"`
-	Version                   string          `json:"version"`
-	ChannelID                 string          `json:"channel_id"`
-	SessionID                 string          `json:"session_id"`
-	ConnectionID              string          `json:"connection_id"`
-	ClientID                  string          `json:"client_id"`
-	BundleID                  string          `json:"bundle_id"`
-	Simulcast                 bool            `json:"simulcast"`
-	SimulcastMulticodec       bool            `json:"simulcast_multicodec"`
-	Spotlight                 bool            `json:"spotlight"`
-	Audio                     bool            `json:"audio"`
-	AudioCodecType            string          `json:"audio_codec_type,omitempty"`
-	AudioBitRate              int             `json:"audio_bit_rate,omitempty"`
-	Video                     bool            `json:"video"`
-	VideoCodecType            string          `json:"video_codec_type,omitempty"`
-	VideoBitRate              int             `json:"video_bit_rate,omitempty"`
-	DataChannelSignaling      bool            `json:"data_channel_signaling"`
-	IgnoreDisconnectWebSocket bool            `json:"ignore_disconnect_websocket"`
-	Config                    iceConfig       `json:"config"`
-	MID                       mids            `json:"mid"`
-	SDP                       string          `json:"sdp"`
-	Metadata                  json.RawMessage `json:"metadata"`
+	Type                      string            `json:"type"`
+	Version                   string            `json:"version"`
+	ChannelID                 string            `json:"channel_id"`
+	SessionID                 string            `json:"session_id"`
+	ConnectionID              string            `json:"connection_id"`
+	ClientID                  string            `json:"client_id"`
+	BundleID                  string            `json:"bundle_id"`
+	Simulcast                 bool              `json:"simulcast"`
+	SimulcastMulticodec       bool              `json:"simulcast_multicodec"`
+	Encodings                 []tenant.Encoding `json:"encodings,omitempty"`
+	Spotlight                 bool              `json:"spotlight"`
+	Audio                     bool              `json:"audio"`
+	AudioCodecType            string            `json:"audio_codec_type,omitempty"`
+	AudioBitRate              int               `json:"audio_bit_rate,omitempty"`
+	Video                     bool              `json:"video"`
+	VideoCodecType            string            `json:"video_codec_type,omitempty"`
+	VideoBitRate              int               `json:"video_bit_rate,omitempty"`
+	DataChannelSignaling      bool              `json:"data_channel_signaling"`
+	IgnoreDisconnectWebSocket bool              `json:"ignore_disconnect_websocket"`
+	Config                    iceConfig         `json:"config"`
+	MID                       mids              `json:"mid"`
+	SDP                       string            `json:"sdp"`
+	Metadata                  json.RawMessage   `json:"metadata"`
 }
 
 // iceConfig becomes the client's RTCConfiguration. The SDP has every candidate
@@ -124,6 +125,7 @@ func (today) offer(c *call, version string) any {
 		Type: typeOffer, Version: version,
 		ChannelID: r.Channel, SessionID: r.SessionID, ConnectionID: r.ConnectionID,
 		ClientID: r.ClientID, BundleID: r.BundleID,
+		Simulcast: c.simulcast, Encodings: c.encodings,
 		Audio: r.Audio.Enabled, Video: r.Video.Enabled,
 		Config:   iceConfig{ICEServers: []struct{}{}, ICETransportPolicy: "all"},
 		Metadata: c.metadata,

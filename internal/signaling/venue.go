@@ -53,6 +53,7 @@ func (channels) release(string) {}
 
 func (m channels) join(ctx context.Context, c *call, v visitor, opened tenant.Opened) (err error) {
 	c.request = v.request(c.opening, opened)
+	c.simulcast, c.encodings = v.Simulcast.On && v.Video.Enabled, v.encodings()
 	if c.connection, err = m.media.Join(ctx, c.request); err != nil {
 		return err
 	}
