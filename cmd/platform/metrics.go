@@ -49,6 +49,11 @@ var (
 	figHandshakes   = prometheus.NewDesc("hibari_dtls_handshakes_total", "DTLS handshakes that succeeded, by the SRTP profile agreed on.", []string{"profile"}, nil)
 	figCertificates = prometheus.NewDesc("hibari_dtls_certificates_total", "DTLS certificates made; each serves the clients that come in its time.", nil, nil)
 
+	figMessages     = prometheus.NewDesc("hibari_data_messages_total", "Messages of data channels, by direction: in from clients, out to them.", []string{"direction"}, nil)
+	figMessageBytes = prometheus.NewDesc("hibari_data_bytes_total", "Bytes of these messages.", []string{"direction"}, nil)
+	figMessageDrops = prometheus.NewDesc("hibari_data_messages_dropped_total", "Messages between clients not sent on, once for each receiver that did not get them, by reason.", []string{"reason"}, nil)
+	figStrays       = prometheus.NewDesc("hibari_data_channels_refused_total", "Data channels that clients opened by themselves.", nil, nil)
+
 	figUntold      = prometheus.NewDesc("hibari_rejected_events_dropped_total", "Refused connects that were too many to be written as events.", nil, nil)
 	figAttempts    = prometheus.NewDesc("hibari_webhook_attempts_total", "Attempts to deliver a webhook, by outcome.", []string{"outcome"}, nil)
 	figSlowStreams = prometheus.NewDesc("hibari_streams_slow_total", "Streams closed because their reader did not keep up.", nil, nil)
@@ -83,6 +88,9 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	for reason, n := range media.Drops {
 		counter(figDrops, n, string(reason))
 	}
+	for reason, n := range media.DataDrops {
+		counter(figMessageDrops, n, string(reason))
+	}
 	counter(figShed, media.FramesShed)
 	counter(figChanges, media.Changes)
 	gauge(figOverloaded, oneIf(f.media.Overloaded()))
@@ -92,6 +100,11 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	for reason, n := range port.Drops {
 		counter(figTransport, n, string(reason))
 	}
+	counter(figMessages, port.MessagesIn, "in")
+	counter(figMessages, port.MessagesOut, "out")
+	counter(figMessageBytes, port.MessageBytesIn, "in")
+	counter(figMessageBytes, port.MessageBytesOut, "out")
+	counter(figStrays, port.StrayChannels)
 	counter(figNoTrains, port.TrainsRefused)
 	counter(figRegained, port.TrainsRegained)
 	gauge(figSingle, float64(port.Single))

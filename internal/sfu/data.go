@@ -18,8 +18,12 @@ import (
 // other is the door's, with SendData and SignalData.
 type DataChannel = tenant.DataChannel
 
-// ErrNoDataChannel: the connection has no data channel of that label.
-var ErrNoDataChannel = errors.New("no such data channel")
+var (
+	// ErrNoDataChannel: the connection has no data channel of that label.
+	ErrNoDataChannel = errors.New("no such data channel")
+	// ErrTooManyChannels: a Join asked for more data channels than there may be.
+	ErrTooManyChannels = errors.New("too many data channels")
+)
 
 const (
 	// messagingRoom is how many bytes may wait for a client for another message of

@@ -91,10 +91,13 @@ func orDefault[T int | time.Duration](v, fallback T) T {
 }
 
 // Join takes an admitted client into its channel, which it makes on demand. It
-// fails with ErrClosed, ErrDuplicate or the context's error.
+// fails with ErrClosed, ErrDuplicate, ErrTooManyChannels or the context's error.
 func (s *SFU) Join(ctx context.Context, r JoinRequest) (*Connection, error) {
 	if r.BundleID == "" {
 		r.BundleID = r.ConnectionID
+	}
+	if len(r.DataChannels) > transport.MaxDataChannels {
+		return nil, ErrTooManyChannels
 	}
 	c := newConnection(s, r)
 	if err := s.register(c); err != nil {
