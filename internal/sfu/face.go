@@ -54,6 +54,9 @@ type JoinRequest struct {
 	// the m=application section that the offer has then. Labels are distinct, and
 	// at most transport.MaxDataChannels.
 	DataChannels []DataChannel
+	// Spotlight has it take part in the channel's spotlight; nil: it does not. Who
+	// publishes should do it with Simulcast, too.
+	Spotlight *Spotlight
 	// Metadata is shown to the others in notifications.
 	Metadata Metadata
 	// Filters say what it is shown of whom; nil: all.
@@ -112,7 +115,7 @@ type Notify struct {
 	Others    []*Other      // connection.created sent to the subject itself: who was there already
 	// Details of an event that is not of a connection's coming and going; nil:
 	// it is. Its type says which event it is: *Forwarding,
-	// *SimulcastSwitched.
+	// *SimulcastSwitched, *SpotlightChange.
 	Details any
 	// Memo keeps what doors make of it; nil: it goes to one connection alone.
 	Memo *Memo

@@ -48,6 +48,12 @@ type member struct {
 	allotted  time.Time // when that was last brought up to date
 	minute    time.Time // when the next minute since its connecting is full
 
+	// Spotlight: its voice, nil: it has none there; and which layers it wants of all
+	// and of single publishers
+	voice  *speaker
+	spot   ridPair
+	spotOf map[string]ridPair // by connection id
+
 	changes allowance           // of its metadata
 	filters filters             // what it wants to be shown
 	blocked map[*track]struct{} // what it was told that they keep from it

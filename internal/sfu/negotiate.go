@@ -236,7 +236,7 @@ func (w *worker) bindReady(m *member) {
 		return
 	}
 	for _, s := range m.sections {
-		if d := s.down; d != nil && d.source != nil && d.ready && !d.bound {
+		if d := s.down; d != nil && d.source != nil && d.ready && !d.bound && m.gets(d.source) {
 			d.bind()
 			if d.layer != nil {
 				w.askKeyFrame(d.layer)

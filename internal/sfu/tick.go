@@ -24,6 +24,7 @@ const (
 // tick does what is due: for publishers in every round, for all members in a
 // sweep now and then, for there may be a thousand of them.
 func (w *worker) tick() {
+	w.checkSpotlight()
 	for _, m := range w.publishers {
 		if m.up {
 			w.checkUploads(m)

@@ -103,6 +103,9 @@ func (m *member) shows(sender string) bool {
 
 // wishFor is what a viewer wants of a publisher.
 func (m *member) wishFor(publisher *member) wish {
+	if q, ok := m.spotlightWish(publisher); ok {
+		return q
+	}
 	if q, ok := m.wishes[publisher.conn.ID()]; ok {
 		return q
 	}

@@ -41,6 +41,8 @@ type worker struct {
 	portions   []portion    // likewise
 	control    []byte       // scratch for outgoing RTCP
 	changes    allowance    // of metadata
+	spotlight  spotlight
+	lookAt     time.Time // when to look after it again
 }
 
 type doom struct {
@@ -144,6 +146,7 @@ func (w *worker) join(ctx context.Context, c *Connection) error {
 	}
 	w.sweepAt = w.now // to look after it from now on
 	w.firstOffer(m)
+	w.stage(m)
 	return nil
 }
 
@@ -159,6 +162,7 @@ func (w *worker) remove(m *member, reason string) {
 	}
 	w.detach(m)
 	w.unlisten(m)
+	w.unstage(m)
 	m.publish()
 	m.conn.finish(reason)
 	if m.up {
@@ -228,6 +232,7 @@ func (w *worker) goneUp(m *member) {
 	m.nextReport = at
 	w.signal(m, Signal{Kind: SignalConnected})
 	w.notifyCreated(m)
+	w.tellFocused(m)
 	w.tellBlocked(m)
 	w.bindReady(m)
 	w.negotiate(m)

@@ -132,6 +132,11 @@ func (c *Client) open(socket net.PacketConn) error {
 			return err
 		}
 	}
+	if c.options.Publish != nil && c.options.Publish.Level != nil {
+		if err := media.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: sdp.AudioLevelURI}, webrtc.RTPCodecTypeAudio); err != nil {
+			return err
+		}
+	}
 	registry := &interceptor.Registry{}
 	registry.Add(&c.disguise)
 	for _, f := range c.options.Interceptors {

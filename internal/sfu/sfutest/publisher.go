@@ -8,12 +8,14 @@ import (
 
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
+	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
 
 // Media says what a client publishes.
 type Media struct {
 	Audio           bool                    // Opus, 50 packets a second
+	Level           func() uint8            // how loud each of these is, in −dBov (RFC 6464); nil: it does not tell
 	Video           string                  // VP8, VP9, H264, AV1; "": none
 	FrameRate       int                     // frames per second; 0: 30
 	PacketsPerFrame int                     // 0: 4
@@ -144,11 +146,18 @@ func (p *publisher) runAudio() {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	packet := rtp.Packet{Header: rtp.Header{Version: 2}, Payload: make([]byte, 120)}
+	id := p.levelExtension()
 	for frame := uint32(0); ; frame++ {
 		select {
 		case <-p.client.stop:
 			return
 		case now := <-ticker.C:
+			if id != 0 {
+				packet.Header.Extension, packet.Header.Extensions = false, nil
+				if err := packet.SetExtension(id, []byte{p.media.Level()}); err != nil {
+					return
+				}
+			}
 			packet.SequenceNumber++
 			packet.Timestamp += 960
 			compose(packet.Payload, 0, stamp{frame, frame, now})
@@ -158,6 +167,21 @@ func (p *publisher) runAudio() {
 			p.sent.audio.Add(1)
 		}
 	}
+}
+
+// levelExtension is the id of the audio level extension; 0: none is to be sent.
+func (p *publisher) levelExtension() uint8 {
+	if p.media.Level == nil {
+		return 0
+	}
+	for _, s := range p.senders {
+		for _, e := range s.GetParameters().HeaderExtensions {
+			if e.URI == sdp.AudioLevelURI {
+				return uint8(e.ID)
+			}
+		}
+	}
+	return 0
 }
 
 func (p *publisher) runVideo() {

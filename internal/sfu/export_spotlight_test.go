@@ -1,0 +1,61 @@
+package sfu
+
+import "time"
+
+// Stage is a spotlight with speakers, in a time of its own.
+type Stage struct {
+	s        spotlight
+	now      time.Time
+	speakers []*speaker
+}
+
+// NewStage has so many places in focus and speakers.
+func NewStage(places, speakers int) *Stage {
+	s := &Stage{s: spotlight{number: places}, now: time.Unix(1e9, 0)}
+	for range speakers {
+		v := &speaker{}
+		s.speakers = append(s.speakers, v)
+		s.s.add(v)
+	}
+	return s
+}
+
+// Hear is 20 ms of everybody: levels in −dBov, negative for no packet.
+func (s *Stage) Hear(levels []int) {
+	for i, l := range levels {
+		if l >= 0 {
+			s.speakers[i].heard(uint8(l), s.now)
+		}
+	}
+	s.now = s.now.Add(20 * time.Millisecond)
+}
+
+// Now is the stage's time since it began.
+func (s *Stage) Now() time.Duration { return s.now.Sub(time.Unix(1e9, 0)) }
+
+// Look decides, and returns who has changed.
+func (s *Stage) Look() (changed []int) {
+	for _, c := range s.s.look(s.now) {
+		for i, v := range s.speakers {
+			if v == c {
+				changed = append(changed, i)
+			}
+		}
+	}
+	return changed
+}
+
+// Focused reports whether a speaker is in focus, Audible whether it is heard.
+func (s *Stage) Focused(i int) bool { return s.speakers[i].focused }
+
+// Audible reports whether a speaker is heard.
+func (s *Stage) Audible(i int) bool { return s.speakers[i].audible }
+
+// Constants of the spotlight.
+const (
+	FocusDelay, FocusHold, FocusTake, FocusIdle = focusDelay, focusHold, focusTake, focusIdle
+	SpotlightPause, VoiceLinger, VoicesBeside   = spotlightPause, voiceLinger, voicesBeside
+)
+
+// Heard takes one level, for the benchmark.
+func (s *Stage) Heard(i int, level uint8) bool { return s.speakers[i].heard(level, s.now) }
