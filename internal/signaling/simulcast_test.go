@@ -2,6 +2,7 @@ package signaling_test
 
 import (
 	"encoding/json"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -90,7 +91,7 @@ func TestSwitchedIsTold(t *testing.T) {
 	viewer := h.call(t, join("recvonly", `,"simulcast":true,"simulcast_request_rid":"r1"`), false)
 	viewer.await("video", func() bool { return viewer.streams[id] > 10 })
 	publisher.PauseLayer(1, true)
-	got := viewer.message(0, map[string]any{"event_type": "simulcast.switched"})
+	got := maps.Clone(viewer.message(0, map[string]any{"event_type": "simulcast.switched"}))
 	delete(got, "timestamp")
 	want := map[string]any{
 		"type": "notify", "event_type": "simulcast.switched", "sender_connection_id": id, "priority": "lower", "trigger": "sender",
