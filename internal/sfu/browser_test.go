@@ -40,6 +40,8 @@ type camera struct {
 	Width     int `json:"width"`
 	Height    int `json:"height"`
 	FrameRate int `json:"frameRate,omitempty"`
+	// Layers says that the offer asks for simulcast.
+	Layers bool `json:"layers,omitempty"`
 	// Clapper is a flash and a beep each second instead of the browser's fake.
 	Clapper bool `json:"clapper,omitempty"`
 }
@@ -121,6 +123,11 @@ type report struct {
 	FramesReceived, FramesDecoded, FramesDropped, FreezeCount   int     // inbound-rtp, video
 	KeyFramesDecoded, FrameWidth                                int     // inbound-rtp, video
 	TotalDecodeTime, TotalFreezesDuration                       float64 // s
+	RID                                                         string  // outbound-rtp
+	FramesSent, FramesEncoded                                   int     // outbound-rtp
+	Active                                                      bool    // outbound-rtp
+	BytesSent                                                   int64   // outbound-rtp
+	QualityLimitationReason                                     string  // outbound-rtp
 	EstimatedPlayoutTimestamp                                   float64 // inbound-rtp: ms on the publisher's clock
 
 	LocalID         string

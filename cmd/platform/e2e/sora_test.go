@@ -53,6 +53,7 @@ type seen struct {
 	Removed []string
 	Frames  []int
 	Shown   map[string]int
+	Widths  map[string]int      // of what is shown, in pixels
 	Kinds   map[string][]string // of tracks that have come
 	Audio   int
 	Codec   string
