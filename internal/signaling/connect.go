@@ -21,6 +21,7 @@ type Connect struct {
 	AnyCodec    bool // the client's answer chooses the upload's codec
 	Slots       bool // one fixed download section of each kind, no renegotiation
 	Simulcast   SimulcastWish
+	Spotlight   SpotlightWish
 	// Metadata is shown to the others in the channel. Of what the client says
 	// itself it has only Authn.
 	Metadata sfu.Metadata
@@ -131,7 +132,7 @@ func (c *Connect) read2015(f fields) {
 
 // readToday reads and checks a connect of today's Sora SDKs (its fields are
 // listed in docs of Sora's signalling). What this platform decides against,
-// such as spotlight, is checked all the same and answered false in the offer.
+// such as DataChannel signalling, is checked all the same and answered false in the offer.
 func (c *Connect) readToday(f fields, limits Limits) {
 	c.ClientID = f.Name("client_id")
 	c.BundleID = f.Name("bundle_id")
@@ -147,10 +148,7 @@ func (c *Connect) readToday(f fields, limits Limits) {
 		f.Fail("multistream", "can't be false any more; leave it out")
 	}
 	c.Simulcast = readSimulcast(f, c.Video.Enabled)
-	f.Flag("spotlight", false)
-	for _, name := range []string{"spotlight_focus_rid", "spotlight_unfocus_rid"} {
-		f.Choice(name, "none", "r0", "r1", "r2")
-	}
+	c.Spotlight = readSpotlight(f)
 	f.Flag("ignore_disconnect_websocket", false)
 	if list := tenant.ReadDataChannels(f); len(list) > 0 && !f.Flag("data_channel_signaling", false) {
 		f.Fail("data_channels", "need data_channel_signaling")

@@ -184,7 +184,7 @@ func (v visitor) request(o tenant.Opening, opened tenant.Opened) sfu.JoinRequest
 	return sfu.JoinRequest{
 		Tenant: o.Tenant, Channel: o.Channel, SessionID: opened.SessionID, ConnectionID: o.ConnectionID,
 		ClientID: o.ClientID, BundleID: firstOf(v.BundleID, o.ConnectionID), Role: v.Role,
-		Audio: v.Audio, Video: v.Video, AnyCodec: v.AnyCodec, Slots: v.Slots, Simulcast: v.simulcast(),
+		Audio: v.Audio, Video: v.Video, AnyCodec: v.AnyCodec, Slots: v.Slots, Simulcast: v.simulcast(), Spotlight: v.spotlight(),
 		Metadata: v.Metadata, NoNotify: v.NoNotify, Filters: v.Filters,
 	}
 }

@@ -29,6 +29,8 @@ func happening(n *sfu.Notify) any {
 		return forwardingEvent{eventOf(n), d.Kind, d.Destination, d.Source}
 	case *sfu.SimulcastSwitched:
 		return switched(n, d)
+	case *sfu.SpotlightChange:
+		return spotlighted(n, d)
 	}
 	return nil
 }

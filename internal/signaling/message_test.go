@@ -49,7 +49,9 @@ func TestParseConnectOfToday(t *testing.T) {
 				c.Audio.BitRate = 64
 				c.Audio.Params = map[string]string{"usedtx": "1", "stereo": "0", "sprop-stereo": "0", "maxplaybackrate": "16000", "minptime": "10"}
 			})},
-		{"spotlight is taken note of", `,"spotlight":true,"spotlight_focus_rid":"r2"`, base},
+		{"spotlight", `,"spotlight":true,"spotlight_number":8,"spotlight_focus_rid":"r2","spotlight_unfocus_rid":"none"`, change(func(c *signaling.Connect) {
+			c.Spotlight = signaling.SpotlightWish{On: true, Number: 8, FocusRID: "r2", UnfocusRID: "none"}
+		})},
 		{"simulcast", `,"simulcast":true,"simulcast_rid":"r1"`, change(func(c *signaling.Connect) { c.Simulcast = signaling.SimulcastWish{On: true, RequestRID: "r1"} })},
 		{"its newer name", `,"simulcast":true,"simulcast_rid":"r1","simulcast_request_rid":"none"`,
 			change(func(c *signaling.Connect) { c.Simulcast = signaling.SimulcastWish{On: true, RequestRID: "none"} })},
@@ -151,6 +153,7 @@ var badMessages = map[string]struct {
 	"simulcast without video": {connectWith(`"simulcast":true,"video":false`), "simulcast needs video", tenant.BadMessage},
 	"simulcast is a string":   {connectWith(`"simulcast":"yes"`), "simulcast", tenant.BadMessage},
 	"simulcast_rid":           {connectWith(`"simulcast_rid":"r3"`), "r0, r1, r2", tenant.BadMessage},
+	"spotlight_number":        {connectWith(`"spotlight_number":9`), "1 to 8", tenant.BadMessage},
 	"spotlight_focus_rid":     {connectWith(`"spotlight_focus_rid":"high"`), "none, r0", tenant.BadMessage},
 	"both filters":            {connectWith(`"forwarding_filter":{},"forwarding_filters":[]`), "forwarding_filters", tenant.BadMessage},
 	"data channels alone":     {connectWith(`"data_channels":[{"label":"#a"}]`), "data_channel_signaling", tenant.BadMessage},

@@ -125,7 +125,7 @@ func (today) offer(c *call, version string) any {
 		Type: typeOffer, Version: version,
 		ChannelID: r.Channel, SessionID: r.SessionID, ConnectionID: r.ConnectionID,
 		ClientID: r.ClientID, BundleID: r.BundleID,
-		Simulcast: c.simulcast, Encodings: c.encodings,
+		Simulcast: c.simulcast, Encodings: c.encodings, Spotlight: r.Spotlight != nil,
 		Audio: r.Audio.Enabled, Video: r.Video.Enabled,
 		Config:   iceConfig{ICEServers: []struct{}{}, ICETransportPolicy: "all"},
 		Metadata: c.metadata,

@@ -138,9 +138,9 @@ func checkNotify(t *testing.T, message map[string]any, want map[string]any) {
 // same.
 func TestWishesDecidedFalse(t *testing.T) {
 	h, _ := broadcast(t, signaling.Config{})
-	c := h.call(t, join("sendrecv", `,"spotlight":true,"data_channel_signaling":true,"ignore_disconnect_websocket":true,"data_channels":[{"label":"#chat","direction":"sendrecv"}]`), true)
+	c := h.call(t, join("sendrecv", `,"data_channel_signaling":true,"ignore_disconnect_websocket":true,"data_channels":[{"label":"#chat","direction":"sendrecv"}]`), true)
 	offer := c.message(0, map[string]any{"type": "offer"})
-	for _, name := range []string{"spotlight", "data_channel_signaling", "ignore_disconnect_websocket"} {
+	for _, name := range []string{"data_channel_signaling", "ignore_disconnect_websocket"} {
 		if offer[name] != false {
 			t.Errorf("%s is %v", name, offer[name])
 		}
