@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -61,6 +62,7 @@ type caller struct {
 	changed chan struct{}
 	mute    bool // answers no offer any more
 	pong    bool // answers pings
+	today   bool // speaks today's dialect: what it hears must suit all its clients
 }
 
 // call sends a connect message and starts a caller; a publisher sends audio
@@ -68,6 +70,7 @@ type caller struct {
 func (h *house) call(t testing.TB, connect string, publish bool) *caller {
 	t.Helper()
 	c := &caller{client: h.visit(t), streams: map[string]int{}, changed: make(chan struct{})}
+	c.today = !strings.Contains(connect, `"channelId"`) && !strings.Contains(connect, "stream\"")
 	settings := webrtc.SettingEngine{}
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetAnsweringDTLSRole(webrtc.DTLSRoleClient) // what browsers choose
@@ -135,18 +138,25 @@ func (c *caller) runEars() {
 			c.t.Errorf("heard %q", data)
 			continue
 		}
+		kind, _ := m["type"].(string)
+		sdp, _ := m["sdp"].(string)
+		if c.today {
+			for _, wrong := range nonconforming(kind, data) {
+				c.t.Errorf("%s: %s: %.300s", kind, wrong, data)
+			}
+		}
 		c.note(func() { c.heard = append(c.heard, m); c.raw = append(c.raw, string(data)) })
 		c.mu.Lock()
 		mute, pong := c.mute, c.pong
 		c.mu.Unlock()
-		if pong && m["type"] == "ping" {
+		if pong && kind == "ping" {
 			c.conn.Write(context.Background(), websocket.MessageText, []byte(`{"type":"pong","stats":[{"id":"T01"}]}`))
 		}
 		if mute {
 			continue
 		}
-		if reply, ok := map[string]string{"offer": "answer", "re-offer": "re-answer", "update": "update"}[m["type"].(string)]; ok {
-			c.answer(reply, m["sdp"].(string))
+		if reply, ok := map[string]string{"offer": "answer", "re-offer": "re-answer", "update": "update"}[kind]; ok {
+			c.answer(reply, sdp)
 		}
 	}
 }
