@@ -23,10 +23,10 @@ func nodeList(ctx context.Context, args []string, io stdio) error {
 			return printJSON(io.out, map[string]any{"items": nodes})
 		}
 		w := tabwriter.NewWriter(io.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "NODE\tNAME\tSTATE\tSTARTED\tLEASE UNTIL\tCONNECTIONS")
+		fmt.Fprintln(w, "NODE\tNAME\tSTATE\tSTARTED\tLEASE UNTIL\tCONNECTIONS\tURL")
 		for _, n := range nodes {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\n", n.ID, n.Name, n.State,
-				n.StartedAt.Format(time.RFC3339), n.LeaseUntil.Format(time.RFC3339), n.Connections)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", n.ID, n.Name, n.State,
+				n.StartedAt.Format(time.RFC3339), n.LeaseUntil.Format(time.RFC3339), n.Connections, n.PublicURL)
 		}
 		return w.Flush()
 	})

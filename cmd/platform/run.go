@@ -166,7 +166,7 @@ func (p *platform) openMedia(ctx context.Context) error {
 	logWire(p.config, p.log)
 	p.media = sfu.New(sfu.Config{Transport: p.port, Log: p.log})
 	p.node, err = cluster.Start(ctx, p.db.Pool, cluster.Config{
-		Name: name, Instance: instance, Reaper: p.ledger, Log: p.log,
+		Name: name, Instance: instance, Reaper: p.ledger, PublicURL: p.config.publicURL.String(), Log: p.log,
 	})
 	return err
 }

@@ -60,6 +60,7 @@ func (l *Ledger) admit(ctx context.Context, key admissionKey, all []*admission) 
 // joined is a channel that connections are about to join.
 type joined struct {
 	name    string
+	peer    bool          // it is, or becomes, a room of a peer-to-peer call
 	session string        // to start, if there is none; then the channel's
 	started bool          // it had none
 	came    tenant.Counts // how many come
@@ -72,7 +73,10 @@ func channelsOf(all []*admission) ([]*joined, error) {
 	for _, a := range all {
 		i, found := slices.BinarySearchFunc(channels, a.opening.Channel, func(c *joined, name string) int { return strings.Compare(c.name, name) })
 		if !found {
-			channels = slices.Insert(channels, i, &joined{name: a.opening.Channel, session: tenant.NewID()})
+			channels = slices.Insert(channels, i, &joined{name: a.opening.Channel, peer: a.opening.PeerToPeer(), session: tenant.NewID()})
+		}
+		if channels[i].peer != a.opening.PeerToPeer() {
+			return nil, errNotAll
 		}
 		if err := count(&channels[i].came, a.opening.Role, 1); err != nil {
 			return nil, err
@@ -94,22 +98,23 @@ func takePlaces(ctx context.Context, tx pgx.Tx, key admissionKey, all []*admissi
 	c := columnsOfChannels(channels)
 	batch.Queue(`
 		with came as (
-			select * from unnest($2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::int[])
-				as c (channel_id, session_id, connections, sendrecv, sendonly, recvonly)
+			select * from unnest($2::text[], $3::text[], $4::int[], $5::int[], $6::int[], $7::int[], $9::bool[])
+				as c (channel_id, session_id, connections, sendrecv, sendonly, recvonly, peer)
 			where connections <= (select max_per_channel from tenant_live where tenant_id = $1)
 		), started as (
 			insert into channel_session (session_id, tenant_id, channel_id)
 			select session_id, $1, channel_id from came
 			where not exists (select from channel_live h where h.tenant_id = $1 and h.channel_id = came.channel_id)
 		)
-		insert into channel_live as h (tenant_id, channel_id, session_id, connections, sendrecv, sendonly, recvonly)
-		select $1, channel_id, session_id, connections, sendrecv, sendonly, recvonly from came order by channel_id
-		on conflict (tenant_id, channel_id) do update set
+		insert into channel_live as h (tenant_id, channel_id, session_id, connections, sendrecv, sendonly, recvonly, node_id, peer)
+		select $1, channel_id, session_id, connections, sendrecv, sendonly, recvonly, $8, peer from came order by channel_id
+		on conflict (tenant_id, channel_id) do update set node_id = excluded.node_id,
 			connections = h.connections + excluded.connections, sendrecv = h.sendrecv + excluded.sendrecv,
 			sendonly = h.sendonly + excluded.sendonly, recvonly = h.recvonly + excluded.recvonly
 		where h.connections + excluded.connections <= (select max_per_channel from tenant_live where tenant_id = $1)
+			and `+mayJoin+`
 		returning channel_id, session_id, connections, sendrecv, sendonly, recvonly`,
-		id, c.names, c.sessions, c.all, c.sendrecv, c.sendonly, c.recvonly)
+		id, c.names, c.sessions, c.all, c.sendrecv, c.sendonly, c.recvonly, nodeID, c.peer)
 	o := columnsOfOpenings(all)
 	batch.Queue(`
 		insert into connection (connection_id, tenant_id, channel_id, session_id, node_id, role, client_id, protocol,
@@ -228,6 +233,7 @@ func before(all, came tenant.Counts) tenant.Counts {
 type channelColumns struct {
 	names, sessions                   []string
 	all, sendrecv, sendonly, recvonly []int
+	peer                              []bool
 }
 
 func columnsOfChannels(channels []*joined) (c channelColumns) {
@@ -238,6 +244,7 @@ func columnsOfChannels(channels []*joined) (c channelColumns) {
 		c.sendrecv = append(c.sendrecv, channel.came.SendRecv)
 		c.sendonly = append(c.sendonly, channel.came.SendOnly)
 		c.recvonly = append(c.recvonly, channel.came.RecvOnly)
+		c.peer = append(c.peer, channel.peer)
 	}
 	return c
 }

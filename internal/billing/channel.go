@@ -13,9 +13,18 @@ import (
 	"github.com/hibari/hibari/internal/tenant"
 )
 
-// takeChannelPlace takes a place in the channel, which it starts if nobody is
-// there. The tenant's row is locked, so the channel's cannot change meanwhile.
-func takeChannelPlace(ctx context.Context, tx pgx.Tx, o tenant.Opening, limit int) (opened tenant.Opened, started bool, err error) {
+// mayJoin is true of a live channel h that one may join who would start it like
+// excluded. A channel lives on one node: media does
+// not pass between nodes. It is free to move when that node has ended, or was
+// never known; a node whose lease ran out may come back, so it is no reason yet.
+const mayJoin = `
+	h.peer = excluded.peer and (h.node_id is null or h.node_id = excluded.node_id
+		or not exists (select from node n where n.node_id = h.node_id and n.state in ('up', 'draining')))`
+
+// takeChannelPlace takes a place in the channel, which it starts on the node if
+// nobody is there. The tenant's row is locked, so the channel's cannot change
+// meanwhile.
+func takeChannelPlace(ctx context.Context, tx pgx.Tx, nodeID string, o tenant.Opening, limit int) (opened tenant.Opened, started bool, err error) {
 	var first tenant.Counts
 	if err := count(&first, o.Role, 1); err != nil {
 		return opened, false, err
@@ -28,16 +37,16 @@ func takeChannelPlace(ctx context.Context, tx pgx.Tx, o tenant.Opening, limit in
 			select $3, $1, $2 where $7 > 0
 				and not exists (select from channel_live where tenant_id = $1 and channel_id = $2)
 		)
-		insert into channel_live as l (tenant_id, channel_id, session_id, connections, sendrecv, sendonly, recvonly)
-		select $1, $2, $3, 1, $4, $5, $6 where $7 > 0
-		on conflict (tenant_id, channel_id) do update set
-			connections = l.connections + 1, sendrecv = l.sendrecv + $4, sendonly = l.sendonly + $5, recvonly = l.recvonly + $6
-		where l.connections < $7
+		insert into channel_live as h (tenant_id, channel_id, session_id, connections, sendrecv, sendonly, recvonly, node_id, peer)
+		select $1, $2, $3, 1, $4, $5, $6, $8, $9 where $7 > 0
+		on conflict (tenant_id, channel_id) do update set node_id = excluded.node_id,
+			connections = h.connections + 1, sendrecv = h.sendrecv + $4, sendonly = h.sendonly + $5, recvonly = h.recvonly + $6
+		where h.connections < $7 and `+mayJoin+`
 		returning session_id, connections, sendrecv, sendonly, recvonly`,
-		o.Tenant, o.Channel, session, first.SendRecv, first.SendOnly, first.RecvOnly, limit).
+		o.Tenant, o.Channel, session, first.SendRecv, first.SendOnly, first.RecvOnly, limit, nodeID, o.PeerToPeer()).
 		Scan(&opened.SessionID, &c.Connections, &c.SendRecv, &c.SendOnly, &c.RecvOnly)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return opened, false, refuseChannel(ctx, tx, o, limit)
+		return opened, false, refuseChannel(ctx, tx, nodeID, o, limit)
 	}
 	if err != nil {
 		return opened, false, fmt.Errorf("couldn't take a place in channel %q: %w", o.Channel, err)
@@ -45,17 +54,44 @@ func takeChannelPlace(ctx context.Context, tx pgx.Tx, o tenant.Opening, limit in
 	return opened, opened.SessionID == session, nil
 }
 
-// refuseChannel says how full the channel is.
-func refuseChannel(ctx context.Context, tx pgx.Tx, o tenant.Opening, limit int) error {
-	counts, err := channelCounts(ctx, tx, o.Tenant, o.Channel)
-	if err != nil {
-		return err
+// refuseChannel says why there was no place in the channel: it is of the other
+// kind, it is full, or it lives on another node.
+func refuseChannel(ctx context.Context, tx pgx.Tx, nodeID string, o tenant.Opening, limit int) error {
+	var current int
+	var peer, leased bool
+	var home, there, here string
+	err := tx.QueryRow(ctx, `
+		select connections, peer, coalesce(h.node_id, ''), coalesce(n.lease_until > clock_timestamp(), false), coalesce(n.public_url, ''),
+			(select public_url from node where node_id = $3)
+		from channel_live h left join node n using (node_id) where tenant_id = $1 and channel_id = $2`,
+		o.Tenant, o.Channel, nodeID).Scan(&current, &peer, &home, &leased, &there, &here)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("couldn't look at channel %q: %w", o.Channel, err)
 	}
-	r := tenant.Refuse(tenant.ChannelFull,
-		"a channel may have %d connections and %q has %d: use another channel, or ask for a larger limit",
-		limit, o.Channel, counts.Connections)
-	r.Current, r.Max = counts.Connections, limit
-	return r
+	live := err == nil
+	switch {
+	case live && peer != o.PeerToPeer():
+		return refuseKind(peer)
+	case !live || current >= limit:
+		r := tenant.Refuse(tenant.ChannelFull,
+			"a channel may have %d connections and %q has %d: use another channel, or ask for a larger limit",
+			limit, o.Channel, current)
+		r.Current, r.Max = current, limit
+		return r
+	case !leased:
+		return tenant.Refuse(tenant.Unavailable, "the node that has this channel does not answer; try again in a few seconds")
+	case there == "" || there == here:
+		return tenant.Refuse(tenant.Unavailable, "another node has this channel, and no URL of its own: the operator must set its HIBARI_PUBLIC_URL")
+	}
+	return &tenant.Elsewhere{NodeID: home, PublicURL: there}
+}
+
+// refuseKind refuses a client whose kind does not go with those that are there.
+func refuseKind(peer bool) error {
+	if peer {
+		return tenant.Refuse(tenant.ChannelDenied, "a peer-to-peer call (Ayame) has this channel; use another")
+	}
+	return tenant.Refuse(tenant.ChannelDenied, "others than peer-to-peer clients (Ayame) are in this channel; use another")
 }
 
 // channelCounts reads how many connections a channel has; none if it is not live.

@@ -290,10 +290,10 @@ func TestKilledNode(t *testing.T) {
 	fresh := b.openConnected(first, "room", 2*time.Second) // connected, never metered since
 	setup := b.open(first, "hall", tenant.RecvOnly)
 	other := b.openConnected(second, "room", 0)
+	b.exec(`update node set state = 'lost' where node_id = $1`, dead)
 	b.node = b.newNode()
 	stays := b.open(first, "room", tenant.SendRecv)
 
-	b.exec(`update node set state = 'lost' where node_id = $1`, dead)
 	var changed []tenant.ID
 	b.OnChange(func(id tenant.ID) { changed = append(changed, id) })
 	if n, err := b.EndNode(t.Context(), dead); n != 4 || err != nil {

@@ -77,7 +77,8 @@ func one[T any](b *bench, sql string, args ...any) (value T) {
 func (b *bench) newNode() string {
 	b.t.Helper()
 	id := "node_" + tenant.NewID()
-	b.exec(`insert into node (node_id, name, instance, lease_until) values ($1, 'test', $1, clock_timestamp() + interval '1 hour')`, id)
+	b.exec(`insert into node (node_id, name, instance, public_url, lease_until)
+		values ($1, 'test', $1, 'https://' || $1 || '.example', clock_timestamp() + interval '1 hour')`, id)
 	return id
 }
 

@@ -53,6 +53,17 @@ func (m *machine) live(id tenant.ID, channel string) (all, inChannel int) {
 	return all, inChannel
 }
 
+// home is the node that a channel lives on, and whether it is a room of a
+// peer-to-peer call; "": it is not live.
+func (m *machine) home(id tenant.ID, channel string) (node string, peer bool) {
+	for _, c := range m.connections {
+		if c.opening.Tenant == id && c.opening.Channel == channel && !c.ended {
+			return c.node, c.opening.PeerToPeer()
+		}
+	}
+	return "", false
+}
+
 // some draws a connection. Without one it skips: rapid then draws another
 // action, and the test goes on.
 func (m *machine) some(t *rapid.T) (string, *modelConnection) {
@@ -68,17 +79,28 @@ func (m *machine) open(t *rapid.T) {
 	node := rapid.SampledFrom(m.nodes).Draw(t, "node")
 	o := opening(id.scope, rapid.SampledFrom([]string{"a", "b"}).Draw(t, "channel"),
 		rapid.SampledFrom([]tenant.Role{tenant.SendOnly, tenant.RecvOnly, tenant.SendRecv}).Draw(t, "role"))
+	o.Protocol = rapid.SampledFrom([]string{"sora", "whip", "sora2015", tenant.ProtocolAyame}).Draw(t, "protocol")
 	all, inChannel := m.live(o.Tenant, o.Channel)
+	home, peer := m.home(o.Tenant, o.Channel)
 	opened, err := m.b.Open(m.b.t.Context(), node, o)
 	var r *tenant.Refusal
+	var elsewhere *tenant.Elsewhere
 	switch {
 	case all >= id.max:
 		if !errors.As(err, &r) || r.Code != tenant.TenantFull || r.Current != all || r.Max != id.max {
 			t.Fatalf("%v, want tenant_full with %d of %d", err, all, id.max)
 		}
+	case home != "" && peer != o.PeerToPeer():
+		if !errors.As(err, &r) || r.Code != tenant.ChannelDenied {
+			t.Fatalf("%v, want channel_denied: the channel is peer to peer: %t", err, peer)
+		}
 	case inChannel >= id.perChannel:
 		if !errors.As(err, &r) || r.Code != tenant.ChannelFull || r.Current != inChannel || r.Max != id.perChannel {
 			t.Fatalf("%v, want channel_full with %d of %d", err, inChannel, id.perChannel)
+		}
+	case home != "" && home != node:
+		if !errors.As(err, &elsewhere) || elsewhere.NodeID != home || elsewhere.PublicURL != "https://"+home+".example" {
+			t.Fatalf("%v, want the way to %s", err, home)
 		}
 	case err != nil || opened.Counts.Connections != inChannel+1:
 		t.Fatal(opened, err)
@@ -94,7 +116,7 @@ func (m *machine) openAgain(t *rapid.T) {
 	var r *tenant.Refusal
 	switch {
 	case c.ended: // the id is used up, or there is no place to find that out
-		if !errors.Is(err, billing.ErrConnectionUsed) && !errors.As(err, &r) {
+		if !errors.Is(err, billing.ErrConnectionUsed) && !errors.As(err, &r) && !errors.As(err, new(*tenant.Elsewhere)) {
 			t.Fatal(err)
 		}
 	case err != nil:
@@ -180,7 +202,7 @@ func (m *machine) deadNode(t *rapid.T) {
 	node := rapid.SampledFrom(m.dead).Draw(t, "dead")
 	o := opening(rapid.SampledFrom(m.tenants).Draw(t, "tenant").scope, "a", tenant.SendRecv)
 	var r *tenant.Refusal
-	if _, err := m.b.Open(m.b.t.Context(), node, o); !errors.Is(err, billing.ErrNodeEnded) && !errors.As(err, &r) {
+	if _, err := m.b.Open(m.b.t.Context(), node, o); !errors.Is(err, billing.ErrNodeEnded) && !errors.As(err, &r) && !errors.As(err, new(*tenant.Elsewhere)) {
 		t.Fatal(err)
 	}
 	var marks []billing.Mark

@@ -16,8 +16,12 @@ import (
 // channel.started (for the channel's first) and connection.connecting.
 //
 // A *tenant.Refusal says that there is no place (tenant_full, channel_full,
-// with Current and Max), that the tenant is suspended, or that o cannot be
-// stored (bad_message). Other errors are no verdict about the client:
+// with Current and Max), that the tenant is suspended, that the channel is of the
+// other kind (channel_denied), or that o cannot be stored (bad_message). A
+// *tenant.Elsewhere says on which node the channel lives, as long as that is up;
+// `unavailable`, that it lives where a client cannot be sent to. A channel lives
+// on the node of its first connection, until its last has ended or that node has.
+// Other errors are no verdict about the client:
 // ErrNodeEnded, ErrConnectionUsed, or the database could not be asked. Open
 // may be called again with the same connection id, also when the answer to the
 // first call was lost: the place is taken once.
@@ -65,7 +69,7 @@ func (l *Ledger) open(ctx context.Context, tx pgx.Tx, nodeID string, o tenant.Op
 	if err != nil {
 		return tenant.Opened{}, err
 	}
-	opened, started, err := takeChannelPlace(ctx, tx, o, maxPerChannel)
+	opened, started, err := takeChannelPlace(ctx, tx, nodeID, o, maxPerChannel)
 	if err != nil {
 		return tenant.Opened{}, err
 	}

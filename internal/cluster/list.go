@@ -21,6 +21,7 @@ type Info struct {
 	LeaseUntil  time.Time  `json:"lease_until"`
 	EndedAt     *time.Time `json:"ended_at"` // nil: it runs
 	Connections int        `json:"connections"`
+	PublicURL   string     `json:"public_url"` // where its channels' clients are sent
 }
 
 // List returns the nodes that were started last, newest first, at most 100. It
@@ -28,7 +29,8 @@ type Info struct {
 func List(ctx context.Context, pool *pgxpool.Pool) ([]Info, error) {
 	rows, err := pool.Query(ctx, `
 		select node_id, name, state, started_at, lease_until, ended_at,
-		       (select count(*) from live_connection l where l.node_id = n.node_id)::int
+		       (select count(*) from live_connection l where l.node_id = n.node_id)::int,
+		       public_url
 		from node n order by started_at desc limit $1`, listed)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't list the nodes: %w", err)

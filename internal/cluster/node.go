@@ -12,8 +12,8 @@
 // only cut off and comes back to find itself lost, its connections have been
 // ended and billed in the database, although their media still flows: it says
 // so loudly, closes Lost and never becomes Live again; the process must end
-// its connections and start anew. Which node has which channel, and moving
-// channels, come when there are several nodes behind one name.
+// its connections and start anew. Which node has which channel is written by the
+// ledger (billing.Ledger.Open); moving channels comes later.
 package cluster
 
 import (
@@ -52,7 +52,11 @@ type Config struct {
 	Name     string // for people, such as the host's name
 	Instance string // the data folder: at most one living process has it
 	Reaper   Reaper
-	Log      *slog.Logger
+	// PublicURL is what clients reach this node by, such as
+	// https://a.example.com: where others send those whose channel it has. A node
+	// without one of its own cannot be sent to.
+	PublicURL string
+	Log       *slog.Logger
 
 	// Zero means the usual time.
 	Lease     time.Duration // 30 s
@@ -103,8 +107,9 @@ func Start(ctx context.Context, pool *pgxpool.Pool, c Config) (*Node, error) {
 	}
 	now := time.Now()
 	if _, err := pool.Exec(ctx, `
-		insert into node (node_id, name, instance, lease_until) values ($1, $2, $3, clock_timestamp() + $4::interval)`,
-		id, c.Name, c.Instance, c.Lease); err != nil {
+		insert into node (node_id, name, instance, public_url, lease_until)
+		values ($1, $2, $3, $4, clock_timestamp() + $5::interval)`,
+		id, c.Name, c.Instance, c.PublicURL, c.Lease); err != nil {
 		return nil, fmt.Errorf("couldn't register the node: %w", err)
 	}
 	n.renewed, n.steady = now, now

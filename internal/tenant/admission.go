@@ -40,6 +40,19 @@ type Opening struct {
 	UserAgent      string
 }
 
+// PeerToPeer reports whether its media will not pass the platform.
+func (o Opening) PeerToPeer() bool { return o.Protocol == ProtocolAyame }
+
+// Elsewhere is the error of an Opening on a node that is not its channel's: the
+// client has to go there.
+type Elsewhere struct {
+	NodeID    string
+	PublicURL string // what the node is reached by, such as https://a.example.com; without a path
+}
+
+// Error says where.
+func (e *Elsewhere) Error() string { return "the channel lives on another node: " + e.PublicURL }
+
 // Opened is the answer to an Opening that found a place.
 type Opened struct {
 	SessionID string
