@@ -62,6 +62,7 @@ var (
 	figTurned      = prometheus.NewDesc("hibari_http_connections_refused_total", "Connections closed at once because too many were open.", nil, nil)
 	figUnsettled   = prometheus.NewDesc("hibari_ledger_unsettled", "Connections whose end the ledger has not taken yet, the living included.", nil, nil)
 	figRefused     = prometheus.NewDesc("hibari_refused_total", "Clients refused, by code.", []string{"code"}, nil)
+	figRedirected  = prometheus.NewDesc("hibari_redirected_total", "Clients sent to the node that has their channel.", nil, nil)
 	figLive        = prometheus.NewDesc("hibari_node_live", "1 while the node's lease holds and it may admit.", nil, nil)
 )
 
@@ -120,6 +121,7 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	for code, n := range door.Refused {
 		counter(figRefused, n, string(code))
 	}
+	counter(figRedirected, door.Redirected)
 	counter(figUntold, f.ledger.RejectsDropped())
 	hooks := f.hooks.Stats()
 	counter(figAttempts, hooks.Delivered, "delivered")

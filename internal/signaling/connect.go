@@ -26,6 +26,9 @@ type Connect struct {
 	// itself it has only Authn.
 	Metadata sfu.Metadata
 	NoNotify bool // it is told of nobody
+	// Redirected: another node sent it here, so it is not sent on. Channels may move
+	// between two looks, and clients follow for ever.
+	Redirected bool
 	// Filters say what it wants to be forwarded.
 	Filters []tenant.ForwardingFilter
 }
@@ -149,6 +152,7 @@ func (c *Connect) readToday(f fields, limits Limits) {
 	}
 	c.Simulcast = readSimulcast(f, c.Video.Enabled)
 	c.Spotlight = readSpotlight(f)
+	c.Redirected = f.Flag("redirect", false)
 	f.Flag("ignore_disconnect_websocket", false)
 	if list := tenant.ReadDataChannels(f); len(list) > 0 && !f.Flag("data_channel_signaling", false) {
 		f.Fail("data_channels", "need data_channel_signaling")

@@ -24,8 +24,9 @@ type Verifier interface {
 // Ledger keeps the books of connections for this node. Every method may be
 // repeated for the same connection without counting it twice.
 type Ledger interface {
-	// Open takes a licence place. A *tenant.Refusal is the tenant's affair;
-	// any other error means that the books are out of reach.
+	// Open takes a licence place. A *tenant.Refusal is the tenant's affair, and
+	// a *tenant.Elsewhere another node's; any other error means that the books are
+	// out of reach.
 	Open(ctx context.Context, o tenant.Opening) (tenant.Opened, error)
 	// Connected notes that media came up, ago before now.
 	Connected(ctx context.Context, connectionID string, ago time.Duration) error
@@ -81,6 +82,7 @@ type Door struct {
 	calls   int           // connections the ledger may still hold open
 	idle    chan struct{} // closed when sockets and calls are both 0; nil: nobody waits
 	refused map[tenant.Code]int64
+	sent    int64 // to other nodes
 }
 
 // Stats are a door's figures for the metrics.
@@ -90,6 +92,7 @@ type Stats struct {
 	Rooms       int // where they meet
 	Unsettled   int // connections whose end the ledger has not taken yet, the living included
 	Refused     map[tenant.Code]int64
+	Redirected  int64 // sent to the node that has their channel
 }
 
 // New returns a door, open.
@@ -113,13 +116,15 @@ var errDraining = tenant.Refuse(tenant.Draining, "this node takes no new connect
 type visitor struct {
 	Connect
 	Peer          bool   // it comes for a peer-to-peer call: its media does not pass the platform
+	Redirects     bool   // it would go to another node if told to; else it is refused
 	Protocol      string // as in tenant.Opening
 	RemoteAddress string
 	UserAgent     string
 }
 
 // enter is the whole connect, for every dialect: who may come in, what it
-// takes, and who cleans up. Every error is a *tenant.Refusal.
+// takes, and who cleans up. Every error is a *tenant.Refusal or, to one who
+// redirects, a *tenant.Elsewhere.
 func (d *Door) enter(v visitor) (*call, error) {
 	// The client's leaving must not cut this short: a licence place half
 	// taken would have to be found out about.
@@ -145,6 +150,10 @@ func (d *Door) enter(v visitor) (*call, error) {
 
 	c := &call{door: d, maxDuration: claim.MaxDuration, metadata: firstJSON(claim.Grant.Metadata, claim.Metadata), opening: opening, id: opening.ConnectionID}
 	opened, err := d.ledger.Open(ctx, opening)
+	if elsewhere := asElsewhere(err); elsewhere != nil {
+		where.release(c.id)
+		return nil, d.send(v, elsewhere)
+	}
 	if errors.As(err, new(*tenant.Refusal)) {
 		where.release(c.id)
 		return nil, d.reject(ctx, opening, err)
@@ -270,7 +279,7 @@ func (d *Door) Stats() Stats {
 	peers, rooms := d.rooms.count()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return Stats{OpenSockets: d.sockets, Peers: peers, Rooms: rooms, Unsettled: d.calls, Refused: maps.Clone(d.refused)}
+	return Stats{OpenSockets: d.sockets, Peers: peers, Rooms: rooms, Unsettled: d.calls, Refused: maps.Clone(d.refused), Redirected: d.sent}
 }
 
 // beatsPerPing is how many moments of an interval pings leave at, so that one

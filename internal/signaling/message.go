@@ -19,6 +19,7 @@ const (
 	typeNotify     = "notify"
 	typePush       = "push"
 	typeDisconnect = "disconnect"
+	typeRedirect   = "redirect"
 )
 
 // Message is one message of a client. Only the fields of its type are set.

@@ -115,9 +115,12 @@ func (s *session) setUp(address, userAgent string) *farewell {
 		s.dialect = dialect2015{}
 	}
 	call, err := s.door.enter(visitor{
-		Connect: *connect, Protocol: s.dialect.protocol(),
+		Connect: *connect, Redirects: !connect.Dialect2015 && !connect.Redirected, Protocol: s.dialect.protocol(),
 		RemoteAddress: address, UserAgent: userAgent,
 	})
+	if elsewhere := asElsewhere(err); elsewhere != nil {
+		return s.redirect(elsewhere)
+	}
 	if err != nil {
 		s.door.log.Debug("connect refused", "channel", connect.Channel, "remote", address, "error", err)
 		return new(refused(err))

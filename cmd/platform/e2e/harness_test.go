@@ -239,6 +239,23 @@ func (s *server) action(a account, target string, body any) (int, string) {
 	return response.StatusCode, string(text)
 }
 
+// metric returns the value of one of the server's figures, as /metrics has it.
+func (s *server) metric(name string) string {
+	s.t.Helper()
+	response, err := http.Get(s.url + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			return value
+		}
+	}
+	s.t.Fatalf("there is no figure %s", name)
+	return ""
+}
+
 // connections lists a tenant's live connections by the Action API.
 func (s *server) connections(a account) (list []struct{ ConnectionID, ChannelID, Role string }) {
 	s.t.Helper()
@@ -260,10 +277,16 @@ func (s *server) connections(a account) (list []struct{ ConnectionID, ChannelID,
 // eventually fails the test unless the condition comes true in time.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	within(t, patience, what, condition)
+}
+
+// within is eventually with a time of its own.
+func within(t *testing.T, limit time.Duration, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
 	for !condition() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not in %s: %s", patience, what)
+			t.Fatalf("not in %s: %s", limit, what)
 		}
 		time.Sleep(50 * time.Millisecond) // between two looks at another process
 	}

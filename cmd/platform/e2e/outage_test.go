@@ -156,11 +156,18 @@ func TestPostgresHangsAndDies(t *testing.T) {
 	eventually(t, "media goes on", func() bool { return viewers[2].video.Load() > before+10 })
 }
 
+// twoNodes runs two platforms on one database, each with its own URL.
+func twoNodes(t *testing.T) (first, second *server) {
+	t.Helper()
+	first = newServer(t)
+	second = newServer(t, "HIBARI_DATABASE_URL="+first.setting("HIBARI_DATABASE_URL"), "HIBARI_MASTER_KEY="+masterKeyOf(t, first))
+	return first, second
+}
+
 // TestTwoNodes runs two platforms on one database: one licence, one set of
 // connections to command, and one set of books when a node dies.
 func TestTwoNodes(t *testing.T) {
-	first := newServer(t)
-	second := newServer(t, "HIBARI_DATABASE_URL="+first.setting("HIBARI_DATABASE_URL"), "HIBARI_MASTER_KEY="+masterKeyOf(t, first))
+	first, second := twoNodes(t)
 	a := first.tenant("Lark", "--licence", "2")
 	token := first.token(a, "hello", "recvonly")
 	var there *client2015
@@ -169,7 +176,7 @@ func TestTwoNodes(t *testing.T) {
 		there, err = dial2015(t, second, "downstream", "hello", token)
 		return err == nil
 	})
-	mustDial2015(t, first, "downstream", "hello", token)
+	mustDial2015(t, first, "downstream", "hall", first.token(a, "hall", "recvonly")) // a channel lives on one node
 	for _, s := range []*server{first, second} {
 		if _, err := dial2015(t, s, "downstream", "hello", token); err == nil || !strings.HasPrefix(err.Error(), "tenant_full") {
 			t.Errorf("one too many was told %v", err)
