@@ -56,6 +56,7 @@ var (
 
 	figUntold      = prometheus.NewDesc("hibari_rejected_events_dropped_total", "Refused connects that were too many to be written as events.", nil, nil)
 	figAttempts    = prometheus.NewDesc("hibari_webhook_attempts_total", "Attempts to deliver a webhook, by outcome.", []string{"outcome"}, nil)
+	figAuth        = prometheus.NewDesc("hibari_auth_webhooks_total", "Questions to tenants' auth webhooks, by outcome.", []string{"outcome"}, nil)
 	figSlowStreams = prometheus.NewDesc("hibari_streams_slow_total", "Streams closed because their reader did not keep up.", nil, nil)
 	figSockets     = prometheus.NewDesc("hibari_signaling_sockets", "Open signalling WebSockets.", nil, nil)
 	figOpen        = prometheus.NewDesc("hibari_http_connections", "Open connections of the HTTP port.", nil, nil)
@@ -127,6 +128,10 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	counter(figAttempts, hooks.Delivered, "delivered")
 	counter(figAttempts, hooks.Failed, "failed")
 	counter(figAttempts, hooks.Dead, "dead")
+	counter(figAuth, hooks.AuthAllowed, "allowed")
+	counter(figAuth, hooks.AuthRejected, "rejected")
+	counter(figAuth, hooks.AuthTimeouts, "timeout")
+	counter(figAuth, hooks.AuthUnavailable, "unavailable")
 	counter(figSlowStreams, hooks.SlowStreams)
 	gauge(figLive, oneIf(f.node.Live()))
 }

@@ -94,9 +94,19 @@ func refuseKind(peer bool) error {
 	return tenant.Refuse(tenant.ChannelDenied, "others than peer-to-peer clients (Ayame) are in this channel; use another")
 }
 
+// Counts returns how many connections a channel has, on all nodes.
+func (l *Ledger) Counts(ctx context.Context, id tenant.ID, channel string) (tenant.Counts, error) {
+	return channelCounts(ctx, l.pool, id, channel)
+}
+
+// rowReader is a transaction or a pool.
+type rowReader interface {
+	QueryRow(ctx context.Context, sql string, arguments ...any) pgx.Row
+}
+
 // channelCounts reads how many connections a channel has; none if it is not live.
-func channelCounts(ctx context.Context, tx pgx.Tx, id tenant.ID, channel string) (c tenant.Counts, err error) {
-	err = tx.QueryRow(ctx, `
+func channelCounts(ctx context.Context, db rowReader, id tenant.ID, channel string) (c tenant.Counts, err error) {
+	err = db.QueryRow(ctx, `
 		select connections, sendrecv, sendonly, recvonly from channel_live where tenant_id = $1 and channel_id = $2`,
 		id, channel).Scan(&c.Connections, &c.SendRecv, &c.SendOnly, &c.RecvOnly)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {

@@ -53,6 +53,18 @@ type Elsewhere struct {
 // Error says where.
 func (e *Elsewhere) Error() string { return "the channel lives on another node: " + e.PublicURL }
 
+// Arrival is a client with a good token that asks to come in, as its tenant's
+// auth webhook is told of it.
+type Arrival struct {
+	Opening
+	AccessToken string          // what the client showed
+	Said        json.RawMessage // connect.metadata, the client's own words; nil: none
+	Client      string          // the client software's name of itself; "": none
+	Environment string          // and of what it runs on
+	Wish        Grant           // what it asks for, in the words of a grant
+	Counts      Counts          // of the channel, without it
+}
+
 // Opened is the answer to an Opening that found a place.
 type Opened struct {
 	SessionID string

@@ -33,6 +33,12 @@ type Refusal struct {
 	Code         Code
 	Detail       string
 	Current, Max int // tenant_full, channel_full: how many, of how many
+	// Word is what the tenant's own server wants the client to be told, as it
+	// stands and instead of the rest (auth_rejected); "": nothing.
+	Word string
+	// Internal is what only the tenant is told, in its events, instead of Detail:
+	// where its own server failed; "": Detail.
+	Internal string
 }
 
 // Refuse makes a Refusal whose detail is formatted.
@@ -42,3 +48,21 @@ func Refuse(code Code, format string, args ...any) *Refusal {
 
 // Error returns "code: detail".
 func (r *Refusal) Error() string { return string(r.Code) + ": " + r.Detail }
+
+// ForClient returns what the client is told, in one line.
+func (r *Refusal) ForClient() string {
+	if r.Word != "" {
+		return r.Word
+	}
+	return r.Error()
+}
+
+// ForTenant returns the refusal as the tenant is told of it.
+func (r *Refusal) ForTenant() *Refusal {
+	if r.Internal == "" {
+		return r
+	}
+	told := *r
+	told.Detail, told.Internal = r.Internal, ""
+	return &told
+}

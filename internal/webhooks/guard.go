@@ -22,6 +22,8 @@ type Egress struct {
 	Allow []netip.Prefix
 	// Timeout bounds one request from dialling to the last byte of the answer; 0: 15 s.
 	Timeout time.Duration
+	// IdlePerHost is how many connections to one host are kept; 0: 2.
+	IdlePerHost int
 	// Resolver looks up host names; nil: the system's.
 	Resolver *net.Resolver
 }
@@ -59,7 +61,7 @@ func NewGuardedClient(e Egress) *http.Client {
 			DisableCompression:     true,
 			TLSHandshakeTimeout:    dialTimeout,
 			MaxIdleConns:           256,
-			MaxIdleConnsPerHost:    2,
+			MaxIdleConnsPerHost:    cmp.Or(e.IdlePerHost, 2),
 			IdleConnTimeout:        30 * time.Second,
 			MaxResponseHeaderBytes: maxAnswerHead,
 		}},

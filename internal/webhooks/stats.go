@@ -1,6 +1,10 @@
 package webhooks
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
 
 // Stats counts what this process has done since its start, for all tenants.
 type Stats struct {
@@ -8,10 +12,28 @@ type Stats struct {
 	Failed      int64 // attempts that were not, and will be repeated
 	Dead        int64 // attempts that were not, and were the last of their delivery
 	SlowStreams int64 // streams closed because their reader did not keep up
+
+	// What auth webhooks said.
+	AuthAllowed, AuthRejected, AuthTimeouts, AuthUnavailable int64
 }
 
 type counters struct {
-	delivered, failed, dead, slowStreams atomic.Int64
+	delivered, failed, dead, slowStreams                     atomic.Int64
+	authAllowed, authRejected, authTimeouts, authUnavailable atomic.Int64
+}
+
+// authorized counts a question to an auth webhook; nil: it let the client in.
+func (c *counters) authorized(r *tenant.Refusal) {
+	switch {
+	case r == nil:
+		c.authAllowed.Add(1)
+	case r.Code == tenant.AuthRejected:
+		c.authRejected.Add(1)
+	case r.Code == tenant.AuthTimeout:
+		c.authTimeouts.Add(1)
+	default:
+		c.authUnavailable.Add(1)
+	}
 }
 
 // attempted counts an attempt that has been recorded.
@@ -32,5 +54,7 @@ func (w *Webhooks) Stats() Stats {
 	return Stats{
 		Delivered: c.delivered.Load(), Failed: c.failed.Load(), Dead: c.dead.Load(),
 		SlowStreams: c.slowStreams.Load(),
+		AuthAllowed: c.authAllowed.Load(), AuthRejected: c.authRejected.Load(),
+		AuthTimeouts: c.authTimeouts.Load(), AuthUnavailable: c.authUnavailable.Load(),
 	}
 }

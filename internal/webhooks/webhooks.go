@@ -64,35 +64,38 @@ type Config struct {
 // may be called from any goroutine.
 type Webhooks struct {
 	// Static.
-	pool     *pgxpool.Pool
-	sealer   Sealer
-	egress   Egress
-	client   *http.Client
-	schedule Schedule
-	patience time.Duration
-	log      *slog.Logger
-	closed   chan struct{} // closed when Run is told to stop: feeds end
-	close    func()
+	pool       *pgxpool.Pool
+	sealer     Sealer
+	egress     Egress
+	client     *http.Client
+	authClient *http.Client
+	schedule   Schedule
+	patience   time.Duration
+	log        *slog.Logger
+	closed     chan struct{} // closed when Run is told to stop: feeds end
+	close      func()
 
-	toFanOut *bell // tenants that have new events
-	toClaim  *bell // tenants that have new deliveries
-	feeds    feeds // who listens to what
-	counters counters
+	toFanOut  *bell     // tenants that have new events
+	toClaim   *bell     // tenants that have new deliveries
+	feeds     feeds     // who listens to what
+	authSeats authSeats // locks for itself
+	counters  counters
 }
 
 // New returns the webhooks on pool. Events can be appended and read at once;
 // deliveries happen while Run runs.
 func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 	w := &Webhooks{
-		pool:     pool,
-		sealer:   sealer,
-		schedule: c.Schedule,
-		patience: c.Patience,
-		log:      c.Log,
-		closed:   make(chan struct{}),
-		toFanOut: newBell(),
-		toClaim:  newBell(),
-		feeds:    feeds{listening: map[tenant.ID]map[*Feed]struct{}{}},
+		pool:      pool,
+		sealer:    sealer,
+		schedule:  c.Schedule,
+		patience:  c.Patience,
+		log:       c.Log,
+		closed:    make(chan struct{}),
+		toFanOut:  newBell(),
+		toClaim:   newBell(),
+		feeds:     feeds{listening: map[tenant.ID]map[*Feed]struct{}{}},
+		authSeats: authSeats{byTenant: map[tenant.ID]*authSeat{}},
 	}
 	w.close = sync.OnceFunc(func() { close(w.closed) })
 	if w.log == nil {
@@ -106,6 +109,9 @@ func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 	}
 	w.egress = c.guarded(w.log)
 	w.client = NewGuardedClient(w.egress)
+	ask := w.egress
+	ask.Timeout, ask.IdlePerHost = authTimeout, authIdle
+	w.authClient = NewGuardedClient(ask)
 	return w
 }
 
@@ -120,6 +126,7 @@ func (w *Webhooks) Run(ctx context.Context) {
 	}
 	loops.Wait()
 	w.client.CloseIdleConnections()
+	w.authClient.CloseIdleConnections()
 }
 
 // Wake says that a transaction with events of t has committed, so that they go
