@@ -91,11 +91,12 @@ func (p *platform) start(ctx context.Context) error {
 		return err
 	}
 	p.door = signaling.New(signaling.Config{
-		Verifier: p.tenants,
-		Ledger:   nodeLedger{p.ledger, p.node},
-		Media:    p.media,
-		Version:  version,
-		Log:      p.log,
+		Verifier:   p.tenants,
+		Authorizer: p.hooks,
+		Ledger:     nodeLedger{p.ledger, p.node},
+		Media:      p.media,
+		Version:    version,
+		Log:        p.log,
 	})
 	p.node.HandleDisconnect(func(id tenant.ID, connectionID, reason string) bool {
 		return p.media.Disconnect(id, connectionID, reason) || p.door.Disconnect(id, connectionID, reason)

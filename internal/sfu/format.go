@@ -83,7 +83,7 @@ var payloadTypes = func() (table [128]struct {
 
 // uploadFormats is what a publisher may send of one kind.
 func uploadFormats(k kind, wish MediaWish, anyCodec bool) []formatID {
-	if id, ok := formatOf(wish.Codec); ok && formats[id].kind == k && !anyCodec {
+	if id, ok := formatOf(wish.Codec); ok && formats[id].kind == k {
 		return []formatID{id}
 	}
 	if anyCodec {

@@ -16,9 +16,10 @@ import (
 type call struct {
 	// Static.
 	door        *Door
-	maxDuration time.Duration   // from its token; 0: none
+	maxDuration time.Duration   // from its token or grant; 0: none
 	opening     tenant.Opening  // of a call without a life; of others what ids say
 	id          string          // of the connection
+	channel     string          // as its client named it, perhaps with @TENANT_ID
 	opened      bool            // the ledger said that it took a place; false: perhaps it did
 	life        life            // nil: it never came to one
 	connection  *sfu.Connection // its life, if that is in the media plane

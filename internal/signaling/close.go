@@ -40,7 +40,7 @@ func refused(err error) farewell {
 	if !errors.As(err, &refusal) {
 		refusal = tenant.Refuse(tenant.Unavailable, "try again in a few seconds")
 	}
-	return farewell{CodeRefused, cutText(refusal.Error(), closeReasonBytes), tenant.EndProtocol}
+	return farewell{CodeRefused, cutText(refusal.ForClient(), closeReasonBytes), tenant.EndProtocol}
 }
 
 // tooLate is the farewell of a client that did not do its part in time.

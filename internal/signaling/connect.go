@@ -31,6 +31,7 @@ type Connect struct {
 	Redirected bool
 	// Filters say what it wants to be forwarded.
 	Filters []tenant.ForwardingFilter
+	Said    Said
 }
 
 // parseConnect reads a connect message and tells the dialects apart: that of
@@ -52,6 +53,7 @@ func parseConnect(f fields, limits Limits) (*Connect, error) {
 		Role:        role,
 		Channel:     oneName(f, "channel_id", "channelId"),
 		Token:       findToken(f),
+		Said:        readSaid(f),
 	}
 	if c.Dialect2015 {
 		c.read2015(f)

@@ -39,6 +39,8 @@ type Ledger interface {
 	Abandon(ctx context.Context, o tenant.Opening, e tenant.Ending) error
 	// Reject notes a connect that had a good token and was refused all the same.
 	Reject(ctx context.Context, o tenant.Opening, r *tenant.Refusal) error
+	// Counts returns how many connections a channel has.
+	Counts(ctx context.Context, t tenant.ID, channel string) (tenant.Counts, error)
 }
 
 // Media lets an admitted client into its channel.
@@ -51,29 +53,33 @@ type Media interface {
 
 // Config is what a Door needs.
 type Config struct {
-	Verifier Verifier
-	Ledger   Ledger
-	Media    Media
-	Version  string // the platform's, shown to clients in the offer
-	Limits   Limits
-	Log      *slog.Logger // nil: silent
+	Verifier   Verifier
+	Authorizer Authorizer // nil: tenants with an auth webhook are refused
+	Ledger     Ledger
+	Media      Media
+	Version    string // the platform's, shown to clients in the offer
+	Limits     Limits
+	Log        *slog.Logger // nil: silent
 }
 
 // A Door lets clients in. All its methods may be called at any time from any
 // goroutine.
 type Door struct {
 	// Static.
-	verifier Verifier
-	ledger   Ledger
-	media    Media
-	version  string
-	limits   Limits
-	log      *slog.Logger
-	rooms    *rooms        // of peer-to-peer calls; lock for themselves
-	built    time.Time     // the zero of beats
-	draining chan struct{} // closed by Drain
-	ctx      context.Context
-	giveUp   context.CancelFunc // ends ctx: nobody waits for the ledger any longer
+	verifier   Verifier
+	authorizer Authorizer
+	ledger     Ledger
+	media      Media
+	version    string
+	limits     Limits
+	log        *slog.Logger
+	rooms      *rooms          // of peer-to-peer calls; lock for themselves
+	built      time.Time       // the zero of beats
+	open       context.Context // until Drain
+	shut       context.CancelFunc
+	draining   <-chan struct{} // open's end
+	ctx        context.Context
+	giveUp     context.CancelFunc // ends ctx: nobody waits for the ledger any longer
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -101,11 +107,13 @@ func New(c Config) *Door {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Door{
-		verifier: c.Verifier, ledger: c.Ledger, media: c.Media, version: c.Version,
+		verifier: c.Verifier, authorizer: c.Authorizer, ledger: c.Ledger, media: c.Media, version: c.Version,
 		limits: c.Limits.withDefaults(), log: c.Log,
-		rooms: newRooms(), built: time.Now(), draining: make(chan struct{}), refused: map[tenant.Code]int64{},
+		rooms: newRooms(), built: time.Now(), refused: map[tenant.Code]int64{},
 	}
 	d.ctx, d.giveUp = context.WithCancel(context.Background())
+	d.open, d.shut = context.WithCancel(d.ctx)
+	d.draining = d.open.Done()
 	return d
 }
 
@@ -126,29 +134,54 @@ type visitor struct {
 // takes, and who cleans up. Every error is a *tenant.Refusal or, to one who
 // redirects, a *tenant.Elsewhere.
 func (d *Door) enter(v visitor) (*call, error) {
+	id, asked := tenant.NewID(), v.Connect
+	claim, channel, err := d.verify(v)
+	v.granted(claim.Grant)
+	if err != nil {
+		return nil, d.reject(v.opening(id, claim, v.Channel), err)
+	}
+	opening := v.opening(id, claim, channel) // the channel is now without any @TENANT_ID
+	if err := checkName("channel_id", channel); err != nil {
+		return nil, d.reject(opening, err)
+	}
+	if d.isDraining() {
+		return nil, d.reject(opening, errDraining)
+	}
+	if claim, err = d.authorize(v, opening, claim); err != nil {
+		return nil, d.reject(opening, err)
+	}
+	v.Connect = asked
+	v.granted(claim.Grant)
+	opening = v.opening(id, claim, channel)
+	if !asked.hopeless() && v.hopeless() {
+		return nil, d.reject(opening, errNothingGranted)
+	}
+	return d.admit(v, opening, &call{
+		door: d, id: id, opening: opening, channel: v.Channel,
+		maxDuration: lifetime(claim), metadata: firstJSON(claim.Grant.Metadata, claim.Metadata),
+	})
+}
+
+// errNothingGranted refuses a client that would have nothing to do.
+var errNothingGranted = tenant.Refuse(tenant.AuthRejected, "the tenant grants neither audio nor video; grant one of them")
+
+// verify checks the token.
+func (d *Door) verify(v visitor) (claim tenant.Claim, channel string, err error) {
+	ctx, cancel := context.WithTimeout(d.ctx, d.limits.Admit)
+	defer cancel()
+	return d.verifier.Verify(ctx, tenant.TokenWish{Token: v.Token, Channel: v.Channel, Role: v.Role})
+}
+
+// admit takes the licence place for a client that may come in, and lets it join.
+func (d *Door) admit(v visitor, opening tenant.Opening, c *call) (*call, error) {
 	// The client's leaving must not cut this short: a licence place half
 	// taken would have to be found out about.
 	ctx, cancel := context.WithTimeout(d.ctx, d.limits.Admit)
 	defer cancel()
-
-	claim, channel, err := d.verifier.Verify(ctx, tenant.TokenWish{Token: v.Token, Channel: v.Channel, Role: v.Role})
-	if err != nil {
-		return nil, d.reject(ctx, v.opening(claim, v.Channel), err)
-	}
-	v.granted(claim.Grant)
-	opening := v.opening(claim, channel) // the channel is now without any @TENANT_ID
-	if err := checkName("channel_id", channel); err != nil {
-		return nil, d.reject(ctx, opening, err)
-	}
-	if d.isDraining() {
-		return nil, d.reject(ctx, opening, errDraining)
-	}
 	where := d.venue(v)
 	if err := where.reserve(opening); err != nil { // before a place is taken: there is none to give
-		return nil, d.reject(ctx, opening, err)
+		return nil, d.reject(opening, err)
 	}
-
-	c := &call{door: d, maxDuration: claim.MaxDuration, metadata: firstJSON(claim.Grant.Metadata, claim.Metadata), opening: opening, id: opening.ConnectionID}
 	opened, err := d.ledger.Open(ctx, opening)
 	if elsewhere := asElsewhere(err); elsewhere != nil {
 		where.release(c.id)
@@ -156,7 +189,7 @@ func (d *Door) enter(v visitor) (*call, error) {
 	}
 	if errors.As(err, new(*tenant.Refusal)) {
 		where.release(c.id)
-		return nil, d.reject(ctx, opening, err)
+		return nil, d.reject(opening, err)
 	}
 	if err != nil {
 		where.release(c.id)
@@ -176,13 +209,12 @@ func (d *Door) enter(v visitor) (*call, error) {
 	return c, nil
 }
 
-// opening is what the ledger is told about the visitor. The ledger makes text of
-// the client's own fit to be kept.
-func (v visitor) opening(claim tenant.Claim, channel string) tenant.Opening {
-	id := tenant.NewID()
+// opening is what the ledger is told about the visitor, who has what the claim
+// grants. The ledger makes text of the client's own fit to be kept.
+func (v visitor) opening(id string, claim tenant.Claim, channel string) tenant.Opening {
 	return tenant.Opening{
 		ConnectionID: id, Tenant: claim.Tenant, Channel: channel, Role: v.Role,
-		ClientID: firstOf(claim.Grant.ClientID, v.ClientID, id), Protocol: v.Protocol,
+		ClientID: firstOf(v.ClientID, id), Protocol: v.Protocol,
 		KeyID: claim.KeyID, TokenHash: claim.TokenHash, TokenExpiresAt: claim.ExpiresAt,
 		Metadata: firstJSON(claim.Grant.EventMetadata, claim.Metadata), RemoteAddress: v.RemoteAddress, UserAgent: v.UserAgent,
 	}
@@ -221,12 +253,14 @@ func asRefusal(err error) *tenant.Refusal {
 
 // reject refuses a client so that its tenant learns of it, if its token was
 // good enough to tell whose it is.
-func (d *Door) reject(ctx context.Context, o tenant.Opening, err error) *tenant.Refusal {
+func (d *Door) reject(o tenant.Opening, err error) *tenant.Refusal {
 	refusal := d.refuse(err)
 	if o.Tenant == "" || refusal.Code == tenant.Unavailable { // then there is nobody to write it, either
 		return refusal
 	}
-	if err := d.ledger.Reject(ctx, o, refusal); err != nil {
+	ctx, cancel := context.WithTimeout(d.ctx, d.limits.Admit)
+	defer cancel()
+	if err := d.ledger.Reject(ctx, o, refusal.ForTenant()); err != nil {
 		d.log.Warn("couldn't note a refused connect", "tenant", o.Tenant, "code", refusal.Code, "error", err)
 	}
 	return refusal
@@ -238,7 +272,7 @@ func (d *Door) Drain() {
 	defer d.mu.Unlock()
 	if !d.drained {
 		d.drained = true
-		close(d.draining)
+		d.shut()
 	}
 }
 

@@ -122,6 +122,12 @@ func (b *books) Reject(_ context.Context, _ tenant.Opening, r *tenant.Refusal) e
 	return b.enter("reject", func() error { b.rejected = append(b.rejected, *r); return nil })
 }
 
+func (b *books) Counts(context.Context, tenant.ID, string) (tenant.Counts, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return tenant.Counts{Connections: len(b.opened) - len(b.closed)}, nil
+}
+
 // await waits until the books satisfy a condition.
 func (b *books) await(t testing.TB, what string, condition func(*books) bool) {
 	t.Helper()

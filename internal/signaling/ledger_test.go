@@ -117,6 +117,11 @@ func (hanging) Abandon(ctx context.Context, _ tenant.Opening, _ tenant.Ending) e
 	return ctx.Err()
 }
 
+func (hanging) Counts(ctx context.Context, _ tenant.ID, _ string) (tenant.Counts, error) {
+	<-ctx.Done()
+	return tenant.Counts{}, ctx.Err()
+}
+
 func (hanging) Reject(ctx context.Context, _ tenant.Opening, _ *tenant.Refusal) error {
 	<-ctx.Done()
 	return ctx.Err()

@@ -65,6 +65,7 @@ func TestParseConnectOfToday(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			m.Connect.Said = signaling.Said{}
 			if !reflect.DeepEqual(*m.Connect, test.want) {
 				t.Errorf("got  %+v\nwant %+v", *m.Connect, test.want)
 			}
@@ -99,6 +100,7 @@ func TestParseConnectTellsTheDialectsApart(t *testing.T) {
 			t.Errorf("%s: %v", test.data, err)
 			continue
 		}
+		m.Connect.Said = signaling.Said{}
 		if !reflect.DeepEqual(*m.Connect, test.want) {
 			t.Errorf("%s\ngot  %+v\nwant %+v", test.data, *m.Connect, test.want)
 		}

@@ -123,7 +123,7 @@ func (today) offer(c *call, version string) any {
 	r := c.request
 	o := offerToday{
 		Type: typeOffer, Version: version,
-		ChannelID: r.Channel, SessionID: r.SessionID, ConnectionID: r.ConnectionID,
+		ChannelID: c.channel, SessionID: r.SessionID, ConnectionID: r.ConnectionID,
 		ClientID: r.ClientID, BundleID: r.BundleID,
 		Simulcast: c.simulcast, Encodings: c.encodings, Spotlight: r.Spotlight != nil,
 		Audio: r.Audio.Enabled, Video: r.Video.Enabled,

@@ -23,18 +23,22 @@ func readVideo(f fields) sfu.MediaWish {
 	wish, details := readMedia(f, "video")
 	wish.Codec = firstOf(tenant.ReadVideoCodec(details, "codec_type"), tenant.ReadVideoCodec(details, "codecType"))
 	wish.BitRate = details.Number("bit_rate", tenant.MinVideoKbit, tenant.MaxVideoKbit)
-	vp9 := tenant.ReadVP9Params(details, "vp9_params").FMTP()
-	av1 := tenant.ReadAV1Params(details, "av1_params").FMTP()
-	h264 := tenant.ReadH264Params(details, "h264_params").FMTP()
-	switch wish.Codec {
-	case "", "VP9":
-		wish.Params = vp9
-	case "AV1":
-		wish.Params = av1
-	case "H264":
-		wish.Params = h264
-	}
+	wish.Params = videoParams(wish.Codec, tenant.ReadVP9Params(details, "vp9_params"),
+		tenant.ReadAV1Params(details, "av1_params"), tenant.ReadH264Params(details, "h264_params"))
 	return wish
+}
+
+// videoParams returns the parameters that are the codec's; nil if it has none.
+func videoParams(codec string, vp9 *tenant.VP9Params, av1 *tenant.AV1Params, h264 *tenant.H264Params) map[string]string {
+	switch codec {
+	case "", "VP9":
+		return vp9.FMTP()
+	case "AV1":
+		return av1.FMTP()
+	case "H264":
+		return h264.FMTP()
+	}
+	return nil
 }
 
 // readMedia reads the switch of a kind of media, and its details if any.

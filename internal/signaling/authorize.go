@@ -1,0 +1,68 @@
+package signaling
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// Authorizer asks a tenant's own server about a client.
+type Authorizer interface {
+	// Authorize returns what the server grants. The error is a *tenant.Refusal:
+	// the server's, or why it could not be asked. It returns soon after ctx ends.
+	Authorize(ctx context.Context, hook tenant.AuthWebhook, a tenant.Arrival) (tenant.Grant, error)
+}
+
+// Said is what a client says of itself, for its tenant's server alone.
+type Said struct {
+	Metadata    json.RawMessage // connect.metadata, any JSON; nil: none
+	Client      string          // sora_client; "": none
+	Environment string          // likewise
+}
+
+// readSaid reads it; what is of another type says nothing.
+func readSaid(f fields) (s Said) {
+	s.Metadata = f.Raw("metadata")
+	for name, into := range map[string]*string{"sora_client": &s.Client, "environment": &s.Environment} {
+		var text string
+		if json.Unmarshal(f.Raw(name), &text) == nil {
+			*into = tenant.Printable(text, maxSaid)
+		}
+	}
+	return s
+}
+
+// maxSaid bounds the names that software gives itself, in bytes.
+const maxSaid = 512
+
+// authorize asks the tenant's auth webhook, if it has one, and returns the claim
+// with what that grants.
+func (d *Door) authorize(v visitor, o tenant.Opening, claim tenant.Claim) (tenant.Claim, error) {
+	if claim.AuthWebhook == nil {
+		return claim, nil
+	}
+	if d.authorizer == nil {
+		return claim, errors.New("a tenant has an auth webhook, and nothing can ask it")
+	}
+	ctx, cancel := context.WithTimeout(d.ctx, d.limits.Admit)
+	counts, err := d.ledger.Counts(ctx, o.Tenant, o.Channel)
+	cancel()
+	if err != nil {
+		return claim, err
+	}
+	token, _ := v.Token.(string) // it is one: it was verified
+	answer, err := d.authorizer.Authorize(d.open, *claim.AuthWebhook, tenant.Arrival{
+		Opening: o, AccessToken: token, Wish: v.wish(), Counts: counts,
+		Said: v.Said.Metadata, Client: v.Said.Client, Environment: v.Said.Environment,
+	})
+	if d.isDraining() {
+		return claim, errDraining
+	}
+	if err != nil {
+		return claim, err
+	}
+	claim.Grant = answer.Over(claim.Grant)
+	return claim, nil
+}
