@@ -56,6 +56,7 @@ type seen struct {
 	Widths  map[string]int      // of what is shown, in pixels
 	Kinds   map[string][]string // of tracks that have come
 	Audio   int
+	Heard   map[string]int // packets of audio, by publisher
 	Codec   string
 }
 
