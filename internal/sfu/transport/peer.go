@@ -2,14 +2,12 @@ package transport
 
 import (
 	"context"
-	"crypto/rand"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pion/dtls/v3"
-	"github.com/pion/stun/v3"
 
 	"github.com/hibari/hibari/internal/sfu/wire"
 )
@@ -27,8 +25,6 @@ const (
 	dataRecords = 128
 	// restAfter is how long the DTLS connection is kept open after a waking.
 	restAfter = 2 * time.Second
-	// iceAlphabet is RFC 8839's ice-char; 64 of them make 6 bits each.
-	iceAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 )
 
 // phase is where a peer is in its life.
@@ -48,14 +44,14 @@ const (
 // that owns it, everything else may be called from any.
 type Peer struct {
 	// Static.
-	endpoint   *Endpoint
-	handler    Handler
-	identity   *identity
-	ufrag, pwd string
-	integrity  stun.MessageIntegrity
-	records    chan record // DTLS datagrams from the reader
+	endpoint *Endpoint
+	handler  Handler
+	identity *identity
+	records  chan record // DTLS datagrams from the reader
 
 	// Atomic.
+	local  atomic.Pointer[credentials] // changed by the first check with next
+	next   atomic.Pointer[credentials] // of an ICE restart, valid beside local; nil: none under way
 	remote atomic.Pointer[remote]      // nil before the answer
 	route  atomic.Pointer[wire.Route]  // the pair in use; set by the reader
 	media  atomic.Pointer[media]       // set when up; what it points to is the owner's
@@ -64,6 +60,7 @@ type Peer struct {
 	left   atomic.Bool                 // leaving or over: the handlers are not called any more
 
 	// Guarded by routes.mu.
+	names []string // local ufrags that find it; none: not any more
 	addrs []netip.AddrPort
 
 	mu sync.Mutex
@@ -111,14 +108,13 @@ func (e *Endpoint) newPeer(h Handler, queue int) *Peer {
 			endpoint: e,
 			handler:  h,
 			identity: e.identity(),
-			ufrag:    iceString(8),
-			pwd:      iceString(24),
 			records:  make(chan record, queue),
 		}
-		p.integrity = stun.NewShortTermIntegrity(p.pwd)
+		c := newCredentials("")
+		p.local.Store(c)
 		e.mu.Lock()
 		closing := e.closing
-		added := !closing && e.routes.add(p)
+		added := !closing && e.routes.add(p, c.ufrag)
 		e.mu.Unlock()
 		if closing {
 			p.phase = over
@@ -129,22 +125,6 @@ func (e *Endpoint) newPeer(h Handler, queue int) *Peer {
 	}
 }
 
-// iceString is n random characters of 6 bits each.
-func iceString(n int) string {
-	b := make([]byte, n)
-	_, _ = rand.Read(b) // never fails
-	for i := range b {
-		b[i] = iceAlphabet[b[i]&63]
-	}
-	return string(b)
-}
-
-// Ufrag is the local ICE user name fragment.
-func (p *Peer) Ufrag() string { return p.ufrag }
-
-// Pwd is the local ICE password.
-func (p *Peer) Pwd() string { return p.pwd }
-
 // Remote is the address media goes to; the zero AddrPort before the first valid
 // check.
 func (p *Peer) Remote() netip.AddrPort {
@@ -154,24 +134,36 @@ func (p *Peer) Remote() netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+// CheckRemote says what SetRemote would object to.
+func CheckRemote(ufrag, pwd, fingerprint string, setup Setup) error {
+	_, err := parseRemote(ufrag, pwd, fingerprint, setup)
+	return err
+}
+
+func parseRemote(ufrag, pwd, fingerprint string, setup Setup) (*remote, error) {
+	if !validCredentials(ufrag, pwd) {
+		return nil, ErrBadCredentials
+	}
+	f, err := parseFingerprint(fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	if setup != Active && setup != Passive {
+		return nil, ErrBadSetup
+	}
+	return &remote{ufrag: ufrag, pwd: pwd, fingerprint: f, setup: setup}, nil
+}
+
 // SetRemote sets what the client's answer said: its ICE credentials, the
 // fingerprint of its certificate ("sha-256 AB:…"; SHA-384 and SHA-512 too) and
 // its part in the handshake, which starts with the first valid check; the time
 // for set-up runs from here. Calling it again with the same values does nothing;
 // other values are ErrRemoteChanged.
 func (p *Peer) SetRemote(ufrag, pwd, fingerprint string, setup Setup) error {
-	// RFC 8839 §5.4: 4 to 256 and 22 to 256 characters.
-	if len(ufrag) < 4 || len(ufrag) > 256 || len(pwd) < 22 || len(pwd) > 256 {
-		return ErrBadCredentials
-	}
-	f, err := parseFingerprint(fingerprint)
+	r, err := parseRemote(ufrag, pwd, fingerprint, setup)
 	if err != nil {
 		return err
 	}
-	if setup != Active && setup != Passive {
-		return ErrBadSetup
-	}
-	r := &remote{ufrag: ufrag, pwd: pwd, fingerprint: f, setup: setup}
 	p.mu.Lock()
 	if old := p.remote.Load(); old != nil {
 		p.mu.Unlock()
@@ -187,17 +179,10 @@ func (p *Peer) SetRemote(ufrag, pwd, fingerprint string, setup Setup) error {
 	return nil
 }
 
-// expects says whether a check's user name may end in ufrag. Before the answer
-// any may: the first checks overtake it.
-func (p *Peer) expects(ufrag []byte) bool {
-	r := p.remote.Load()
-	return r == nil || r.ufrag == string(ufrag)
-}
-
-// checked takes in a valid check. The first one sets the pair to use, a
-// nominating one changes it: that is how a client changes networks. It reports
+// checked takes in a check that is valid by c. The first one sets the pair to use,
+// a nominating one changes it: that is how a client changes networks. It reports
 // false if the address is another peer's.
-func (p *Peer) checked(from netip.AddrPort, to netip.Addr, nominated bool, now time.Time) bool {
+func (p *Peer) checked(c *credentials, from netip.AddrPort, to netip.Addr, nominated bool, now time.Time) bool {
 	e := p.endpoint
 	if !e.routes.bind(p, from, e.since(now.Add(-quiet))) {
 		return false
@@ -207,6 +192,9 @@ func (p *Peer) checked(from netip.AddrPort, to netip.Addr, nominated bool, now t
 		p.route.Store(e.socket.Route(from, to))
 	}
 	p.seen.Store(e.since(now))
+	if c != p.local.Load() {
+		p.restarted(c)
+	}
 	p.startHandshake()
 	return true
 }
@@ -259,7 +247,7 @@ func (p *Peer) Close() {
 // already.
 func (p *Peer) lose(reason error) {
 	if p.finish(false) {
-		p.endpoint.log.Debug("media transport is down", "peer", p.ufrag, "reason", reason)
+		p.endpoint.log.Debug("media transport is down", "peer", p.Ufrag(), "reason", reason)
 		p.handler.Down(p, reason)
 	}
 }

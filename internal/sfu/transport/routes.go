@@ -12,7 +12,8 @@ import (
 type routes struct {
 	mu sync.RWMutex
 	// Guarded by mu.
-	byUfrag map[string]*Peer         // every open peer
+	byUfrag map[string]*Peer         // every open peer, by two while it restarts ICE
+	open    int                      // how many peers
 	byAddr  map[netip.AddrPort]*Peer // proved by an authenticated check
 }
 
@@ -24,28 +25,46 @@ func (r *routes) init() {
 func (r *routes) count() int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return len(r.byUfrag)
+	return r.open
 }
 
-// add enters p unless its ufrag is taken.
-func (r *routes) add(p *Peer) bool {
+// add enters p, or gives it one more name, unless that is taken.
+func (r *routes) add(p *Peer, ufrag string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.byUfrag[p.ufrag] != nil {
+	if r.byUfrag[ufrag] != nil {
 		return false
 	}
-	r.byUfrag[p.ufrag] = p
+	if len(p.names) == 0 {
+		r.open++
+	}
+	r.byUfrag[ufrag] = p
+	p.names = append(p.names, ufrag)
 	return true
+}
+
+// drop takes one of its names from p, which has another.
+func (r *routes) drop(p *Peer, ufrag string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := slices.Index(p.names, ufrag); i >= 0 {
+		p.names = slices.Delete(p.names, i, i+1)
+		delete(r.byUfrag, ufrag)
+	}
 }
 
 // remove takes p out with all its addresses.
 func (r *routes) remove(p *Peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.byUfrag[p.ufrag] != p {
+	if len(p.names) == 0 {
 		return
 	}
-	delete(r.byUfrag, p.ufrag)
+	for _, ufrag := range p.names {
+		delete(r.byUfrag, ufrag)
+	}
+	p.names = nil
+	r.open--
 	for _, a := range p.addrs {
 		if r.byAddr[a] == p {
 			delete(r.byAddr, a)
@@ -65,7 +84,7 @@ func (r *routes) bind(p *Peer, a netip.AddrPort, since int64) bool {
 	switch {
 	case holder == p:
 		return true
-	case r.byUfrag[p.ufrag] != p: // removed
+	case len(p.names) == 0: // removed
 		return false
 	case holder != nil && holder.seen.Load() > since:
 		return false
@@ -106,7 +125,10 @@ func (r *routes) at(a netip.AddrPort) *Peer {
 func (r *routes) single() (n int64) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	for _, p := range r.byUfrag {
+	for ufrag, p := range r.byUfrag {
+		if ufrag != p.names[0] {
+			continue
+		}
 		if to := p.route.Load(); to != nil && to.Single() {
 			n++
 		}
@@ -118,8 +140,10 @@ func (r *routes) single() (n int64) {
 func (r *routes) all(list []*Peer) []*Peer {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	for _, p := range r.byUfrag {
-		list = append(list, p)
+	for ufrag, p := range r.byUfrag {
+		if ufrag == p.names[0] {
+			list = append(list, p)
+		}
 	}
 	return list
 }

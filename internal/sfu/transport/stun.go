@@ -36,32 +36,37 @@ func (r *reader) check(data []byte, from netip.AddrPort, to netip.Addr, now time
 	}
 	local, remote, _ := bytes.Cut(name, []byte{':'})
 	p := r.endpoint.routes.user(local)
-	if p == nil || !p.expects(remote) {
+	if p == nil {
 		c.drop(unknownUser)
 		return
 	}
-	if p.integrity.Check(m) != nil {
+	session := p.session(local, remote)
+	if session == nil {
+		c.drop(unknownUser)
+		return
+	}
+	if session.integrity.Check(m) != nil {
 		c.drop(badPassword)
 		return
 	}
-	if !p.checked(from, to, m.Contains(stun.AttrUseCandidate), now) {
+	if !p.checked(session, from, to, m.Contains(stun.AttrUseCandidate), now) {
 		c.drop(addressTaken)
 		return
 	}
 	c.checks.Add(1)
-	r.answer(p, from, to)
+	r.answer(p, session, from, to)
 }
 
 // answer sends the success response to the request at hand, to where it came
 // from.
-func (r *reader) answer(p *Peer, from netip.AddrPort, to netip.Addr) {
+func (r *reader) answer(p *Peer, session *credentials, from netip.AddrPort, to netip.Addr) {
 	mapped := stun.XORMappedAddress{Port: int(from.Port())}
 	r.ip = from.Addr().As16()
 	mapped.IP = r.ip[:]
 	if from.Addr().Is4() {
 		mapped.IP = r.ip[12:]
 	}
-	err := r.response.Build(&r.request, stun.BindingSuccess, &mapped, p.integrity, stun.Fingerprint)
+	err := r.response.Build(&r.request, stun.BindingSuccess, &mapped, session.integrity, stun.Fingerprint)
 	if err != nil {
 		r.endpoint.stats.drop(badSTUN)
 		return
