@@ -34,7 +34,7 @@ func (w *worker) mediaArrived(m *member, data []byte, at time.Time) {
 	m.packetsIn++
 	w.round.packetsIn++
 	m.arrived(h.SSRC, h.Extension(m.transportExt), at)
-	meaning := payloadTypes[h.PayloadType]
+	meaning := m.payloads[h.PayloadType]
 	if !meaning.known {
 		w.round.drops[dropNotAnswered]++
 		return

@@ -76,7 +76,8 @@ func newConnection(s *SFU, r JoinRequest) *Connection {
 		left:     make(chan struct{}),
 	}
 	c.setMetadata(r.Metadata)
-	c.member = &member{conn: c}
+	c.member = &member{conn: c, offered: r.Offer}
+	c.request.Offer = nil
 	if c.data = newData(c, r.DataChannels); c.data != nil {
 		c.peer = s.cfg.Transport.NewDataPeer(c.member)
 	} else {
@@ -101,6 +102,16 @@ func (c *Connection) home() *channel {
 
 // ID is the connection id that the Join asked for.
 func (c *Connection) ID() string { return c.request.ConnectionID }
+
+// TakeAnswer is the answer to the client's offer, if the client offered. It is
+// not kept: the first call has it.
+func (c *Connection) TakeAnswer() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	answer := c.offer.sdp
+	c.offer.sdp = ""
+	return answer
+}
 
 // Offer is the first offer, with the mids of its upload sections ("": none). The
 // SDP is kept until it is answered; "" from then on.
@@ -148,6 +159,20 @@ func (c *Connection) Answer(sdp string) error {
 // Candidate takes a candidate of the client. An ICE-lite server learns the
 // client's address from its checks, so that nothing needs to be done with it.
 func (c *Connection) Candidate(candidate string) {}
+
+// RestartICE begins a new ICE session with the client's new credentials; media
+// goes on over the old one until the first check of the new. The error is
+// ErrEnded, or that of transport.Peer.Restart.
+func (c *Connection) RestartICE(ufrag, pwd string) (ICE, error) {
+	localUfrag, localPwd, err := c.peer.Restart(ufrag, pwd)
+	if errors.Is(err, transport.ErrNotUp) {
+		return ICE{}, ErrEnded
+	}
+	if err != nil {
+		return ICE{}, err
+	}
+	return ICE{Ufrag: localUfrag, Pwd: localPwd, Candidates: c.sfu.cfg.Transport.Candidates()}, nil
+}
 
 // Disconnect ends the connection. It never blocks; the first reason counts.
 func (c *Connection) Disconnect(reason string) {

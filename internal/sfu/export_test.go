@@ -332,3 +332,18 @@ func ToNTP(t time.Time) uint64 { return toNTP(t) }
 
 // FromNTP is fromNTP.
 func FromNTP(n uint64) time.Time { return fromNTP(n) }
+
+// AnswerText is the answer to an offer, written without a connection.
+func (o *Offer) AnswerText(videoCodec string) (string, error) {
+	plan, err := o.plan(MediaWish{Enabled: true}, MediaWish{Enabled: true, Codec: videoCodec})
+	if err != nil {
+		return "", err
+	}
+	m := &member{conn: &Connection{}}
+	for i := range plan {
+		s := &section{mid: plan[i].mid, kind: plan[i].kind}
+		s.down = newDownTrack(m, s, nil)
+		m.sections = append(m.sections, s)
+	}
+	return answerText{fingerprint: o.fingerprint, ufrag: o.ufrag, pwd: o.pwd, offer: o, plan: plan, sections: m.sections}.String(), nil
+}

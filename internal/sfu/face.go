@@ -57,6 +57,9 @@ type JoinRequest struct {
 	// Spotlight has it take part in the channel's spotlight; nil: it does not. Who
 	// publishes should do it with Simulcast, too.
 	Spotlight *Spotlight
+	// Offer is the client's, which is answered once; nil: the server offers, and
+	// the client answers (RFC 9725 and the like). A receiver has Slots then.
+	Offer *Offer
 	// Metadata is shown to the others in notifications.
 	Metadata Metadata
 	// Filters say what it is shown of whom; nil: all.
@@ -64,6 +67,13 @@ type JoinRequest struct {
 	// NoNotify keeps all notifications of others from the client; its own coming
 	// it is told.
 	NoNotify bool
+}
+
+// ICE is our side of an ICE session. Candidates are the values of SDP's candidate
+// attributes, without "candidate:".
+type ICE struct {
+	Ufrag, Pwd string
+	Candidates []string
 }
 
 // SignalKind says what a Signal is about.

@@ -31,7 +31,8 @@ func (k kind) clock() uint32 {
 }
 
 // format is a codec with its payload types. They are the same in every offer of
-// the platform, so that a publisher's packets need no translation table.
+// the platform, so that the publishers who answer one share a table; who offers
+// (answerer.go) brings its own.
 type format struct {
 	codec  string
 	kind   kind
@@ -66,16 +67,22 @@ func formatOf(name string) (formatID, bool) {
 	return 0, false
 }
 
-// payloadTypes tells what a payload type of an upload means.
-var payloadTypes = func() (table [128]struct {
+// payload is what a payload type of an upload means.
+type payload struct {
 	format formatID
 	known  bool
 	rtx    bool
-}) {
+}
+
+// payloadTable tells what each payload type of a connection's uploads means.
+type payloadTable [128]payload
+
+// payloadTypes is the table of all whose uploads we offered.
+var payloadTypes = func() (table payloadTable) {
 	for i, f := range formats {
-		table[f.pt].format, table[f.pt].known = formatID(i), true
+		table[f.pt] = payload{format: formatID(i), known: true}
 		if f.rtx != 0 {
-			table[f.rtx].format, table[f.rtx].known, table[f.rtx].rtx = formatID(i), true, true
+			table[f.rtx] = payload{format: formatID(i), known: true, rtx: true}
 		}
 	}
 	return table

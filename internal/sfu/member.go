@@ -19,7 +19,9 @@ type member struct {
 	conn *Connection
 
 	// Owned by run
-	up       bool // the media transport is up
+	payloads *payloadTable // of its uploads; shared, never changed
+	offered  *Offer        // the client's, until it is answered; nil: we offer
+	up       bool          // the media transport is up
 	offerAt  time.Time
 	sections []*section
 	ups      [kinds]*track // what it publishes; nil: no section for that
@@ -67,6 +69,7 @@ func (m *member) open(w *worker) {
 	m.sdpID = rand.Uint64() >> 2 // positive in 63 bits, as browsers want it
 	m.offerAt = w.now
 	m.filters = newFilters(m.request().Filters)
+	m.payloads = &payloadTypes
 	if s := m.request().Simulcast; s != nil {
 		m.wish0, _ = parseWish(s.RequestRID) // what it does not know is auto
 	}

@@ -200,6 +200,9 @@ func sameProfile(id formatID, fmtp string) bool {
 		return p == "" || p == "0"
 	case "H264":
 		return param(fmtp, "packetization-mode") == "1"
+	case "AV1":
+		p := param(fmtp, "profile")
+		return p == "" || p == "0"
 	}
 	return true
 }

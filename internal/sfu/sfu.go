@@ -91,13 +91,17 @@ func orDefault[T int | time.Duration](v, fallback T) T {
 }
 
 // Join takes an admitted client into its channel, which it makes on demand. It
-// fails with ErrClosed, ErrDuplicate, ErrTooManyChannels or the context's error.
+// fails with ErrClosed, ErrDuplicate, ErrTooManyChannels, the context's error or,
+// if the client offered, an error that wraps ErrBadOffer or ErrUnusableOffer.
 func (s *SFU) Join(ctx context.Context, r JoinRequest) (*Connection, error) {
 	if r.BundleID == "" {
 		r.BundleID = r.ConnectionID
 	}
 	if len(r.DataChannels) > transport.MaxDataChannels {
 		return nil, ErrTooManyChannels
+	}
+	if r.Offer != nil {
+		r.Slots = r.Role.Receives()
 	}
 	c := newConnection(s, r)
 	if err := s.register(c); err != nil {

@@ -130,7 +130,7 @@ func (w *worker) work(calls []func(*worker), inbox []arrival) {
 	w.round.flush(w.sfu.counters)
 }
 
-// join takes a connection in and writes its first offer.
+// join takes a connection in and writes its first offer, or the answer to its own.
 func (w *worker) join(ctx context.Context, c *Connection) error {
 	if err := ctx.Err(); err != nil {
 		return err // its client gave up while the call waited
@@ -140,12 +140,20 @@ func (w *worker) join(ctx context.Context, c *Connection) error {
 	}
 	m := c.member
 	m.open(w)
+	answered := m.offered != nil
+	if answered {
+		if err := w.acceptOffer(m); err != nil {
+			return err
+		}
+	}
 	w.members = append(w.members, m)
 	if m.request().Role.Sends() {
 		w.publishers = append(w.publishers, m)
 	}
 	w.sweepAt = w.now // to look after it from now on
-	w.firstOffer(m)
+	if !answered {
+		w.firstOffer(m)
+	}
 	w.stage(m)
 	return nil
 }

@@ -47,6 +47,8 @@ type Options struct {
 	Codecs []string
 	// Profiles are the SRTP protection profiles the client offers; empty: pion's.
 	Profiles []dtls.SRTPProtectionProfile
+	// OwnTypes has the client offer payload types that are not the platform's.
+	OwnTypes bool
 	// NoRTX leaves retransmission streams out of the answers.
 	NoRTX bool
 	// Interceptors are further interceptors, closest to the wire; nil: none.

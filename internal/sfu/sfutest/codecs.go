@@ -61,7 +61,11 @@ func capability(name string) (webrtc.RTPCodecCapability, error) {
 }
 
 func registerCodecs(m *webrtc.MediaEngine, o Options) error {
-	err := m.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: opusCapability, PayloadType: audioPayloadType}, webrtc.RTPCodecTypeAudio)
+	own := webrtc.PayloadType(0)
+	if o.OwnTypes {
+		own = 16
+	}
+	err := m.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: opusCapability, PayloadType: audioPayloadType + own}, webrtc.RTPCodecTypeAudio)
 	if err != nil {
 		return err
 	}
@@ -73,7 +77,7 @@ func registerCodecs(m *webrtc.MediaEngine, o Options) error {
 		if err != nil {
 			return err
 		}
-		err = m.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: c, PayloadType: webrtc.PayloadType(k.pt)}, webrtc.RTPCodecTypeVideo)
+		err = m.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: c, PayloadType: webrtc.PayloadType(k.pt) + own}, webrtc.RTPCodecTypeVideo)
 		if err != nil {
 			return err
 		}
@@ -82,9 +86,9 @@ func registerCodecs(m *webrtc.MediaEngine, o Options) error {
 		}
 		err = m.RegisterCodec(webrtc.RTPCodecParameters{
 			RTPCodecCapability: webrtc.RTPCodecCapability{
-				MimeType: webrtc.MimeTypeRTX, ClockRate: 90000, SDPFmtpLine: fmt.Sprintf("apt=%d", k.pt),
+				MimeType: webrtc.MimeTypeRTX, ClockRate: 90000, SDPFmtpLine: fmt.Sprintf("apt=%d", webrtc.PayloadType(k.pt)+own),
 			},
-			PayloadType: webrtc.PayloadType(k.pt + 1),
+			PayloadType: webrtc.PayloadType(k.pt) + own + 1,
 		}, webrtc.RTPCodecTypeVideo)
 		if err != nil {
 			return err
