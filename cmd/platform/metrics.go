@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -59,6 +60,8 @@ var (
 	figAuth        = prometheus.NewDesc("hibari_auth_webhooks_total", "Questions to tenants' auth webhooks, by outcome.", []string{"outcome"}, nil)
 	figSlowStreams = prometheus.NewDesc("hibari_streams_slow_total", "Streams closed because their reader did not keep up.", nil, nil)
 	figSockets     = prometheus.NewDesc("hibari_signaling_sockets", "Open signalling WebSockets.", nil, nil)
+	figWishes      = prometheus.NewDesc("hibari_whip_requests_total", "Requests of WHIP and WHEP clients, by protocol, method and status.", []string{"protocol", "method", "status"}, nil)
+	figSessions    = prometheus.NewDesc("hibari_whip_sessions", "WHIP and WHEP sessions on this node.", nil, nil)
 	figOpen        = prometheus.NewDesc("hibari_http_connections", "Open connections of the HTTP port.", nil, nil)
 	figTurned      = prometheus.NewDesc("hibari_http_connections_refused_total", "Connections closed at once because too many were open.", nil, nil)
 	figUnsettled   = prometheus.NewDesc("hibari_ledger_unsettled", "Connections whose end the ledger has not taken yet, the living included.", nil, nil)
@@ -116,6 +119,10 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	counter(figCertificates, port.Certificates)
 	counter(figCalls, port.Calls)
 	gauge(figSockets, float64(door.OpenSockets))
+	gauge(figSessions, float64(door.Sessions))
+	for r, n := range door.Wishes {
+		counter(figWishes, n, r.Protocol, r.Method, strconv.Itoa(r.Status))
+	}
 	gauge(figOpen, float64(f.clients.open.Load()))
 	counter(figTurned, f.clients.turned.Load())
 	gauge(figUnsettled, float64(door.Unsettled))

@@ -18,9 +18,11 @@ func (p *platform) routes() http.Handler {
 	r.Use(p.recoverPanics)
 	r.Use(middleware.GetHead) // load balancers ask for health with HEAD
 
-	// Clients: a token in the first message says who they are.
+	// Clients: a token in the first message, or request, says who they are.
 	r.Get("/signaling", p.door.Signaling)
 	r.Get("/ayame", p.door.Ayame)
+	r.Handle("/whip/*", http.HandlerFunc(p.door.WHIP))
+	r.Handle("/whep/*", http.HandlerFunc(p.door.WHEP))
 
 	// A tenant's server: API key.
 	r.Get("/stream", p.withAPIKey(p.hooks.Stream))

@@ -97,6 +97,7 @@ func (p *platform) start(ctx context.Context) error {
 		Media:      p.media,
 		Version:    version,
 		Log:        p.log,
+		PublicURL:  p.config.publicURL,
 	})
 	p.node.HandleDisconnect(func(id tenant.ID, connectionID, reason string) bool {
 		return p.media.Disconnect(id, connectionID, reason) || p.door.Disconnect(id, connectionID, reason)

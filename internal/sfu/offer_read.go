@@ -294,3 +294,17 @@ func (o *Offer) has(k kind) bool {
 func (s *offeredSection) flows(role tenant.Role) bool {
 	return s.ours && !s.refused && (role.Sends() && s.sends || role.Receives() && s.receives)
 }
+
+// Credentials are the client's, of its first ICE session.
+func (o *Offer) Credentials() (ufrag, pwd string) { return o.ufrag, o.pwd }
+
+// Transport names the section of media whose transport is the whole bundle's:
+// "audio" or "video", and its mid.
+func (o *Offer) Transport() (media, mid string) {
+	for _, s := range o.sections {
+		if s.ours && !s.refused {
+			return s.media, s.mid
+		}
+	}
+	return "", ""
+}

@@ -90,16 +90,22 @@ func channelName(f fields, name string) string {
 		return ""
 	}
 	s := f.Text(name)
+	if err := checkChannel(name, s); err != nil {
+		f.Stop(err)
+	}
+	return s
+}
+
+// checkChannel says what is wrong with a channel's name, suffix and all.
+func checkChannel(field, s string) error {
 	base := s
 	if i := strings.LastIndex(s, "@ten_"); i > 0 {
 		base = s[:i]
 	}
-	if err := tenant.CheckName(name, base); err != nil {
-		f.Stop(err)
-	} else if err := tenant.CheckName(name, s[len(base):]+"."); err != nil {
-		f.Stop(err)
+	if err := tenant.CheckName(field, base); err != nil {
+		return err
 	}
-	return s
+	return tenant.CheckName(field, s[len(base):]+".")
 }
 
 // findToken returns the access token from the places where clients put it:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/url"
 	"sync"
 	"time"
 
@@ -60,6 +61,12 @@ type Config struct {
 	Version    string // the platform's, shown to clients in the offer
 	Limits     Limits
 	Log        *slog.Logger // nil: silent
+	// PublicURL is what clients reach this node by, such as https://a.example.com;
+	// without a path. nil: they are told paths alone.
+	PublicURL *url.URL
+	// ICEServers are what the client of a connection is told of; nil: none, for the
+	// answer has every address of ours.
+	ICEServers func(connectionID string) []ICEServer
 }
 
 // A Door lets clients in. All its methods may be called at any time from any
@@ -73,7 +80,10 @@ type Door struct {
 	version    string
 	limits     Limits
 	log        *slog.Logger
-	rooms      *rooms          // of peer-to-peer calls; lock for themselves
+	rooms      *rooms       // of peer-to-peer calls; lock for themselves
+	wishes     wishSessions // of WHIP and WHEP; lock for themselves
+	servers    func(string) []ICEServer
+	url        *url.URL        // what clients reach this node by; nil: unknown
 	built      time.Time       // the zero of beats
 	open       context.Context // until Drain
 	shut       context.CancelFunc
@@ -82,13 +92,14 @@ type Door struct {
 	giveUp     context.CancelFunc // ends ctx: nobody waits for the ledger any longer
 
 	// Guarded by mu.
-	mu      sync.Mutex
-	drained bool
-	sockets int           // open WebSockets
-	calls   int           // connections the ledger may still hold open
-	idle    chan struct{} // closed when sockets and calls are both 0; nil: nobody waits
-	refused map[tenant.Code]int64
-	sent    int64 // to other nodes
+	mu       sync.Mutex
+	drained  bool
+	sockets  int           // open WebSockets
+	requests int           // of clients that come in by HTTP, under way
+	calls    int           // connections the ledger may still hold open
+	idle     chan struct{} // closed when all these are 0; nil: nobody waits
+	refused  map[tenant.Code]int64
+	sent     int64 // to other nodes
 }
 
 // Stats are a door's figures for the metrics.
@@ -96,9 +107,11 @@ type Stats struct {
 	OpenSockets int
 	Peers       int // connections of peer-to-peer calls
 	Rooms       int // where they meet
+	Sessions    int // of WHIP and WHEP
 	Unsettled   int // connections whose end the ledger has not taken yet, the living included
 	Refused     map[tenant.Code]int64
-	Redirected  int64 // sent to the node that has their channel
+	Redirected  int64                 // sent to the node that has their channel
+	Wishes      map[WishRequest]int64 // requests of WHIP and WHEP
 }
 
 // New returns a door, open.
@@ -110,6 +123,8 @@ func New(c Config) *Door {
 		verifier: c.Verifier, authorizer: c.Authorizer, ledger: c.Ledger, media: c.Media, version: c.Version,
 		limits: c.Limits.withDefaults(), log: c.Log,
 		rooms: newRooms(), built: time.Now(), refused: map[tenant.Code]int64{},
+		wishes:  wishSessions{byID: map[string]*wishSession{}, requests: map[WishRequest]int64{}},
+		servers: c.ICEServers, url: c.PublicURL,
 	}
 	d.ctx, d.giveUp = context.WithCancel(context.Background())
 	d.open, d.shut = context.WithCancel(d.ctx)
@@ -123,9 +138,10 @@ var errDraining = tenant.Refuse(tenant.Draining, "this node takes no new connect
 // visitor is a client that knocks: what it asks and where it comes from.
 type visitor struct {
 	Connect
-	Peer          bool   // it comes for a peer-to-peer call: its media does not pass the platform
-	Redirects     bool   // it would go to another node if told to; else it is refused
-	Protocol      string // as in tenant.Opening
+	Offer         *sfu.Offer // its own; nil: it waits for ours
+	Peer          bool       // it comes for a peer-to-peer call: its media does not pass the platform
+	Redirects     bool       // it would go to another node if told to; else it is refused
+	Protocol      string     // as in tenant.Opening
 	RemoteAddress string
 	UserAgent     string
 }
@@ -226,7 +242,7 @@ func (v visitor) request(o tenant.Opening, opened tenant.Opened) sfu.JoinRequest
 		Tenant: o.Tenant, Channel: o.Channel, SessionID: opened.SessionID, ConnectionID: o.ConnectionID,
 		ClientID: o.ClientID, BundleID: firstOf(v.BundleID, o.ConnectionID), Role: v.Role,
 		Audio: v.Audio, Video: v.Video, AnyCodec: v.AnyCodec, Slots: v.Slots, Simulcast: v.simulcast(), Spotlight: v.spotlight(),
-		Metadata: v.Metadata, NoNotify: v.NoNotify, Filters: v.Filters,
+		Metadata: v.Metadata, NoNotify: v.NoNotify, Filters: v.Filters, Offer: v.Offer,
 	}
 }
 
@@ -290,7 +306,7 @@ func (d *Door) isDraining() bool {
 // process is about to end, and its node's lease will close what is left.
 func (d *Door) Wait(ctx context.Context) error {
 	d.mu.Lock()
-	if d.sockets == 0 && d.calls == 0 {
+	if d.isIdle() {
 		d.mu.Unlock()
 		return nil
 	}
@@ -311,9 +327,10 @@ func (d *Door) Wait(ctx context.Context) error {
 // Stats returns the figures so far.
 func (d *Door) Stats() Stats {
 	peers, rooms := d.rooms.count()
+	sessions, requests := d.wishes.count()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return Stats{OpenSockets: d.sockets, Peers: peers, Rooms: rooms, Unsettled: d.calls, Refused: maps.Clone(d.refused), Redirected: d.sent}
+	return Stats{Sessions: sessions, Wishes: requests, OpenSockets: d.sockets, Peers: peers, Rooms: rooms, Unsettled: d.calls, Refused: maps.Clone(d.refused), Redirected: d.sent}
 }
 
 // beatsPerPing is how many moments of an interval pings leave at, so that one
@@ -343,10 +360,47 @@ func (d *Door) count(sockets, calls int) {
 	defer d.mu.Unlock()
 	d.sockets += sockets
 	d.calls += calls
-	if d.sockets == 0 && d.calls == 0 && d.idle != nil {
+	d.tellIdle()
+}
+
+// beginRequest counts in a request that may let a client in; false if the door is
+// draining.
+func (d *Door) beginRequest() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.drained {
+		d.refused[tenant.Draining]++
+		return false
+	}
+	d.requests++
+	return true
+}
+
+// endRequest counts it out.
+func (d *Door) endRequest() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.requests--
+	d.tellIdle()
+}
+
+// isIdle reports whether there is nothing to wait for. The caller holds mu.
+func (d *Door) isIdle() bool { return d.sockets == 0 && d.requests == 0 && d.calls == 0 }
+
+// tellIdle tells who waits for that. The caller holds mu.
+func (d *Door) tellIdle() {
+	if d.idle != nil && d.isIdle() {
 		close(d.idle)
 		d.idle = nil
 	}
+}
+
+// iceServers are what a client is told of.
+func (d *Door) iceServers(connectionID string) []ICEServer {
+	if d.servers == nil {
+		return nil
+	}
+	return d.servers(connectionID)
 }
 
 // firstJSON returns the first of values that is there.

@@ -19,7 +19,7 @@ func (c *Connect) granted(g tenant.Grant) {
 	c.Spotlight.imply(&c.Simulcast)
 	c.Metadata.Authz = g.SignalingNotifyMetadata
 	c.Metadata.Ext = g.SignalingNotifyMetadataExt
-	c.NoNotify = g.SignalingNotify != nil && !*g.SignalingNotify
+	c.NoNotify = c.NoNotify || g.SignalingNotify != nil && !*g.SignalingNotify
 	if g.ForwardingFilters != nil {
 		c.Filters = g.ForwardingFilters
 	}

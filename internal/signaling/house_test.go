@@ -199,6 +199,8 @@ func openOn(t testing.TB, c signaling.Config, listener net.Listener, dial func(c
 	h.door = signaling.New(c)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /signaling", h.door.Signaling)
+	mux.HandleFunc("/whip/", h.door.WHIP)
+	mux.HandleFunc("/whep/", h.door.WHEP)
 	mux.HandleFunc("GET /ayame", h.door.Ayame)
 	server := &http.Server{Handler: mux}
 	transport := &http.Transport{DialContext: dial}

@@ -1,7 +1,6 @@
 package signaling
 
 import (
-	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -386,17 +385,6 @@ func gone(err error) farewell {
 		return farewell{end: tenant.EndTimeout}
 	}
 	return farewell{end: tenant.EndClient}
-}
-
-// refuseHTTP refuses a request as a problem document (RFC 9457).
-func refuseHTTP(w http.ResponseWriter, r *tenant.Refusal) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Retry-After", "1")
-	w.WriteHeader(http.StatusServiceUnavailable)
-	json.NewEncoder(w).Encode(map[string]any{ // a failure means nobody listens
-		"type": "about:blank", "title": "Service Unavailable", "status": http.StatusServiceUnavailable,
-		"code": r.Code, "detail": r.Detail,
-	})
 }
 
 // hostOf returns the address without its port.

@@ -2,7 +2,9 @@ package signaling
 
 import (
 	"context"
+	"errors"
 
+	"github.com/hibari/hibari/internal/sfu"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -54,7 +56,12 @@ func (channels) release(string) {}
 func (m channels) join(ctx context.Context, c *call, v visitor, opened tenant.Opened) (err error) {
 	c.request = v.request(c.opening, opened)
 	c.simulcast, c.encodings = v.Simulcast.On && v.Video.Enabled, v.encodings()
-	if c.connection, err = m.media.Join(ctx, c.request); err != nil {
+	c.connection, err = m.media.Join(ctx, c.request)
+	c.request.Offer = nil
+	if errors.Is(err, sfu.ErrUnusableOffer) || errors.Is(err, sfu.ErrBadOffer) { // what was granted leaves nothing of it
+		return bad("%s", err)
+	}
+	if err != nil {
 		return err
 	}
 	c.life = c.connection
