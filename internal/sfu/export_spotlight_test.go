@@ -45,6 +45,9 @@ func (s *Stage) Look() (changed []int) {
 	return changed
 }
 
+// Decide is Look without its result.
+func (s *Stage) Decide() { s.s.look(s.now) }
+
 // Focused reports whether a speaker is in focus, Audible whether it is heard.
 func (s *Stage) Focused(i int) bool { return s.speakers[i].focused }
 

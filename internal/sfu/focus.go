@@ -119,28 +119,32 @@ func (w *worker) checkSpotlight() {
 	if len(changed) == 0 {
 		return
 	}
+	moved := false
 	for _, v := range changed {
 		if v.focused != v.told {
-			v.told = v.focused
+			v.told, moved = v.focused, true
 			w.tellFocus(v)
 		}
 	}
 	for _, m := range w.members {
 		if m.inSpotlight() && m.request().Role.Receives() {
-			w.light(m)
+			w.light(m, moved)
 		}
 	}
 }
 
-// light has a viewer get what it is to get by the spotlight of now.
-func (w *worker) light(m *member) {
+// light has a viewer get what it is to get by the spotlight of now; not moved: only
+// voices may have changed.
+func (w *worker) light(m *member, moved bool) {
 	for _, s := range m.sections {
 		if d := s.down; d != nil && d.bound && !m.gets(d.source) {
 			d.unbind()
 		}
 	}
 	w.bindReady(m)
-	w.allot(m)
+	if moved {
+		w.allot(m)
+	}
 }
 
 // gets reports whether anything of a track is sent to a viewer now. Which layer it
@@ -260,7 +264,7 @@ func (c *Connection) askSpotlight(sender string, change func(*member) error) err
 		err := change(m)
 		if err == nil {
 			m.allotment.asked()
-			w.light(m)
+			w.light(m, true)
 		}
 		reply <- err
 	}) {

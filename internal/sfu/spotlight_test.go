@@ -189,6 +189,29 @@ func TestSpotlightHoldsItsPromises(t *testing.T) {
 	})
 }
 
+// Nothing of it allocates, not even when the focus changes.
+func TestSpotlightDoesNotAllocate(t *testing.T) {
+	s := sfu.NewStage(1, 3)
+	turns := [][]int{{loud, silence, silence}, {silence, loud, absent}}
+	act(s, turns[0], 3*time.Second, nil)
+	act(s, turns[1], 3*time.Second, nil)
+	i := 0
+	if n := testing.AllocsPerRun(20, func() {
+		for end := s.Now() + 3*time.Second; s.Now() < end; {
+			s.Hear(turns[i%2])
+			if s.Now()%sfu.SpotlightPause == 0 {
+				s.Decide()
+			}
+		}
+		i++
+	}); n != 0 {
+		t.Errorf("%v allocations in 3 s of speech", n)
+	}
+	if got := focused(s, 3); len(got) != 1 {
+		t.Errorf("%v in focus", got)
+	}
+}
+
 func BenchmarkSpotlightHeard(b *testing.B) {
 	s := sfu.NewStage(1, 1)
 	b.ReportAllocs()

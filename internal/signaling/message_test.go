@@ -265,6 +265,9 @@ func FuzzParseConnect(f *testing.F) {
 			f.Add(strings.TrimSuffix(test.data[i+20:], "}"))
 		}
 	}
+	f.Add(`"spotlight":true,"spotlight_number":2,"spotlight_unfocus_rid":"none"`)
+	f.Add(`"forwarding_filter":{"priority":-1,"rules":[[{"field":"kind","operator":"is_not_in","values":["audio"]}],[]]}`)
+	f.Add(`"forwarding_filters":[{"name":"a","action":"allow","rules":[[{"field":"client_id","operator":"is_in","values":["x"]}]],"version":"1","metadata":{}}]`)
 	f.Fuzz(func(t *testing.T, more string) {
 		for _, start := range []string{`{"type":"connect","role":"sendrecv","channel_id":"room",`, `{"type":"connect","role":"upstream","channelId":"room",`} {
 			if m, err := signaling.ParseMessage([]byte(start+more+"}"), signaling.Limits{}); err == nil && m.Connect != nil {
@@ -308,5 +311,25 @@ func checkConnect(t *testing.T, c signaling.Connect) {
 	}
 	if m := c.Metadata.Authn; m != nil && !json.Valid(m) {
 		t.Fatalf("metadata %q", m)
+	}
+	if s := c.Spotlight; s.Number < 0 || s.Number > 8 || !strings.Contains(" none r0 r1 r2", s.FocusRID) || !strings.Contains(" none r0 r1 r2", s.UnfocusRID) {
+		t.Fatalf("spotlight %+v", s)
+	}
+	size := 0
+	for _, filter := range c.Filters {
+		if filter.Action != "allow" && filter.Action != "block" {
+			t.Fatalf("filter %+v", filter)
+		}
+		for _, rules := range filter.Rules {
+			for _, r := range rules {
+				size += len(r.Values)
+				if r.Operator != "is_in" && r.Operator != "is_not_in" || r.Field != "kind" && r.Field != "connection_id" && r.Field != "client_id" {
+					t.Fatalf("rule %+v", r)
+				}
+			}
+		}
+	}
+	if size > 1024 {
+		t.Fatalf("filters of %d values", size)
 	}
 }
