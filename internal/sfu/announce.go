@@ -49,7 +49,7 @@ func (w *worker) withdraw(t *track) {
 // offer.
 func (w *worker) rearrange() {
 	for _, m := range w.members {
-		w.tellBlocked(m)
+		m.untold = true
 		switch {
 		case !m.request().Role.Receives():
 		case m.request().Slots:

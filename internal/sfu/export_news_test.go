@@ -44,5 +44,17 @@ func (f *Fed) Put(i int, key string, value json.RawMessage, push []byte) (json.R
 	})
 }
 
+// Announce has everybody learn of everything that may be published.
+func (f *Fed) Announce() {
+	for _, m := range f.members {
+		for _, t := range m.ups {
+			if t != nil {
+				t.announced = true
+			}
+		}
+	}
+	f.w.rearrange()
+}
+
 // Info is what is known about member i.
 func (f *Fed) Info(i int) ConnectionInfo { return f.members[i].conn.Info() }

@@ -55,35 +55,63 @@ func meets(lists [][]tenant.FilterRule, connectionID, clientID, kind string) boo
 	})
 }
 
+// verdict is what a member's filters say of a track. It is asked for often, and
+// what it goes by never changes.
+type verdict struct{ allowed, told bool }
+
 // allows reports whether a member's filters let it see a track.
 func (m *member) allows(t *track) bool {
 	if len(m.filters) == 0 {
 		return true
 	}
-	r := t.owner.request()
-	return m.filters.allow(r.ConnectionID, r.ClientID, t.kind.String())
+	v, ok := m.verdicts[t]
+	if !ok {
+		r := t.owner.request()
+		v.allowed = m.filters.allow(r.ConnectionID, r.ClientID, t.kind.String())
+		if m.verdicts == nil {
+			m.verdicts = map[*track]verdict{}
+		}
+		m.verdicts[t] = v
+	}
+	return v.allowed
 }
 
-// tellBlocked tells a member which announced tracks its filters keep from it,
-// once for each.
-func (w *worker) tellBlocked(m *member) {
-	if len(m.filters) == 0 || !m.hearsOf(m) {
-		return
-	}
-	blocked := map[*track]struct{}{}
+// forget drops what was said of the tracks of a member that leaves.
+func (w *worker) forget(m *member) {
 	for _, o := range w.members {
-		for _, t := range o.ups {
-			if t == nil || !t.announced || !w.isOffered(m, t) || m.allows(t) {
-				continue
-			}
-			blocked[t] = struct{}{}
-			if _, told := m.blocked[t]; !told {
-				n := w.notice(o, "forwarding.blocked")
-				n.Details = &Forwarding{Kind: t.kind.String(), Source: o.conn.ID(), Destination: m.conn.ID()}
-				n.Memo = nil
-				w.signal(m, Signal{Kind: SignalNotify, Notify: n})
-			}
+		for _, t := range m.ups {
+			delete(o.verdicts, t)
 		}
 	}
-	m.blocked = blocked
+}
+
+// blockedAtOnce is how much a member is told at once of what its filters keep from
+// it: a full channel is more than its door could leave unread.
+const blockedAtOnce = 32
+
+// tellBlocked tells a member which announced tracks its filters keep from it, once
+// for each. It reports whether there is more to tell.
+func (w *worker) tellBlocked(m *member) bool {
+	m.untold = false
+	if len(m.filters) == 0 || !m.hearsOf(m) {
+		return false
+	}
+	told := 0
+	for _, o := range w.members {
+		for _, t := range o.ups {
+			if t == nil || !t.announced || !w.isOffered(m, t) || m.allows(t) || m.verdicts[t].told {
+				continue
+			}
+			if told++; told > blockedAtOnce {
+				m.untold = true
+				return true
+			}
+			m.verdicts[t] = verdict{told: true}
+			n := w.notice(o, "forwarding.blocked")
+			n.Details = &Forwarding{Kind: t.kind.String(), Source: o.conn.ID(), Destination: m.conn.ID()}
+			n.Memo = nil
+			w.signal(m, Signal{Kind: SignalNotify, Notify: n})
+		}
+	}
+	return false
 }

@@ -3,6 +3,7 @@ package sfu_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -140,6 +141,43 @@ func TestForwardingFiltersAgainstAModel(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Who blocks a full channel is told of all of it and stays, though its door reads
+// slowly.
+func TestMuchIsBlocked(t *testing.T) {
+	const publishers = 200
+	s := newSFU(t)
+	requests := []sfu.JoinRequest{request(tenant.RecvOnly, func(r *sfu.JoinRequest) { r.Filters = []tenant.ForwardingFilter{filter("allow")} })}
+	for range publishers {
+		requests = append(requests, request(tenant.SendOnly))
+	}
+	f, err := s.NewFed(requests...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	f.Announce()
+	told := map[sfu.Forwarding]int{}
+	for range 30 {
+		f.Wait(time.Second)
+		for _, signal := range f.Take(0) {
+			if d, ok := signal.Notify.Details.(*sfu.Forwarding); ok {
+				told[*d]++
+			}
+			if signal.Kind == sfu.SignalEnded {
+				t.Fatalf("it lost its connection: %s", signal.Reason)
+			}
+		}
+	}
+	if len(told) != 2*publishers {
+		t.Errorf("told of %d blocked tracks, want %d", len(told), 2*publishers)
+	}
+	for d, n := range told {
+		if n != 1 {
+			t.Errorf("told %d times of %+v", n, d)
+		}
+	}
 }
 
 // A filter keeps the media of real clients away, from the first offer on and of

@@ -56,9 +56,10 @@ type member struct {
 	spot   ridPair
 	spotOf map[string]ridPair // by connection id
 
-	changes allowance           // of its metadata
-	filters filters             // what it wants to be shown
-	blocked map[*track]struct{} // what it was told that they keep from it
+	changes  allowance          // of its metadata
+	filters  filters            // what it wants to be shown
+	verdicts map[*track]verdict // of the filters
+	untold   bool               // they may keep something from it that it was not told of
 
 	bytesIn, bytesOut     int64
 	packetsIn, packetsOut int64

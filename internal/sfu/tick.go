@@ -60,6 +60,9 @@ func (w *worker) sweep(m *member) bool {
 	}
 	w.checkLayers(m)
 	soon := m.offering
+	if m.untold && w.tellBlocked(m) {
+		soon = true
+	}
 	for l := range m.layers() {
 		if l.live {
 			w.lookForWaiting(l)

@@ -171,6 +171,7 @@ func (w *worker) remove(m *member, reason string) {
 	w.detach(m)
 	w.unlisten(m)
 	w.unstage(m)
+	w.forget(m)
 	m.publish()
 	m.conn.finish(reason)
 	if m.up {
@@ -241,7 +242,7 @@ func (w *worker) goneUp(m *member) {
 	w.signal(m, Signal{Kind: SignalConnected})
 	w.notifyCreated(m)
 	w.tellFocused(m)
-	w.tellBlocked(m)
+	m.untold = true
 	w.bindReady(m)
 	w.negotiate(m)
 }
