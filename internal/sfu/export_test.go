@@ -55,6 +55,7 @@ type Fed struct {
 	w       *worker
 	members []*member
 	real    map[*member]bool // with a client
+	base    *uint32          // of Truth
 }
 
 // NewFed makes a Fed of these members.
@@ -77,6 +78,7 @@ func (s *SFU) NewFed(requests ...JoinRequest) (*Fed, error) {
 		for _, t := range c.member.ups {
 			if t != nil {
 				t.sending = true
+				t.ridExt, t.repairedExt = extRID, extRepaired
 			}
 		}
 	}
@@ -173,6 +175,60 @@ func (f *Fed) RTCP(data []byte) {
 
 // Feedback feeds RTCP of one member and does nothing else.
 func (f *Fed) Feedback(i int, data []byte) { f.w.feedbackArrived(f.members[i], data, f.w.now) }
+
+// Want has a member ask for a layer of all publishers.
+func (f *Fed) Want(i int, rid string) error {
+	q, err := parseWish(rid)
+	if err != nil {
+		return err
+	}
+	return f.w.request(f.members[i], "", q)
+}
+
+// Gets is the layer that a member gets of video, by name; "": none.
+func (f *Fed) Gets(i int) string {
+	for _, s := range f.members[i].sections {
+		if d := s.down; d != nil && d.kind == video && d.layer != nil && !d.waiting {
+			return d.layer.rid
+		}
+	}
+	return ""
+}
+
+// Watched is how many viewers a publisher's layers go to.
+func (f *Fed) Watched(i int) (viewers []int) {
+	for _, l := range f.members[i].ups[video].layers {
+		viewers = append(viewers, len(l.viewers))
+	}
+	return viewers
+}
+
+// Truth is by how many ticks the clock that a member is shown of a publisher's video
+// differs from what it was when this was first asked.
+func (f *Fed) Truth(i, publisher int) int32 {
+	for _, s := range f.members[i].sections {
+		d := s.down
+		if d == nil || d.kind != video || d.layer == nil || d.waiting || d.source.owner != f.members[publisher] {
+			continue
+		}
+		base := d.numbers.Timestamp(0) - d.layer.clock.offset
+		if f.base == nil {
+			f.base = &base
+		}
+		return int32(base - *f.base)
+	}
+	return 0
+}
+
+// Missing reports whether packets of a publisher are waited for.
+func (f *Fed) Missing(i int) bool {
+	for l := range f.members[i].layers() {
+		if l.gaps.Open() {
+			return true
+		}
+	}
+	return false
+}
 
 // Rejoin has a member begin anew with all that it is shown.
 func (f *Fed) Rejoin(i int) {

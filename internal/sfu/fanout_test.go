@@ -334,6 +334,19 @@ func TestLateKeyFrameIsSentWhole(t *testing.T) {
 	if got, _ := f.Sent(); got-sent != 5 {
 		t.Errorf("%d packets were sent, want 3 of the key frame and 2 since", got-sent)
 	}
+
+	// The same in one batch.
+	f.Rejoin(1)
+	frame = video.frame(3, 500)
+	for _, b := range [][]byte{frame[1], frame[2], frame[0]} {
+		f.Came(0, b)
+	}
+	sent, _ = f.Sent()
+	f.Pass(3 * time.Millisecond)
+	f.Round()
+	if got, _ := f.Sent(); got-sent < 3 {
+		t.Errorf("%d packets were sent, want 3 of the key frame", got-sent)
+	}
 }
 
 // Retransmissions under an SSRC of their own are not among what sender reports

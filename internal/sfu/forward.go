@@ -70,11 +70,9 @@ func (o *sender) forward(d *downTrack, l *layer) {
 			o.round.drops[dropOverload]++ // the publisher has gone once round the history
 		case !d.waiting && d.layer == l:
 			o.pass(d, p.Packet, f.pt)
-		case p.key && p.seq > l.before:
-			d.start(l, p.Packet, o.now)
-			o.pass(d, p.Packet, f.pt)
-		case p.key && l.before-p.seq < catchUpRoom:
-			o.startAt(d, l, p.seq, f.pt) // it came late: what follows it has been here already
+		case p.key && (p.seq > l.before || l.before-p.seq < catchUpRoom):
+			o.startAt(d, l, p.seq, l.newest, f.pt) // with what follows it, which may have been here already
+			return
 		case d.layer == l:
 			o.round.drops[dropAwaitingKeyFrame]++
 		}
@@ -124,15 +122,17 @@ func (o *sender) catchUp(d *downTrack, l *layer, pt uint8) {
 			return
 		}
 	}
-	o.startAt(d, l, l.keyAt, pt)
+	o.startAt(d, l, l.keyAt, l.before, pt)
 }
 
-// startAt starts a viewer at a packet of the history and sends it all that was
-// sent to others since then.
-func (o *sender) startAt(d *downTrack, l *layer, first uint64, pt uint8) {
+// startAt starts a viewer at a packet of the history and sends it all that follows,
+// up to the last.
+func (o *sender) startAt(d *downTrack, l *layer, first, last uint64, pt uint8) {
 	d.start(l, l.history.Get(first), o.now)
-	o.spent += int(l.before - first)
-	for seq := first; seq <= l.before; seq++ {
+	if first < l.before {
+		o.spent += int(l.before - first)
+	}
+	for seq := first; seq <= last; seq++ {
 		if p := l.history.Get(seq); p != nil && p.Ready {
 			o.pass(d, p, pt)
 			o.flushFull()

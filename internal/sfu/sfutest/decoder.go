@@ -82,9 +82,10 @@ func (d *Decoder) Report() Decoded { return d.report }
 // whole returns the number after the frame that begins at seq; 0 while it is
 // not complete.
 func (d *Decoder) whole(seq uint64) uint64 {
+	began := d.packets[seq].RTP
 	for {
 		p, ok := d.packets[seq]
-		if !ok {
+		if !ok || p.RTP.Timestamp != began.Timestamp { // the rest of a frame that was given up
 			return 0
 		}
 		seq++

@@ -19,6 +19,10 @@ type Script struct {
 	Timestamp       uint32 // of the next frame
 	PacketsPerFrame int
 	PayloadSize     int // bytes; each packet is up to seven shorter
+	// RID makes it a layer of simulcast: the name goes into every packet, and
+	// pictures are counted, from Picture on.
+	RID     string
+	Picture int
 
 	frame, number uint32
 }
@@ -42,11 +46,25 @@ func (c *Client) SendVideo(p *rtp.Packet) error {
 	return c.publisher.video.WriteRTP(p)
 }
 
+// ridExtension is the platform's id of the header extension of layers.
+const ridExtension = 5
+
+// Skip leaves a frame out: an encoder that is paused.
+func (s *Script) Skip() {
+	s.frame++
+	s.Timestamp += 3000
+}
+
 // Frame makes a script's next frame.
 func (s *Script) Frame(key bool) (packets []*rtp.Packet) {
+	picture := -1
+	if s.RID != "" {
+		picture = s.Picture & 0x7fff
+		s.Picture++
+	}
 	for i := range s.PacketsPerFrame {
 		b := make([]byte, s.PayloadSize-int(s.number%8))
-		compose(b, payload(s.Codec, b, i, s.PacketsPerFrame, key, -1), stamp{s.frame, s.number, time.Now()})
+		compose(b, payload(s.Codec, b, i, s.PacketsPerFrame, key, picture), stamp{s.frame, s.number, time.Now()})
 		packets = append(packets, &rtp.Packet{
 			Header: rtp.Header{
 				Version: 2, Marker: i == s.PacketsPerFrame-1, PayloadType: payloadTypeOf(s.Codec),
@@ -54,6 +72,12 @@ func (s *Script) Frame(key bool) (packets []*rtp.Packet) {
 			},
 			Payload: b,
 		})
+		if s.RID != "" {
+			p := packets[len(packets)-1]
+			if err := p.SetExtension(ridExtension, []byte(s.RID)); err != nil {
+				panic(err) // the name is too long
+			}
+		}
 		s.Seq++
 		s.number++
 	}
