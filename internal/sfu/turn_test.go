@@ -19,7 +19,6 @@ import (
 type encoder struct {
 	f      *sfu.Fed
 	layers [3]*sfutest.Script
-	begun  time.Time
 }
 
 func newEncoder(f *sfu.Fed, codec string) *encoder {
