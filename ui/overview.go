@@ -20,6 +20,7 @@ type overviewData struct {
 	live     int               // how many channels
 	days     []billing.UsageRow
 	failing  []webhooks.Endpoint
+	secrets  bool // signing secrets are accepted as tokens
 	fresh    bool // nobody has connected in all these days
 }
 
@@ -71,6 +72,11 @@ func (c *Console) readOverview(r *http.Request, v *visit) (d overviewData, err e
 	for _, day := range d.days {
 		d.fresh = d.fresh && day.Connections == 0 && day.Minutes == 0
 	}
+	set, err := c.Tenants.Settings(ctx, scope)
+	if err != nil {
+		return d, err
+	}
+	d.secrets = set.AcceptSigningSecret
 	endpoints, err := c.Hooks.Endpoints(ctx, scope)
 	for _, e := range endpoints {
 		if e.FailingSince != nil || e.Status == "disabled" {

@@ -111,6 +111,11 @@ var doneTexts = map[string]string{
 	"enable":         "The endpoint is enabled again.",
 	"test":           "A test event is on its way.",
 	"replay":         "The event is on its way again.",
+	"auth-url":       "Your server is asked about each client from now on.",
+	"auth-none":      "Nobody else is asked any longer.",
+	"auth-rotate":    "The auth webhook has a new secret.",
+	"secret-on":      "Signing secrets are accepted as access tokens.",
+	"secret-off":     "Only tokens are accepted.",
 	"welcome":        "Welcome to Hibari. This is your console.",
 	"bye":            "You are logged out.",
 }

@@ -55,6 +55,13 @@ var matrix = map[string][]tenant.MemberRole{
 	"POST /console/webhooks/{endpoint}/delete":          builders,
 	"GET /console/deliveries/{delivery}":                watchers,
 	"POST /console/deliveries/{delivery}/replay":        builders,
+	"GET /console/settings":                             builders,
+	"POST /console/settings/auth":                       builders,
+	"GET /console/settings/auth/rotate":                 builders,
+	"POST /console/settings/auth/rotate":                builders,
+	"GET /console/settings/signing-secret":              builders,
+	"POST /console/settings/signing-secret":             builders,
+	"POST /console/settings/signing-secret/off":         builders,
 	"GET /console/usage":                                everyone,
 	"GET /console/usage.csv":                            everyone,
 	"GET /console/audit":                                keepers,
@@ -118,7 +125,7 @@ func TestPagesOfferOnlyWhatTheRoleMay(t *testing.T) {
 	owner.open("hello", tenant.SendOnly)
 	for _, role := range everyone {
 		p := owner.member(role)
-		for _, path := range []string{"/console", "/console/connections", "/console/channels", "/console/channels/hello", "/console/webhooks", "/console/usage", "/console/start"} {
+		for _, path := range []string{"/console", "/console/connections", "/console/channels", "/console/channels/hello", "/console/webhooks", "/console/usage", "/console/start", "/console/settings"} {
 			a := p.get(path)
 			if a.status == http.StatusForbidden {
 				continue
@@ -190,7 +197,7 @@ func TestOtherTenantsAreNotThere(t *testing.T) {
 	if _, _, err := s.tenants.Verify(t.Context(), tenant.TokenWish{Token: token, Channel: "secret-channel", Role: tenant.SendOnly}); err != nil {
 		t.Errorf("the token is refused now: %v", err)
 	}
-	for _, path := range []string{"/console", "/console/connections", "/console/channels", "/console/channels/secret-channel", "/console/usage", "/console/webhooks", "/console/keys", "/console/audit"} {
+	for _, path := range []string{"/console", "/console/connections", "/console/channels", "/console/channels/secret-channel", "/console/usage", "/console/webhooks", "/console/keys", "/console/settings", "/console/audit"} {
 		body := mine.get(path).want(http.StatusOK).body
 		for _, foreign := range []string{id, endpoint.ID, theirs.signed.SigningKeyID, string(theirs.signed.Tenant)} {
 			if strings.Contains(body, foreign) {

@@ -70,6 +70,14 @@ func (c *Console) table() []route {
 		{"GET", "/console/deliveries/{delivery}", watchers, c.delivery},
 		{"POST", "/console/deliveries/{delivery}/replay", builders, c.replay},
 
+		{"GET", "/console/settings", builders, c.settings},
+		{"POST", "/console/settings/auth", builders, c.setAuthURL},
+		{"GET", "/console/settings/auth/rotate", builders, c.askRotateAuthSecret},
+		{"POST", "/console/settings/auth/rotate", builders, c.rotateAuthSecret},
+		{"GET", "/console/settings/signing-secret", builders, c.askAcceptSecret},
+		{"POST", "/console/settings/signing-secret", builders, c.acceptSecret},
+		{"POST", "/console/settings/signing-secret/off", builders, c.refuseSecret},
+
 		{"GET", "/console/usage", everyone, c.usage},
 		{"GET", "/console/usage.csv", everyone, c.usageCSV},
 		{"GET", "/console/audit", keepers, c.audit},

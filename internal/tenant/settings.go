@@ -44,13 +44,6 @@ func (s *Store) Settings(ctx context.Context, scope Scope) (set Settings, err er
 	return set, nil
 }
 
-// AcceptsSigningSecret reports from memory whether a tenant has
-// Settings.AcceptSigningSecret on, so that pages can warn of it.
-func (s *Store) AcceptsSigningSecret(t ID) bool {
-	v := s.cache.current.Load()
-	return v != nil && v.settings[t] != nil && v.settings[t].acceptSecret
-}
-
 // SetAuthURL has url asked before each connection; "" ends that. Whether the URL
 // may be called is for the caller to check. The requests are signed with the
 // secret returned, now and never again; "" if there was a URL before, which

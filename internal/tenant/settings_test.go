@@ -126,8 +126,8 @@ func TestSigningSecretAsToken(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if h.store.AcceptsSigningSecret(h.made.Tenant) != on {
-			t.Errorf("AcceptsSigningSecret is not %v", on)
+		if set, err := h.store.Settings(t.Context(), h.scope); err != nil || set.AcceptSigningSecret != on {
+			t.Errorf("settings = %+v, %v", set, err)
 		}
 	}
 	set(true)
