@@ -1,6 +1,11 @@
 package e2e
 
-import "strings"
+import (
+	"context"
+	"strings"
+
+	"github.com/chromedp/chromedp"
+)
 
 // What a person does with a page: fill in what is labelled, press what is
 // named. The tests know labels and names, not ids.
@@ -48,4 +53,40 @@ func (b *browser) signUp(s *server, organization string) *tab {
 	p.press("Sign up")
 	p.arrives("/console")
 	return p
+}
+
+// logIn opens a page of the console as the tenant's owner.
+func (b *browser) logIn(s *server, a account, path string) *tab {
+	b.t.Helper()
+	p := b.open(s.url + path)
+	p.arrives("/login")
+	p.fill("Email", a.Email)
+	p.fill("Password", password)
+	p.press("Log in")
+	p.arrives(path)
+	return p
+}
+
+// typeKeys presses keys, one after the other.
+func (p *tab) typeKeys(keys string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.DevTools(), patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, chromedp.KeyEvent(keys)); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// reach gets to the button with a name by the Tab key, and presses key on it.
+func (p *tab) reach(name, key string) {
+	p.t.Helper()
+	p.until("there is a button "+name, helpers+" && !!button(%s)", name)
+	for range 60 {
+		if eval[bool](p, "document.activeElement === button(%s)", name) {
+			p.typeKeys(key)
+			return
+		}
+		p.typeKeys("\t")
+	}
+	p.t.Fatalf("Tab never gets to %s", name)
 }

@@ -36,6 +36,8 @@ type joined struct {
 // seen is what the page's look returns.
 type seen struct {
 	ID, ClientID string
+	Metadata     any    // of the offer
+	Offered      string // the last offer's SDP
 	Connected    bool
 	Remotes      []string
 	Notify       []struct {
