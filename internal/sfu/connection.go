@@ -227,8 +227,9 @@ func (c *Connection) HangUp() {
 	c.closed = c.closed || first
 	c.mu.Unlock()
 	if first {
-		c.peer.Close()
-		c.leave()
+		if !c.peer.Close() {
+			c.leave()
+		}
 	}
 }
 

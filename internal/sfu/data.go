@@ -156,12 +156,24 @@ func (d *data) send(channel int, message []byte, binary bool) error {
 	return err
 }
 
-// DataOpen is told when the client has acknowledged all channels.
+// DataOpen is told when the client has acknowledged all channels. The door learns
+// it before anything that follows from it.
 func (d *data) DataOpen(*transport.Peer) {
-	if ch := d.conn.home(); ch != nil {
-		ch.post(func(w *worker) { w.listen(d.conn.member) })
-	}
 	d.signal(Signal{Kind: SignalDataOpen})
+	d.post(func(w *worker) {
+		w.listen(d.conn.member)
+		w.dataOpened(d.conn.member)
+	})
+}
+
+// DataLeft is told when the client has been taken leave of.
+func (d *data) DataLeft(*transport.Peer) { d.conn.leave() }
+
+// post leaves a call for the channel's worker.
+func (d *data) post(call func(*worker)) {
+	if ch := d.conn.home(); ch != nil {
+		ch.post(call)
+	}
 }
 
 // DataMessage takes a message of the client.
@@ -201,6 +213,7 @@ func (d *data) DataClosed(_ *transport.Peer, channel int, reason error) {
 		d.end(tenant.EndProtocol)
 	case channel < 0:
 		d.signal(Signal{Kind: SignalDataClosed})
+		d.post(func(w *worker) { w.dataOpened(d.conn.member) })
 	default:
 		d.signal(Signal{Kind: SignalDataClosed, Label: d.channels[channel].Label})
 	}

@@ -32,6 +32,7 @@ type member struct {
 	offering bool // an offer waits for its answer
 	answered bool // the first offer has been answered
 	stale    bool // the sections no longer show what they should
+	opening  bool // the client took data channels, and not all are open yet
 
 	// Feedback
 	arrivals     *packet.Arrivals // nil: nothing came with a transport-wide number

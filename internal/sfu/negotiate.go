@@ -89,9 +89,10 @@ func (w *worker) offer(m *member) string {
 }
 
 // negotiate sends a new offer if one is needed and none is outstanding. Before
-// the client is connected there is nothing that it could use the news for.
+// the client is connected there is nothing that it could use the news for, and
+// while its data channels open it could lose the answer on one that is not.
 func (w *worker) negotiate(m *member) {
-	if !m.stale || m.offering || !m.answered || !m.up {
+	if !m.stale || m.offering || !m.answered || !m.up || m.opening {
 		return
 	}
 	m.stale = false
@@ -203,9 +204,18 @@ func (w *worker) agreeData(m *member, a *answer) (bool, error) {
 			return false, fmt.Errorf("%w: sctp-port must be %d, not %d", ErrBadAnswer, transport.SCTPPort, said.sctpPort)
 		}
 		m.conn.data.carry(said.maxMessage)
+		m.opening = true
 		return true, nil
 	}
 	return false, nil
+}
+
+// dataOpened notes that a member's data channels are open, or never will be.
+func (w *worker) dataOpened(m *member) {
+	if m.opening && slices.Contains(w.members, m) {
+		m.opening = false
+		w.negotiate(m)
+	}
 }
 
 // agree notes what the client said to one section.

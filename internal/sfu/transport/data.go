@@ -66,7 +66,7 @@ type DataChannel struct {
 // DataHandler is told what happens to the data channels of a peer. Its methods
 // are called from the peer's one data goroutine, in order, without a lock held.
 // While they run nothing else is read from the client, whose sending slows down
-// then. They may call Peer.Close and Peer.Send. None is begun after Peer.Close.
+// then. They may call Peer.Close and Peer.Send. None but the last is begun after Peer.Close.
 type DataHandler interface {
 	// DataOpen says that the client has acknowledged every channel.
 	DataOpen(p *Peer)
@@ -76,6 +76,9 @@ type DataHandler interface {
 	// association is lost, which ErrDataClosed or ErrDataAbuse says in reason.
 	// Then channel is -1; the peer lives on without data.
 	DataClosed(p *Peer, channel int, reason error)
+	// DataLeft says that after Peer.Close the client has closed every channel in
+	// turn, or taken too long. It comes from a goroutine of its own.
+	DataLeft(p *Peer)
 }
 
 // CarryData has the peer carry an SCTP association over its DTLS connection, and

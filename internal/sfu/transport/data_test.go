@@ -38,6 +38,8 @@ func (o *dataOwner) DataMessage(_ *transport.Peer, channel int, message []byte, 
 	o.messages <- dataMessage{channel, string(message), binary}
 }
 
+func (d *dataOwner) DataLeft(*transport.Peer) {}
+
 func (o *dataOwner) DataClosed(_ *transport.Peer, channel int, reason error) {
 	if channel < 0 {
 		o.closed <- reason

@@ -253,7 +253,9 @@ func (p *Peer) carry(a *association, conn *dtls.Conn, c *pipe) {
 // goroutine does the rest.
 func (p *Peer) runLeaving() {
 	defer p.endpoint.end()
-	p.data.Load().leave()
+	a := p.data.Load()
+	a.leave()
+	a.handler.DataLeft(p)
 }
 
 // attend reads the DTLS connection until the peer rests or is over. Application

@@ -237,10 +237,14 @@ func (p *Peer) repeat(flight [][]byte) {
 // Close tells the client that the connection is over and frees everything: that of
 // a peer that carries data within two seconds, in which what was sent is delivered
 // and each data channel is closed. No call of the handlers begins after Close,
-// though one may be under way in another goroutine. It does not block and may be
-// called more than once.
-func (p *Peer) Close() {
+// though one may be under way in another goroutine, but for that of DataLeft: Close
+// reports whether that is to follow, or was to. It does not block and may be called
+// more than once.
+func (p *Peer) Close() bool {
 	p.finish(true)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.phase == leaving
 }
 
 // lose ends the peer from this side and tells its owner why, unless it is over
