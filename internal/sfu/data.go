@@ -23,6 +23,10 @@ var (
 	ErrNoDataChannel = errors.New("no such data channel")
 	// ErrTooManyChannels: a Join asked for more data channels than there may be.
 	ErrTooManyChannels = errors.New("too many data channels")
+	// ErrDataFull: so much waits for the client that no more is taken.
+	ErrDataFull = transport.ErrDataFull
+	// ErrMessageTooLarge: the message is larger than the client said it takes.
+	ErrMessageTooLarge = transport.ErrMessageTooLarge
 )
 
 const (
@@ -124,8 +128,8 @@ func (d *data) find(label string) int {
 
 // SendData sends the client a message on a data channel whose label is the
 // door's. On a channel with Compress it is compressed here, and then always
-// binary. It does not wait; the error is ErrNoDataChannel or one of
-// transport.Peer.Send, and then nothing was sent. Data of a connection that has
+// binary. It does not wait; the error is ErrNoDataChannel, ErrDataFull,
+// ErrMessageTooLarge or that of a channel that is not open, and then nothing was sent. Data of a connection that has
 // ended goes out as long as its transport is there.
 func (c *Connection) SendData(label string, data []byte, binary bool) error {
 	i := c.data.find(label)

@@ -141,7 +141,7 @@ func (d *Door) Ayame(w http.ResponseWriter, r *http.Request) {
 	}
 	socket, err := acceptSocket(w, r, d.limits)
 	if err != nil {
-		d.count(-1, 0)
+		d.count(present{sessions: -1, sockets: -1})
 		d.log.Debug("no WebSocket", "error", err)
 		return
 	}
@@ -173,7 +173,7 @@ func (s *caller) run() {
 
 // end ends the call, for the other client, too. Ayame knows one close code.
 func (s *caller) end(bye farewell) {
-	defer s.door.count(-1, 0)
+	defer s.door.count(present{sessions: -1, sockets: -1})
 	if s.peer != nil {
 		s.peer.Disconnect(bye.end)
 	}
@@ -332,7 +332,7 @@ func (s *caller) receive(f frame) *farewell {
 		return new(refused(s.door.refuse(bad("register came twice on one socket"))))
 	case typeConnected:
 		if s.standalone { // it goes on without us
-			return &farewell{websocket.StatusNormalClosure, "", tenant.EndClient}
+			return &farewell{code: websocket.StatusNormalClosure, end: tenant.EndClient}
 		}
 	default:
 		s.peer.pass(m.Type, append(appendHead(make([]byte, 0, maxHead+len(f.data)), finalText, len(f.data)), f.data...))

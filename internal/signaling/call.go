@@ -21,6 +21,10 @@ type call struct {
 	id          string          // of the connection
 	channel     string          // as its client named it, perhaps with @TENANT_ID
 	opened      bool            // the ledger said that it took a place; false: perhaps it did
+	channels    bool            // the client is to signal over DataChannels
+	leaves      bool            // once it does, it may close its WebSocket
+	methods     []string        // what it may call over the channel rpc
+	noStats     bool            // the client is not asked for statistics
 	life        life            // nil: it never came to one
 	connection  *sfu.Connection // its life, if that is in the media plane
 
@@ -40,7 +44,7 @@ type call struct {
 
 // start sees to it that the ledger learns of the connection's end.
 func (c *call) start() {
-	c.door.count(0, 1)
+	c.door.count(present{calls: 1})
 	if c.life == nil {
 		go c.runAbandoned()
 		return
@@ -83,7 +87,7 @@ func (c *call) runTold(up time.Time, told chan<- struct{}, over <-chan struct{})
 
 // settle tells the ledger of the connection's end. It is a goroutine of its own.
 func (c *call) settle() {
-	defer c.door.count(0, -1)
+	defer c.door.count(present{calls: -1})
 	at, ending := time.Now(), c.life.Ending()
 	c.mu.Lock()
 	c.settling = true
@@ -104,7 +108,7 @@ func (c *call) settle() {
 
 // runAbandoned frees the licence place of a call that came to no life, if it was taken.
 func (c *call) runAbandoned() {
-	defer c.door.count(0, -1)
+	defer c.door.count(present{calls: -1})
 	at := time.Now()
 	c.retry(nil, func(ctx context.Context) error {
 		ending := tenant.Ending{Reason: tenant.EndFailed, Ago: time.Since(at)}

@@ -119,6 +119,14 @@ const keptBuffer = 64 << 10
 // buffers are for frames that leave together.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
+// keep gives a buffer back for the next session, with what it has grown to.
+func keep(buffer *[]byte, grown []byte) {
+	if cap(grown) <= keptBuffer {
+		*buffer = grown
+		buffers.Put(buffer)
+	}
+}
+
 // What the library reads and writes through: frames' heads and control frames
 // need little, and long payloads pass by a buffer that is smaller than they are.
 const (

@@ -31,6 +31,9 @@ type farewell struct {
 	code   websocket.StatusCode // 0: the socket is gone already
 	reason string
 	end    string // a tenant.End constant or the client's own word
+	// byChannel: the client said goodbye on a DataChannel and waits for these to
+	// be closed.
+	byChannel bool
 }
 
 // refused is the farewell of a client that is not let in, or broke the
@@ -40,18 +43,20 @@ func refused(err error) farewell {
 	if !errors.As(err, &refusal) {
 		refusal = tenant.Refuse(tenant.Unavailable, "try again in a few seconds")
 	}
-	return farewell{CodeRefused, cutText(refusal.ForClient(), closeReasonBytes), tenant.EndProtocol}
+	return farewell{code: CodeRefused, reason: cutText(refusal.ForClient(), closeReasonBytes), end: tenant.EndProtocol}
 }
 
 // tooLate is the farewell of a client that did not do its part in time.
 func tooLate(end, hint string) farewell {
-	return farewell{CodeRefused, cutText(end+": "+hint, closeReasonBytes), end}
+	return farewell{code: CodeRefused, reason: cutText(end+": "+hint, closeReasonBytes), end: end}
 }
 
 // ended is the farewell for a connection that ended by itself or on somebody
 // else's word.
 func ended(reason string) farewell {
-	orderly := func(word string) farewell { return farewell{websocket.StatusNormalClosure, word, reason} }
+	orderly := func(word string) farewell {
+		return farewell{code: websocket.StatusNormalClosure, reason: word, end: reason}
+	}
 	switch reason {
 	case tenant.EndClient:
 		return orderly(ReasonTypeDisconnect)
@@ -68,11 +73,11 @@ func ended(reason string) farewell {
 	case tenant.EndSetupTimeout:
 		return tooLate(reason, "media did not connect; check that UDP to the platform's media port is open")
 	case tenant.EndProtocol:
-		return farewell{CodeRefused, "bad_message: the client broke the signalling protocol or did not read its messages", reason}
+		return farewell{code: CodeRefused, reason: "bad_message: the client broke the signalling protocol or did not read its messages", end: reason}
 	case tenant.EndRateLimited:
-		return farewell{CodeRefused, "rate_limited: too many messages or bytes a second on the data channels; send fewer", reason}
+		return farewell{code: CodeRefused, reason: "rate_limited: too many messages or bytes a second on the data channels; send fewer", end: reason}
 	}
-	return farewell{websocket.StatusInternalError, "failed: the channel broke on our side; connect again", reason}
+	return farewell{code: websocket.StatusInternalError, reason: "failed: the channel broke on our side; connect again", end: reason}
 }
 
 // clientEnd is the end reason for a client's disconnect message: its own word

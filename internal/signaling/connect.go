@@ -22,6 +22,12 @@ type Connect struct {
 	Slots       bool // one fixed download section of each kind, no renegotiation
 	Simulcast   SimulcastWish
 	Spotlight   SpotlightWish
+	// DataChannelSignaling asks to signal over DataChannels, and
+	// IgnoreDisconnectWebSocket to leave the WebSocket once it does; nil: the
+	// client did not say, or has no word for it.
+	DataChannelSignaling, IgnoreDisconnectWebSocket *bool
+	RPCMethods                                      []string // what it may call; its tenant's word alone
+	NoStats                                         bool     // it is not asked for statistics; likewise
 	// Metadata is shown to the others in the channel. Of what the client says
 	// itself it has only Authn.
 	Metadata sfu.Metadata
@@ -161,8 +167,9 @@ func (c *Connect) readToday(f fields, limits Limits) {
 	c.Simulcast = readSimulcast(f, c.Video.Enabled)
 	c.Spotlight = readSpotlight(f)
 	c.Redirected = f.Flag("redirect", false)
-	f.Flag("ignore_disconnect_websocket", false)
-	if list := tenant.ReadDataChannels(f); len(list) > 0 && !f.Flag("data_channel_signaling", false) {
+	c.DataChannelSignaling = f.Switch("data_channel_signaling")
+	c.IgnoreDisconnectWebSocket = f.Switch("ignore_disconnect_websocket")
+	if list := tenant.ReadDataChannels(f); len(list) > 0 && !f.Flag("data_channel_signaling", true) {
 		f.Fail("data_channels", "need data_channel_signaling")
 	}
 	c.Filters = tenant.ReadForwardingFilters(f)

@@ -1,6 +1,7 @@
-// Package signaling is the door through which clients come in: WebSocket
-// signalling in the dialects of WebRTC SFU Sora, today's and that of 2015, on
-// one URL, and that of Ayame for peer-to-peer calls on another.
+// Package signaling is the door through which clients come in: signalling in the
+// dialects of WebRTC SFU Sora, today's and that of 2015, on one URL, over a
+// WebSocket and, in today's dialect, over DataChannels; and that of Ayame for
+// peer-to-peer calls on another URL.
 //
 // One connect, in reading order:
 //
@@ -12,15 +13,20 @@
 //	venue       where it leads: a channel of the media plane, or a room of two
 //	call        tells the ledger when media is up and when it all ended,
 //	            until the ledger has taken it
-//	session     offer, answer, candidates, re-offers, notifications, pings
+//	session     offer, answer, candidates, re-offers, pings, the end
+//	tell        what the media plane has to say, in the client's words
+//	packing     these words as a frame, or for a DataChannel
+//	channels    `switched`, and signalling over DataChannels from then on
+//	rpc         what a client calls over its DataChannel
 //	carrier     frames, several with one system call
 //	socket      closes with a code and a reason that help a developer
 //
 // Goroutines, their owners and ends:
 //
 //	the handler's own   session.setUp  until the client has its offer, or none
-//	session.run         session        until the socket or the connection ends
-//	caller.run          caller         the same of an Ayame client
+//	session.run         session        until the connection ends, or the socket if
+//	                                   the client needs it
+//	caller.run          caller         until the socket or the call of an Ayame client ends
 //	socket.runReader    session        until the socket is closed
 //	call.runTold        call           until the ledger knows that media is up, or the
 //	                                   connection ends
@@ -28,9 +34,17 @@
 //	                                   taken it, or Wait gave up
 //	call.runAbandoned   Door           likewise, of a call that came to no life
 //
-// So a client that just watches costs two goroutines, both waiting.
+// So a client that just watches costs two goroutines, both waiting; one that has
+// left its WebSocket costs one, beside what the media plane keeps for DataChannels.
 //
-// A connection never outlives its socket, and a ledger place never outlives
-// its connection: the function that took the place has the one that frees it
-// follow the connection's end.
+// A connection outlives its socket only if the client was told so (`switched` with
+// ignore_disconnect_websocket): then the media transport says whether it is there.
+// A ledger place never outlives its connection: the function that took the place
+// has the one that frees it follow the connection's end.
+//
+// A client is told of its end once, by the path it listens to: the WebSocket's
+// close frame for as long as it keeps the WebSocket, else `close` on a DataChannel;
+// one that said disconnect on a DataChannel waits for its channels to close. A
+// channel that closes before any of these is an end of its own to a client, so the
+// transport stays until the last word has arrived (sfu.Connection.HangUp).
 package signaling

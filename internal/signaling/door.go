@@ -60,7 +60,16 @@ type Config struct {
 	Media      Media
 	Version    string // the platform's, shown to clients in the offer
 	Limits     Limits
-	Log        *slog.Logger // nil: silent
+
+	// WebSocketOnly has today's clients that do not say how they signal do it over
+	// their WebSocket alone; otherwise they change to DataChannels.
+	WebSocketOnly bool
+	// Uncompressed has DataChannels for signalling carry JSON as it is; otherwise
+	// it is compressed.
+	Uncompressed bool
+
+	Log *slog.Logger // nil: silent
+
 	// PublicURL is what clients reach this node by, such as https://a.example.com;
 	// without a path. nil: they are told paths alone.
 	PublicURL *url.URL
@@ -79,6 +88,8 @@ type Door struct {
 	media      Media
 	version    string
 	limits     Limits
+	channels   bool // who does not say signals over DataChannels
+	compress   bool // what is said there
 	log        *slog.Logger
 	rooms      *rooms       // of peer-to-peer calls; lock for themselves
 	wishes     wishSessions // of WHIP and WHEP; lock for themselves
@@ -92,14 +103,20 @@ type Door struct {
 	giveUp     context.CancelFunc // ends ctx: nobody waits for the ledger any longer
 
 	// Guarded by mu.
-	mu       sync.Mutex
-	drained  bool
-	sockets  int           // open WebSockets
-	requests int           // of clients that come in by HTTP, under way
-	calls    int           // connections the ledger may still hold open
-	idle     chan struct{} // closed when all these are 0; nil: nobody waits
-	refused  map[tenant.Code]int64
-	sent     int64 // to other nodes
+	mu      sync.Mutex
+	drained bool
+	present present
+	idle    chan struct{} // closed when nothing is present; nil: nobody waits
+	refused map[tenant.Code]int64
+	sent    int64 // to other nodes
+}
+
+// present is what a door has to do with, or how that changes.
+type present struct {
+	sessions int // clients, from their WebSocket's opening to their last word
+	sockets  int // open WebSockets
+	requests int // of clients that come in by HTTP, under way
+	calls    int // connections the ledger may still hold open
 }
 
 // Stats are a door's figures for the metrics.
@@ -121,7 +138,7 @@ func New(c Config) *Door {
 	}
 	d := &Door{
 		verifier: c.Verifier, authorizer: c.Authorizer, ledger: c.Ledger, media: c.Media, version: c.Version,
-		limits: c.Limits.withDefaults(), log: c.Log,
+		limits: c.Limits.withDefaults(), channels: !c.WebSocketOnly, compress: !c.Uncompressed, log: c.Log,
 		rooms: newRooms(), built: time.Now(), refused: map[tenant.Code]int64{},
 		wishes:  wishSessions{byID: map[string]*wishSession{}, requests: map[WishRequest]int64{}},
 		servers: c.ICEServers, url: c.PublicURL,
@@ -301,12 +318,12 @@ func (d *Door) isDraining() bool {
 	}
 }
 
-// Wait returns when every socket is closed and the ledger has taken the end of
+// Wait returns when every session is over and the ledger has taken the end of
 // every connection. If ctx ends first it gives up, and so do the retries: the
 // process is about to end, and its node's lease will close what is left.
 func (d *Door) Wait(ctx context.Context) error {
 	d.mu.Lock()
-	if d.isIdle() {
+	if d.present == (present{}) {
 		d.mu.Unlock()
 		return nil
 	}
@@ -330,7 +347,7 @@ func (d *Door) Stats() Stats {
 	sessions, requests := d.wishes.count()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return Stats{Sessions: sessions, Wishes: requests, OpenSockets: d.sockets, Peers: peers, Rooms: rooms, Unsettled: d.calls, Refused: maps.Clone(d.refused), Redirected: d.sent}
+	return Stats{Sessions: sessions, Wishes: requests, OpenSockets: d.present.sockets, Peers: peers, Rooms: rooms, Unsettled: d.present.calls, Refused: maps.Clone(d.refused), Redirected: d.sent}
 }
 
 // beatsPerPing is how many moments of an interval pings leave at, so that one
@@ -350,16 +367,18 @@ func (d *Door) arrive() bool {
 		d.refused[tenant.Draining]++
 		return false
 	}
-	d.sockets++
+	d.present.sessions++
+	d.present.sockets++
 	return true
 }
 
-// count changes the number of open sockets and unsettled calls.
-func (d *Door) count(sockets, calls int) {
+// count changes what is present.
+func (d *Door) count(change present) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.sockets += sockets
-	d.calls += calls
+	d.present.sessions += change.sessions
+	d.present.sockets += change.sockets
+	d.present.calls += change.calls
 	d.tellIdle()
 }
 
@@ -372,7 +391,7 @@ func (d *Door) beginRequest() bool {
 		d.refused[tenant.Draining]++
 		return false
 	}
-	d.requests++
+	d.present.requests++
 	return true
 }
 
@@ -380,16 +399,13 @@ func (d *Door) beginRequest() bool {
 func (d *Door) endRequest() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.requests--
+	d.present.requests--
 	d.tellIdle()
 }
 
-// isIdle reports whether there is nothing to wait for. The caller holds mu.
-func (d *Door) isIdle() bool { return d.sockets == 0 && d.requests == 0 && d.calls == 0 }
-
-// tellIdle tells who waits for that. The caller holds mu.
+// tellIdle tells who waits for nothing being present. The caller holds mu.
 func (d *Door) tellIdle() {
-	if d.idle != nil && d.isIdle() {
+	if d.idle != nil && d.present == (present{}) {
 		close(d.idle)
 		d.idle = nil
 	}

@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/hibari/hibari/internal/sfu"
@@ -20,6 +21,12 @@ func (c *Connect) granted(g tenant.Grant) {
 	c.Metadata.Authz = g.SignalingNotifyMetadata
 	c.Metadata.Ext = g.SignalingNotifyMetadataExt
 	c.NoNotify = c.NoNotify || g.SignalingNotify != nil && !*g.SignalingNotify
+	if c.DataChannelSignaling != nil { // its dialect has them
+		c.DataChannelSignaling = cmp.Or(g.DataChannelSignaling, c.DataChannelSignaling)
+		c.IgnoreDisconnectWebSocket = cmp.Or(g.IgnoreDisconnectWebSocket, c.IgnoreDisconnectWebSocket)
+		c.RPCMethods = callable(g.RPCMethods)
+	}
+	c.NoStats = g.RTCStats != nil && !*g.RTCStats
 	if g.ForwardingFilters != nil {
 		c.Filters = g.ForwardingFilters
 	}

@@ -5,7 +5,7 @@ import "time"
 // Limits bounds what a client may send and how long each step may take. A
 // zero field means its default.
 type Limits struct {
-	MessageBytes        int // of one WebSocket message; default 1 MiB, because a pong carries statistics
+	MessageBytes        int // of one message, decompressed; default 1 MiB, because a pong carries statistics
 	Depth               int // of nested JSON in a connect; default 64
 	NotifyMetadataBytes int // of signaling_notify_metadata, which everybody in the channel is sent; default 8 KiB
 	PeerBurst           int // bytes that a client in a room may send at once, a message counting at least 256; default 2 MiB
@@ -14,14 +14,14 @@ type Limits struct {
 	Connect  time.Duration // from the socket's opening to its connect message; default 10 s
 	Admit    time.Duration // for verifying the token and taking a licence place; default 5 s
 	Answer   time.Duration // from an offer or re-offer to its answer; default 10 s
-	Media    time.Duration // from the first answer to connected media; default 15 s
+	Media    time.Duration // from the first answer to connected media, and from there to open DataChannels; default 15 s
 	Write    time.Duration // for one message to leave; default 10 s
 	Ping     time.Duration // between pings; default 5 s
-	Stats    time.Duration // between pings that ask for statistics; default 60 s
+	Stats    time.Duration // between two questions for statistics; default 60 s
 	Pong     time.Duration // of silence until a client counts as lost; default 60 s
 	Meet     time.Duration // from the second client's coming into a room to the answer of its offer; default 60 s
 	Read     time.Duration // of silence of a client in a room, which is sent no pings if it asked so; default 90 s
-	Farewell time.Duration // for the WebSocket close handshake; default 2 s
+	Farewell time.Duration // for the WebSocket close handshake, and for a client without one to go; default 2 s
 
 	RetryFirst time.Duration // wait after the ledger's first failure, doubled each time; default 100 ms
 	RetryMost  time.Duration // longest wait between two tries; default 10 s

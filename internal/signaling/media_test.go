@@ -48,14 +48,15 @@ func newPlane(t testing.TB) *sfu.SFU {
 	return plane
 }
 
-// caller is a WebRTC client behind a WebSocket: it answers offers by itself
-// and keeps everything it hears.
+// caller is a WebRTC client: it answers offers by itself and keeps everything it
+// hears, over its WebSocket and over DataChannels (channels_test.go).
 type caller struct {
 	*client
-	pc *webrtc.PeerConnection
+	pc   *webrtc.PeerConnection
+	edit edits
 
 	mu      sync.Mutex
-	heard   []map[string]any // every message, in order
+	heard   []map[string]any // every message, in order; "via" is the label of a DataChannel
 	raw     []string
 	bye     *websocket.CloseError
 	streams map[string]int // RTP packets received by stream id
@@ -63,13 +64,30 @@ type caller struct {
 	mute    bool // answers no offer any more
 	pong    bool // answers pings
 	today   bool // speaks today's dialect: what it hears must suit all its clients
+
+	compress map[string]bool // of the offer's channels, by label
+	channels map[string]*webrtc.DataChannel
+	closed   map[string]bool // labels of channels that are closed
+	left     bool            // it closed its WebSocket, as it was told it may
 }
+
+// edits are what a caller makes of SDPs; nil: they stay as they are.
+type edits struct{ offer, answer func(sdp string) string }
 
 // call sends a connect message and starts a caller; a publisher sends audio
 // all the time.
 func (h *house) call(t testing.TB, connect string, publish bool) *caller {
 	t.Helper()
-	c := &caller{client: h.visit(t), streams: map[string]int{}, changed: make(chan struct{})}
+	return h.callWith(t, connect, publish, edits{})
+}
+
+// callWith is call, of a client that edits SDPs.
+func (h *house) callWith(t testing.TB, connect string, publish bool, edit edits) *caller {
+	t.Helper()
+	c := &caller{
+		client: h.visit(t), edit: edit, streams: map[string]int{}, changed: make(chan struct{}),
+		compress: map[string]bool{}, channels: map[string]*webrtc.DataChannel{}, closed: map[string]bool{},
+	}
 	c.today = !strings.Contains(connect, `"channelId"`) && !strings.Contains(connect, "stream\"")
 	settings := webrtc.SettingEngine{}
 	settings.SetIncludeLoopbackCandidate(true)
@@ -93,6 +111,7 @@ func (h *house) call(t testing.TB, connect string, publish bool) *caller {
 		go runVoice(ctx, track)
 	}
 	c.pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { c.runTrack(track) })
+	c.pc.OnDataChannel(c.opened)
 	go func() { defer close(ears); c.runEars() }()
 	c.say(connect)
 	return c
@@ -149,6 +168,20 @@ func (c *caller) runEars() {
 		c.mu.Lock()
 		mute, pong := c.mute, c.pong
 		c.mu.Unlock()
+		switch kind {
+		case "offer":
+			c.expect(m)
+		case "re-offer":
+			if c.channel("signaling") != nil {
+				c.t.Error("a re-offer came over the WebSocket of a client with DataChannels")
+			}
+		case "switched":
+			if m["ignore_disconnect_websocket"] == true {
+				c.note(func() { c.left = true })
+				c.conn.Close(websocket.StatusNoStatusRcvd, "")
+				return
+			}
+		}
 		if pong && kind == "ping" {
 			c.conn.Write(context.Background(), websocket.MessageText, []byte(`{"type":"pong","stats":[{"id":"T01"}]}`))
 		}
@@ -163,6 +196,9 @@ func (c *caller) runEars() {
 
 // answer answers an offer, with all candidates in the SDP.
 func (c *caller) answer(reply, offer string) {
+	if c.edit.offer != nil {
+		offer = c.edit.offer(offer)
+	}
 	err := c.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer})
 	var answer webrtc.SessionDescription
 	if err == nil {
@@ -180,7 +216,15 @@ func (c *caller) answer(reply, offer string) {
 		return
 	}
 	<-gathered
-	text, _ := json.Marshal(map[string]string{"type": reply, "sdp": c.pc.LocalDescription().SDP})
+	sdp := c.pc.LocalDescription().SDP
+	if c.edit.answer != nil {
+		sdp = c.edit.answer(sdp)
+	}
+	text, _ := json.Marshal(map[string]string{"type": reply, "sdp": sdp})
+	if c.channel("signaling") != nil {
+		c.sayOver("signaling", string(text))
+		return
+	}
 	c.conn.Write(context.Background(), websocket.MessageText, text) // it may be closed by now
 }
 

@@ -20,6 +20,9 @@ const (
 	typePush       = "push"
 	typeDisconnect = "disconnect"
 	typeRedirect   = "redirect"
+	typeSwitched   = "switched"
+	typeReqStats   = "req-stats"
+	typeClose      = "close"
 )
 
 // Message is one message of a client. Only the fields of its type are set.

@@ -55,7 +55,9 @@ func TestParseConnectOfToday(t *testing.T) {
 		{"simulcast", `,"simulcast":true,"simulcast_rid":"r1"`, change(func(c *signaling.Connect) { c.Simulcast = signaling.SimulcastWish{On: true, RequestRID: "r1"} })},
 		{"its newer name", `,"simulcast":true,"simulcast_rid":"r1","simulcast_request_rid":"none"`,
 			change(func(c *signaling.Connect) { c.Simulcast = signaling.SimulcastWish{On: true, RequestRID: "none"} })},
-		{"data channels", `,"data_channel_signaling":true,"ignore_disconnect_websocket":true,"data_channels":[{"label":"#a","direction":"sendrecv","ordered":true},{"label":"#b","max_retransmits":1}]`, base},
+		{"data channels", `,"data_channel_signaling":true,"ignore_disconnect_websocket":true,"data_channels":[{"label":"#a","direction":"sendrecv","ordered":true},{"label":"#b","max_retransmits":1}]`, change(func(c *signaling.Connect) {
+			c.DataChannelSignaling, c.IgnoreDisconnectWebSocket = new(true), new(true)
+		})},
 		{"notify metadata", `,"signaling_notify_metadata":{"name":"Ken"}`, change(func(c *signaling.Connect) { c.Metadata.Authn = json.RawMessage(`{"name":"Ken"}`) })},
 	}
 	for _, test := range tests {
@@ -158,7 +160,7 @@ var badMessages = map[string]struct {
 	"spotlight_number":        {connectWith(`"spotlight_number":9`), "1 to 8", tenant.BadMessage},
 	"spotlight_focus_rid":     {connectWith(`"spotlight_focus_rid":"high"`), "none, r0", tenant.BadMessage},
 	"both filters":            {connectWith(`"forwarding_filter":{},"forwarding_filters":[]`), "forwarding_filters", tenant.BadMessage},
-	"data channels alone":     {connectWith(`"data_channels":[{"label":"#a"}]`), "data_channel_signaling", tenant.BadMessage},
+	"data channels alone":     {connectWith(`"data_channel_signaling":false,"data_channels":[{"label":"#a"}]`), "data_channel_signaling", tenant.BadMessage},
 	"data channels no list":   {connectWith(`"data_channel_signaling":true,"data_channels":{}`), "array", tenant.BadMessage},
 	"data channel no object":  {connectWith(`"data_channel_signaling":true,"data_channels":["#a"]`), "objects", tenant.BadMessage},
 	"label without #":         {connectWith(`"data_channel_signaling":true,"data_channels":[{"label":"a"}]`), "#", tenant.BadMessage},

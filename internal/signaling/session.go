@@ -31,19 +31,24 @@ type dialect interface {
 	framed() bool
 }
 
-// session is one client's signalling over one WebSocket. Everything in it is
-// owned by setUp, and then by run.
+// session is one client's signalling: over its WebSocket, and later perhaps over
+// DataChannels (channels.go). Everything in it is owned by setUp, and then by run.
 type session struct {
 	door    *Door
-	socket  *socket
+	socket  *socket // nil: the client does without since it signals over DataChannels
 	dialect dialect
 	call    *call
 
-	timer      *time.Timer // for the earliest of these
-	armed      time.Time   // what it is set to
-	answerDue  time.Time   // while an offer waits for its answer
-	mediaDue   time.Time   // from the first answer until media is up
-	pingDue    time.Time
+	packing  packing // of what is sent on the path in use
+	opening  bool    // the DataChannels may be that soon
+	switched bool    // they are
+
+	timer      *time.Timer  // for the earliest of these
+	armed      time.Time    // what it is set to
+	answerDue  time.Time    // while an offer waits for its answer
+	mediaDue   time.Time    // from the first answer until media is up
+	openDue    time.Time    // from media being up until the DataChannels are open
+	pingDue    time.Time    // or, without a WebSocket, the next question for statistics
 	answered   bool         // the first answer was taken
 	up         bool         // media came up
 	heard      time.Time    // the last pong message, or the offer
@@ -52,7 +57,7 @@ type session struct {
 }
 
 // broken ends a session that panicked.
-var broken = farewell{websocket.StatusInternalError, "failed: signalling broke on our side; connect again", tenant.EndFailed}
+var broken = farewell{code: websocket.StatusInternalError, reason: "failed: signalling broke on our side; connect again", end: tenant.EndFailed}
 
 // Signaling serves GET /signaling: one client's WebSocket, in either dialect.
 // It returns once the client has its offer, or none: what net/http keeps of a
@@ -65,7 +70,7 @@ func (d *Door) Signaling(w http.ResponseWriter, r *http.Request) {
 	}
 	socket, err := acceptSocket(w, r, d.limits)
 	if err != nil {
-		d.count(-1, 0)
+		d.count(present{sessions: -1, sockets: -1})
 		d.log.Debug("no WebSocket", "error", err)
 		return
 	}
@@ -93,13 +98,37 @@ func (s *session) run() {
 	bye = s.serve()
 }
 
-// end ends the session.
+// end ends the session, in the order that clients understand. They take the first
+// of two ends for the true one, be it only a channel that closes.
 func (s *session) end(bye farewell) {
-	defer s.door.count(-1, 0)
-	if s.call != nil {
-		s.call.connection.Disconnect(bye.end)
+	defer s.door.count(present{sessions: -1})
+	if s.call == nil {
+		s.closeSocket(bye)
+		return
+	}
+	c := s.call.connection
+	c.Disconnect(bye.end)
+	switch {
+	case bye.byChannel:
+		c.HangUp()
+		s.awaitLeft()
+	case s.switched && (s.socket == nil || s.call.leaves):
+		s.sayGoodbye(bye)
+	default:
+		s.closeSocket(bye)
+	}
+	c.HangUp()
+	s.closeSocket(bye)
+}
+
+// closeSocket closes the WebSocket, if there still is one.
+func (s *session) closeSocket(bye farewell) {
+	if s.socket == nil {
+		return
 	}
 	s.socket.close(bye)
+	s.socket = nil
+	s.door.count(present{sockets: -1})
 }
 
 // setUp takes a client in, from its connect message to the offer; not nil: that
@@ -109,10 +138,13 @@ func (s *session) setUp(address, userAgent string) *farewell {
 	if connect == nil {
 		return &bye
 	}
-	s.dialect = today{}
 	if connect.Dialect2015 {
 		s.dialect = dialect2015{}
+	} else {
+		s.dialect = today{}
+		s.door.byDefault(connect)
 	}
+	s.packing = framed(s.dialect)
 	call, err := s.door.enter(visitor{
 		Connect: *connect, Redirects: !connect.Dialect2015 && !connect.Redirected, Protocol: s.dialect.protocol(),
 		RemoteAddress: address, UserAgent: userAgent,
@@ -124,8 +156,8 @@ func (s *session) setUp(address, userAgent string) *farewell {
 		s.door.log.Debug("connect refused", "channel", connect.Channel, "remote", address, "error", err)
 		return new(refused(err))
 	}
-	s.call = call
-	offer, err := appendMessage(nil, s.dialect.offer(call, s.door.version))
+	s.call, s.opening = call, call.channels
+	offer, err := s.packing.append(nil, s.dialect.offer(call, s.door.version))
 	if err == nil {
 		err = s.socket.send(offer)
 	}
@@ -187,12 +219,17 @@ func (s *session) serve() farewell {
 	for {
 		s.arm()
 		var bye *farewell
+		var frames <-chan frame // none come without a WebSocket
+		if s.socket != nil {
+			frames = s.socket.frames
+		}
 		select {
-		case f, ok := <-s.socket.frames:
-			if !ok {
-				return farewell{end: tenant.EndClient} // without its socket a client can't be reached
+		case f, ok := <-frames:
+			if ok {
+				bye = s.receiveFrame(f)
+			} else {
+				bye = s.socketLost()
 			}
-			bye = s.receive(f)
 		case <-s.call.connection.Ring():
 			bye = s.tell()
 		case now := <-s.timer.C:
@@ -207,7 +244,7 @@ func (s *session) serve() farewell {
 // arm sets the timer to what is due first.
 func (s *session) arm() {
 	first := s.pingDue
-	for _, at := range []time.Time{s.answerDue, s.mediaDue} {
+	for _, at := range []time.Time{s.answerDue, s.mediaDue, s.openDue} {
 		if !at.IsZero() && at.Before(first) {
 			first = at
 		}
@@ -227,6 +264,11 @@ func (s *session) due(now time.Time) *farewell {
 		return s.unanswered()
 	case reached(s.mediaDue):
 		return new(ended(tenant.EndSetupTimeout))
+	case reached(s.openDue):
+		return new(tooLate(tenant.EndSetupTimeout, "the DataChannels did not open within "+s.door.limits.Media.String()))
+	case reached(s.pingDue) && s.socket == nil:
+		s.pingDue = s.door.beat(now.Add(s.door.limits.Stats))
+		return s.askStats(now)
 	case reached(s.pingDue):
 		return s.ping(now)
 	}
@@ -246,19 +288,31 @@ func (s *session) ping(now time.Time) *farewell {
 		return new(ended(tenant.EndTimeout))
 	}
 	s.pingDue = s.door.beat(now.Add(limits.Ping))
-	stats := now.Sub(s.statsAsked) >= limits.Stats
+	stats := now.Sub(s.statsAsked) >= limits.Stats && !s.call.noStats
+	if stats && s.switched {
+		if bye := s.askStats(now); bye != nil {
+			return bye
+		}
+		stats = false
+	}
 	if stats {
 		s.statsAsked = now
 	}
 	return s.send(s.dialect.ping(stats))
 }
 
-// receive does what a client's message asks; not nil: that ends it.
-func (s *session) receive(f frame) *farewell {
+// receiveFrame does what a client's frame asks; not nil: that ends it.
+func (s *session) receiveFrame(f frame) *farewell {
 	m, err := s.parse(f)
 	if err != nil {
 		return new(refused(err))
 	}
+	return s.receive(m)
+}
+
+// receive does what a client's message asks, whichever way it came; not nil: that
+// ends it.
+func (s *session) receive(m Message) *farewell {
 	switch m.Type {
 	case typeAnswer, typeReAnswer, typeUpdate:
 		return s.answer(m.SDP)
@@ -300,75 +354,6 @@ func (s *session) unanswered() *farewell {
 		return new(tooLate(tenant.EndSetupTimeout, "no answer within "+s.door.limits.Answer.String()+" of the offer"))
 	}
 	return new(refused(bad("no re-answer within %s of a re-offer", s.door.limits.Answer)))
-}
-
-// tell tells the client all that its connection has to say, in order and with
-// one write.
-func (s *session) tell() *farewell {
-	buffer := buffers.Get().(*[]byte)
-	frames := (*buffer)[:0]
-	s.signals, _ = s.call.connection.Take(s.signals[:0])
-	var bye *farewell
-	for _, signal := range s.signals {
-		if frames, bye = s.signal(frames, signal); bye != nil {
-			break
-		}
-	}
-	s.signals = nil // most of the time there are none
-	if len(frames) > 0 {
-		if lost := s.send(frames); lost != nil && bye == nil {
-			bye = lost
-		}
-	}
-	if cap(frames) <= keptBuffer {
-		*buffer = frames
-		buffers.Put(buffer)
-	}
-	return bye
-}
-
-// signal appends what the client is told of a signal; not nil: that is its end.
-func (s *session) signal(frames []byte, signal sfu.Signal) ([]byte, *farewell) {
-	switch signal.Kind {
-	case sfu.SignalEnded:
-		return frames, new(ended(signal.Reason))
-	case sfu.SignalConnected:
-		if !s.up {
-			s.up = true
-			s.mediaDue = time.Time{}
-			s.call.connected()
-		}
-		return frames, nil
-	case sfu.SignalReoffer:
-		s.answerDue = time.Now().Add(s.door.limits.Answer)
-	}
-	frames, err := s.appendSignal(frames, signal)
-	if err != nil {
-		s.door.log.Error("couldn't tell a client", "connection", s.call.id, "error", err)
-		return frames, &broken
-	}
-	return frames, nil
-}
-
-// appendSignal appends the frame that tells of a signal, if there are words for
-// it. News that many are told is put into words once.
-func (s *session) appendSignal(frames []byte, signal sfu.Signal) ([]byte, error) {
-	self := s.call.id
-	if signal.Notify != nil && signal.Notify.Memo != nil {
-		frame, err := signal.Notify.Memo.Get(s.dialect.protocol(), func() ([]byte, error) {
-			message := s.dialect.message(self, signal)
-			if message == nil {
-				return nil, nil
-			}
-			return appendMessage(nil, message)
-		})
-		return append(frames, frame...), err
-	}
-	message := s.dialect.message(self, signal)
-	if message == nil {
-		return frames, nil
-	}
-	return appendMessage(frames, message)
 }
 
 // send sends frames; not nil: the client is gone.

@@ -34,6 +34,8 @@ type offerToday struct {
 	VideoBitRate              int               `json:"video_bit_rate,omitempty"`
 	DataChannelSignaling      bool              `json:"data_channel_signaling"`
 	IgnoreDisconnectWebSocket bool              `json:"ignore_disconnect_websocket"`
+	DataChannels              []offeredChannel  `json:"data_channels,omitempty"`
+	RPCMethods                []string          `json:"rpc_methods,omitempty"`
 	Config                    iceConfig         `json:"config"`
 	MID                       mids              `json:"mid"`
 	SDP                       string            `json:"sdp"`
@@ -51,6 +53,13 @@ type iceConfig struct {
 type mids struct {
 	Audio string `json:"audio,omitempty"`
 	Video string `json:"video,omitempty"`
+}
+
+// offeredChannel is a DataChannel of an offer; its direction is the client's.
+type offeredChannel struct {
+	Label     string      `json:"label"`
+	Direction tenant.Role `json:"direction"`
+	Compress  bool        `json:"compress"`
 }
 
 // reOffer is an offer to a client that has answered one before.
@@ -135,6 +144,10 @@ func (today) offer(c *call, version string) any {
 	}
 	if r.Video.Enabled {
 		o.VideoCodecType, o.VideoBitRate = r.Video.Codec, r.Video.BitRate
+	}
+	o.DataChannelSignaling, o.IgnoreDisconnectWebSocket, o.RPCMethods = c.channels, c.leaves, c.methods
+	for _, channel := range r.DataChannels {
+		o.DataChannels = append(o.DataChannels, offeredChannel{channel.Label, channel.Direction, channel.Compress})
 	}
 	o.SDP, o.MID.Audio, o.MID.Video = c.connection.Offer()
 	return o

@@ -14,8 +14,17 @@ import (
 	"github.com/hibari/hibari/internal/tenant"
 )
 
-// join is a connect of today's dialect with a good token and further fields.
+// join is a connect of today's dialect with a good token and further fields, of a
+// client that signals over its WebSocket alone unless these say otherwise.
 func join(role, more string) string {
+	if !strings.Contains(more, "data_channel_signaling") {
+		more += `,"data_channel_signaling":false`
+	}
+	return unsaid(role, more)
+}
+
+// unsaid is a connect of a client that says no more than that.
+func unsaid(role, more string) string {
 	return `{"type":"connect","role":"` + role + `","channel_id":"room","metadata":{"access_token":"good"}` + more + `}`
 }
 
@@ -132,25 +141,6 @@ func checkNotify(t *testing.T, message map[string]any, want map[string]any) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("notify has\n%v, want\n%v", got, want)
 	}
-}
-
-// What this platform does not do yet is answered with false, and works all the
-// same.
-func TestWishesDecidedFalse(t *testing.T) {
-	h, _ := broadcast(t, signaling.Config{})
-	c := h.call(t, join("sendrecv", `,"data_channel_signaling":true,"ignore_disconnect_websocket":true,"data_channels":[{"label":"#chat","direction":"sendrecv"}]`), true)
-	offer := c.message(0, map[string]any{"type": "offer"})
-	for _, name := range []string{"data_channel_signaling", "ignore_disconnect_websocket"} {
-		if offer[name] != false {
-			t.Errorf("%s is %v", name, offer[name])
-		}
-	}
-	for _, name := range []string{"encodings", "data_channels"} {
-		if _, ok := offer[name]; ok {
-			t.Errorf("%s is there", name)
-		}
-	}
-	c.message(0, map[string]any{"event_type": "connection.created"})
 }
 
 func TestThreeParticipants(t *testing.T) {

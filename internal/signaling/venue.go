@@ -56,6 +56,12 @@ func (channels) release(string) {}
 func (m channels) join(ctx context.Context, c *call, v visitor, opened tenant.Opened) (err error) {
 	c.request = v.request(c.opening, opened)
 	c.simulcast, c.encodings = v.Simulcast.On && v.Video.Enabled, v.encodings()
+	c.noStats = v.NoStats
+	if isTrue(v.DataChannelSignaling) {
+		c.channels, c.leaves, c.methods = true, isTrue(v.IgnoreDisconnectWebSocket), v.RPCMethods
+		c.request.DataChannels = signalingChannels(c.door.compress, len(c.methods) > 0)
+		c.request.Farewell = 2 * c.door.limits.Farewell // a close frame, and then the channels
+	}
 	c.connection, err = m.media.Join(ctx, c.request)
 	c.request.Offer = nil
 	if errors.Is(err, sfu.ErrUnusableOffer) || errors.Is(err, sfu.ErrBadOffer) { // what was granted leaves nothing of it

@@ -3,6 +3,7 @@ package tenant
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +54,9 @@ func (f Fields) Raw(name string) json.RawMessage {
 
 // Has reports whether the field is there, null included.
 func (f Fields) Has(name string) bool { _, ok := f.values[name]; return ok }
+
+// Names returns the names of all fields, in order.
+func (f Fields) Names() []string { return slices.Sorted(maps.Keys(f.values)) }
 
 // Text returns a string of any length; "" if absent.
 func (f Fields) Text(name string) string {

@@ -52,14 +52,17 @@ type seen struct {
 		Type, Title, Reason string
 		Code                int
 	}
-	Removed []string
-	Frames  []int
-	Shown   map[string]int
-	Widths  map[string]int      // of what is shown, in pixels
-	Kinds   map[string][]string // of tracks that have come
-	Audio   int
-	Heard   map[string]int // packets of audio, by publisher
-	Codec   string
+	Removed   []string
+	Switched  []bool   // what each "switched" said of leaving the WebSocket
+	Signaling []string // "websocket onmessage-offer", …
+	Ways      []string // of each notification: "websocket", "datachannel"
+	Frames    []int
+	Shown     map[string]int
+	Widths    map[string]int      // of what is shown, in pixels
+	Kinds     map[string][]string // of tracks that have come
+	Audio     int
+	Heard     map[string]int // packets of audio, by publisher
+	Codec     string
 }
 
 // soraTab is a page with the SDK, for one tenant and channel.
