@@ -2,22 +2,59 @@ package signaling_test
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/hibari/hibari/internal/sfu"
 	"github.com/hibari/hibari/internal/signaling"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
-// TestConformance has clients come with every option, and checks that each kind
-// of message was said. What is said is held against the families wherever a
-// client of these tests hears it.
+// said is what clients of today's dialect have heard in these tests, by type,
+// event and label.
+var said sync.Map
+
+// mustBeSaid is every shape of message that there is. What isn't said to a client
+// of these tests isn't held against the families.
+var mustBeSaid = []string{
+	"offer", "re-offer", "ping", "notify", "push", "redirect",
+	"connection.created", "connection.destroyed", "simulcast.switched",
+	"spotlight.focused", "forwarding.blocked",
+}
+
+// TestMain checks, when all tests have run, that all was said.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if all := flag.Lookup("test.run").Value.String() + flag.Lookup("test.skip").Value.String() + flag.Lookup("test.list").Value.String(); all == "" && code == 0 {
+		for _, kind := range mustBeSaid {
+			if _, ok := said.Load(kind); !ok {
+				fmt.Println("FAIL: no client of today's dialect was ever sent", kind)
+				code = 1
+			}
+		}
+	}
+	os.Exit(code)
+}
+
+// conforms fails the test when a message, as it was received, is not for every
+// family. Kind is its type, or "rpc".
+func conforms(t testing.TB, kind string, data []byte) {
+	said.Store(kind, true)
+	for _, wrong := range nonconforming(kind, data) {
+		t.Errorf("%s: %s: %.300s", kind, wrong, data)
+	}
+}
+
+// TestConformance has clients come with every option.
 func TestConformance(t *testing.T) {
-	h, _ := broadcast(t, signaling.Config{
+	h, plane := broadcast(t, signaling.Config{
 		Verifier: keys{tenant.Claim{Metadata: json.RawMessage(`{"plan":"gold"}`)}}, Version: "hibari test",
 		Limits: signaling.Limits{Ping: 50 * time.Millisecond, Stats: 100 * time.Millisecond},
 	})
@@ -41,13 +78,19 @@ func TestConformance(t *testing.T) {
 	}
 	viewer.await("the publisher's voice", func() bool { return viewer.streams[publisher.id()] > 10 })
 
+	another, err := plane.Join(t.Context(), sfu.JoinRequest{Tenant: "ten_A", Channel: "room", SessionID: "S", ConnectionID: tenant.NewID(), ClientID: "d", BundleID: "d", Role: tenant.RecvOnly, Audio: sfu.MediaWish{Enabled: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := another.PutMetadata(json.RawMessage(`{"hand":"up"}`), []byte(`{"hand":"up"}`)); err != nil {
+		t.Error(err)
+	}
+	viewer.message(0, map[string]any{"type": "push"})
 	publisher.say(`{"type":"disconnect","reason":"NO-ERROR"}`)
 	publisher.ended()
-	for _, kind := range []map[string]any{
-		{"type": "offer"}, {"type": "re-offer"}, {"type": "ping", "stats": true}, {"type": "ping", "stats": false},
-		{"event_type": "connection.created"}, {"event_type": "connection.destroyed"}, {"event_type": "forwarding.blocked"},
-	} {
-		viewer.message(0, kind)
+	viewer.message(0, map[string]any{"event_type": "connection.destroyed"})
+	for _, stats := range []bool{true, false} {
+		viewer.message(0, map[string]any{"type": "ping", "stats": stats})
 	}
 }
 
@@ -89,6 +132,7 @@ func nonconforming(kind string, data []byte) []string {
 			wrong = append(wrong, "Rust refuses the type "+kind)
 		}
 		if event, ok := m["event_type"].(string); ok {
+			said.Store(event, true)
 			lines += "\n" + messages[event]
 		}
 		for line := range strings.Lines(lines) {

@@ -46,9 +46,11 @@ func TestRedirect(t *testing.T) {
 		h := elsewhere(t)
 		c := h.visit(t)
 		c.say(knock("good"))
-		if text, _ := c.hear(); text != `{"type":"redirect","location":"wss://b.example:8443/signaling"}` {
+		text, _ := c.hear()
+		if text != `{"type":"redirect","location":"wss://b.example:8443/signaling"}` {
 			t.Errorf("heard %s", text)
 		}
+		conforms(t, "redirect", []byte(text))
 		left := time.Now()
 		c.conn.Close(websocket.StatusNormalClosure, "")
 		h.tookNothing(t, 1)
