@@ -403,3 +403,6 @@ func (o *Offer) AnswerText(videoCodec string) (string, error) {
 	}
 	return answerText{fingerprint: o.fingerprint, ufrag: o.ufrag, pwd: o.pwd, offer: o, plan: plan, sections: m.sections}.String(), nil
 }
+
+// Inflate is inflate.
+func Inflate(deflated []byte, most int) ([]byte, error) { return inflate(deflated, most) }
