@@ -33,7 +33,7 @@ func TestUnreliableMessages(t *testing.T) {
 			var n atomic.Int64
 			receiver := join(t, s, request(tenant.SendOnly, onlyData, withData(c, chat("#end"))), sfutest.Options{
 				Drop: func(datagram []byte) bool {
-					return bad.Load() && sfutest.KindOf(datagram) == sfutest.DTLS && n.Add(1)%5 == 0
+					return bad.Load() && sfutest.KindOf(datagram) == sfutest.DTLS && n.Add(1)%60 < 20
 				},
 			})
 			open(t, receiver)

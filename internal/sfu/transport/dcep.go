@@ -60,10 +60,16 @@ func (c *DataChannel) commit(s *sctp.Stream) {
 	case typeRexmit:
 		kind = sctp.ReliabilityTypeRexmit
 	case typeTimed:
-		kind = sctp.ReliabilityTypeTimed
+		kind, parameter = sctp.ReliabilityTypeRexmit, parameter/repeatTime
 	}
 	s.SetReliabilityParams(c.Unordered, kind, parameter)
 }
+
+// repeatTime is how long a retransmission counts in a packet's life time, in ms:
+// some round trips. pion measures the life from the last transmission, so that it
+// would never end (v1.12); instead there are as many retransmissions as a life has
+// time for.
+const repeatTime = 100
 
 // payloadOf is the payload protocol identifier of a message (RFC 8831 §8). SCTP
 // has no empty messages: one byte stands for them.
