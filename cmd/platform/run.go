@@ -285,6 +285,11 @@ func (l nodeLedger) Open(ctx context.Context, o tenant.Opening) (tenant.Opened, 
 	return l.Ledger.Open(ctx, l.node.ID(), o)
 }
 
+// Look looks at a channel from this node.
+func (l nodeLedger) Look(ctx context.Context, o tenant.Opening) (tenant.Counts, error) {
+	return l.Ledger.Look(ctx, l.node.ID(), o)
+}
+
 // offeredIPs returns the addresses clients are told to send media to: the
 // configured ones, the one that the media port is bound to, or the host's own,
 // with loopback when the HTTP server is for this machine only.

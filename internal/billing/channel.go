@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -56,11 +57,11 @@ func takeChannelPlace(ctx context.Context, tx pgx.Tx, nodeID string, o tenant.Op
 
 // refuseChannel says why there was no place in the channel: it is of the other
 // kind, it is full, or it lives on another node.
-func refuseChannel(ctx context.Context, tx pgx.Tx, nodeID string, o tenant.Opening, limit int) error {
+func refuseChannel(ctx context.Context, db rowReader, nodeID string, o tenant.Opening, limit int) error {
 	var current int
 	var peer, leased bool
 	var home, there, here string
-	err := tx.QueryRow(ctx, `
+	err := db.QueryRow(ctx, `
 		select connections, peer, coalesce(h.node_id, ''), coalesce(n.lease_until > clock_timestamp(), false), coalesce(n.public_url, ''),
 			(select public_url from node where node_id = $3)
 		from channel_live h left join node n using (node_id) where tenant_id = $1 and channel_id = $2`,
@@ -94,9 +95,25 @@ func refuseKind(peer bool) error {
 	return tenant.Refuse(tenant.ChannelDenied, "others than peer-to-peer clients (Ayame) are in this channel; use another")
 }
 
-// Counts returns how many connections a channel has, on all nodes.
-func (l *Ledger) Counts(ctx context.Context, id tenant.ID, channel string) (tenant.Counts, error) {
-	return channelCounts(ctx, l.pool, id, channel)
+// Look returns how many connections a channel has, for a client that would open
+// on the node. It takes nothing. The error is what Open would say of the channel's
+// place or kind, a *tenant.Elsewhere among it, or that the database is out of
+// reach; whether there is room, Open says.
+func (l *Ledger) Look(ctx context.Context, nodeID string, o tenant.Opening) (c tenant.Counts, err error) {
+	var welcome bool
+	err = l.pool.QueryRow(ctx, `
+		select connections, sendrecv, sendonly, recvonly, `+mayJoin+`
+		from channel_live h, (select $3::text as node_id, $4::boolean as peer) excluded where tenant_id = $1 and channel_id = $2`,
+		o.Tenant, o.Channel, nodeID, o.PeerToPeer()).Scan(&c.Connections, &c.SendRecv, &c.SendOnly, &c.RecvOnly, &welcome)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return tenant.Counts{}, nil
+	case err != nil:
+		return tenant.Counts{}, fmt.Errorf("couldn't look at channel %q: %w", o.Channel, err)
+	case !welcome:
+		return c, refuseChannel(ctx, l.pool, nodeID, o, math.MaxInt)
+	}
+	return c, nil
 }
 
 // rowReader is a transaction or a pool.

@@ -13,10 +13,13 @@ func (b *bench) wantElsewhere(node string, o tenant.Opening, home string) {
 	b.t.Helper()
 	scope := tenant.OperatorScope(o.Tenant)
 	before := b.story(scope)
-	_, err := b.Open(b.t.Context(), node, o)
-	var elsewhere *tenant.Elsewhere
-	if !errors.As(err, &elsewhere) || *elsewhere != (tenant.Elsewhere{NodeID: home, PublicURL: "https://" + home + ".example"}) {
-		b.t.Fatalf("got %v, want the way to %s", err, home)
+	_, looked := b.Look(b.t.Context(), node, o)
+	_, opened := b.Open(b.t.Context(), node, o)
+	for _, err := range []error{looked, opened} {
+		var elsewhere *tenant.Elsewhere
+		if !errors.As(err, &elsewhere) || *elsewhere != (tenant.Elsewhere{NodeID: home, PublicURL: "https://" + home + ".example"}) {
+			b.t.Fatalf("got %v, want the way to %s", err, home)
+		}
 	}
 	if after := b.story(scope); after != before {
 		b.t.Fatalf("the events were %q and are %q", before, after)
@@ -62,6 +65,26 @@ func TestChannelLivesOnOneNode(t *testing.T) {
 		t.Fatalf("the channel has ended, and yet: %v", err)
 	}
 	b.wantElsewhere(b.node, opening(scope, "room", tenant.SendOnly), there)
+}
+
+// A look at a channel counts who is there, and says whose it is and of what kind.
+func TestLook(t *testing.T) {
+	b := newBench(t)
+	scope, there := b.newTenant(300, 2), b.newNode()
+	o := opening(scope, "room", tenant.RecvOnly)
+	if c, err := b.Look(t.Context(), there, o); err != nil || c != (tenant.Counts{}) {
+		t.Errorf("an empty channel has %+v, %v", c, err)
+	}
+	b.open(scope, "room", tenant.SendOnly)
+	b.open(scope, "room", tenant.RecvOnly)
+	if c, err := b.Look(t.Context(), b.node, o); err != nil || c != (tenant.Counts{Connections: 2, SendOnly: 1, RecvOnly: 1}) {
+		t.Errorf("a full channel has %+v, %v", c, err)
+	}
+	o.Protocol = tenant.ProtocolAyame
+	var r *tenant.Refusal
+	if _, err := b.Look(t.Context(), b.node, o); !errors.As(err, &r) || r.Code != tenant.ChannelDenied {
+		t.Errorf("a peer-to-peer client sees %v", err)
+	}
 }
 
 // Of two nodes that a channel's first connections come to at once, one has it.

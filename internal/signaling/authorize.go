@@ -38,7 +38,8 @@ func readSaid(f fields) (s Said) {
 const maxSaid = 512
 
 // authorize asks the tenant's auth webhook, if it has one, and returns the claim
-// with what that grants.
+// with what that grants. A client that has to go to another node is asked about
+// there.
 func (d *Door) authorize(v visitor, o tenant.Opening, claim tenant.Claim) (tenant.Claim, error) {
 	if claim.AuthWebhook == nil {
 		return claim, nil
@@ -47,7 +48,7 @@ func (d *Door) authorize(v visitor, o tenant.Opening, claim tenant.Claim) (tenan
 		return claim, errors.New("a tenant has an auth webhook, and nothing can ask it")
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, d.limits.Admit)
-	counts, err := d.ledger.Counts(ctx, o.Tenant, o.Channel)
+	counts, err := d.ledger.Look(ctx, o)
 	cancel()
 	if err != nil {
 		return claim, err

@@ -144,6 +144,27 @@ func TestAuthorizeOnlyWhoMayComeIn(t *testing.T) {
 	})
 }
 
+// A client whose channel lives elsewhere is asked about there, once.
+func TestAuthorizeOnTheChannelsNode(t *testing.T) {
+	asked := &server{answer: func(context.Context) (tenant.Grant, error) { return tenant.Grant{}, nil }}
+	h := open(t, signaling.Config{Verifier: hooked(tenant.Grant{}), Authorizer: asked})
+	h.books.fail = func(entry string) error {
+		if entry == "look" {
+			return &tenant.Elsewhere{NodeID: "node_b", PublicURL: "https://b.example"}
+		}
+		return nil
+	}
+	c := h.visit(t)
+	c.say(knock("good"))
+	if text, _ := c.hear(); text != `{"type":"redirect","location":"wss://b.example/signaling"}` {
+		t.Errorf("heard %s", text)
+	}
+	c.conn.CloseNow()
+	if n := len(asked.arrivals()); n != 0 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
 // A node that stops does not wait for a server that hangs.
 func TestDrainWhileAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -97,8 +97,8 @@ type accept struct {
 	AuthzMetadata json.RawMessage `json:"authzMetadata,omitempty"`
 }
 
-// reject refuses a client. Ayame's own word for a third client is "full"; all
-// other reasons are ours.
+// reject refuses a client. Ayame's own word for a third client is "full"; the
+// tenant's server may have one; all other reasons are ours.
 type reject struct {
 	Type   string `json:"type"`
 	Reason string `json:"reason"`
@@ -108,7 +108,7 @@ func rejection(r *tenant.Refusal) reject {
 	if r.Code == tenant.ChannelFull {
 		return reject{typeReject, "full"}
 	}
-	return reject{typeReject, string(r.Code)}
+	return reject{typeReject, firstOf(r.Word, string(r.Code))}
 }
 
 var (

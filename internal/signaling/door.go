@@ -40,8 +40,9 @@ type Ledger interface {
 	Abandon(ctx context.Context, o tenant.Opening, e tenant.Ending) error
 	// Reject notes a connect that had a good token and was refused all the same.
 	Reject(ctx context.Context, o tenant.Opening, r *tenant.Refusal) error
-	// Counts returns how many connections a channel has.
-	Counts(ctx context.Context, t tenant.ID, channel string) (tenant.Counts, error)
+	// Look returns how many connections the channel has, and takes nothing. It
+	// fails as Open would if the channel is another node's or of another kind.
+	Look(ctx context.Context, o tenant.Opening) (tenant.Counts, error)
 }
 
 // Media lets an admitted client into its channel.
@@ -181,7 +182,7 @@ func (d *Door) enter(v visitor) (*call, error) {
 		return nil, d.reject(opening, errDraining)
 	}
 	if claim, err = d.authorize(v, opening, claim); err != nil {
-		return nil, d.reject(opening, err)
+		return nil, d.decline(v, opening, err)
 	}
 	v.Connect = asked
 	v.granted(claim.Grant)
@@ -216,13 +217,9 @@ func (d *Door) admit(v visitor, opening tenant.Opening, c *call) (*call, error) 
 		return nil, d.reject(opening, err)
 	}
 	opened, err := d.ledger.Open(ctx, opening)
-	if elsewhere := asElsewhere(err); elsewhere != nil {
+	if asElsewhere(err) != nil || asRefusal(err) != nil {
 		where.release(c.id)
-		return nil, d.send(v, elsewhere)
-	}
-	if errors.As(err, new(*tenant.Refusal)) {
-		where.release(c.id)
-		return nil, d.reject(opening, err)
+		return nil, d.decline(v, opening, err)
 	}
 	if err != nil {
 		where.release(c.id)
@@ -297,6 +294,14 @@ func (d *Door) reject(o tenant.Opening, err error) *tenant.Refusal {
 		d.log.Warn("couldn't note a refused connect", "tenant", o.Tenant, "code", refusal.Code, "error", err)
 	}
 	return refusal
+}
+
+// decline sends a visitor on or rejects it.
+func (d *Door) decline(v visitor, o tenant.Opening, err error) error {
+	if elsewhere := asElsewhere(err); elsewhere != nil {
+		return d.send(v, elsewhere)
+	}
+	return d.reject(o, err)
 }
 
 // Drain refuses every client from now on. Connections go on.

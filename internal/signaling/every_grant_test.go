@@ -95,6 +95,7 @@ var seenElsewhere = map[string]string{
 var withoutEffect = []string{
 	"SimulcastMulticodec",                                   // a publisher sends one codec
 	"VideoH265Params",                                       // there is no H.265
+	"SignalingNotifyICEConnectionState",                     // an ICE-lite server has no states to tell
 	"AudioStreamingLanguageCode",                            // nor audio streaming
 	"TURNTCPOnly", "TURNTLSOnly", "TURNFQDN", "TURNTLSFQDN", // nor TURN
 	"IPv4Address", "IPv6Address",
@@ -103,7 +104,6 @@ var withoutEffect = []string{
 // toCome are fields whose feature is not here yet.
 var toCome = []string{
 	"DataChannelSignaling", "IgnoreDisconnectWebSocket", "DataChannels", "RPCMethods", "RTCStats",
-	"SignalingNotifyICEConnectionState",
 }
 
 // Every field of a grant takes effect, from the claims of a token and from the

@@ -122,10 +122,12 @@ func (b *books) Reject(_ context.Context, _ tenant.Opening, r *tenant.Refusal) e
 	return b.enter("reject", func() error { b.rejected = append(b.rejected, *r); return nil })
 }
 
-func (b *books) Counts(context.Context, tenant.ID, string) (tenant.Counts, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return tenant.Counts{Connections: len(b.opened) - len(b.closed)}, nil
+func (b *books) Look(_ context.Context, o tenant.Opening) (c tenant.Counts, err error) {
+	err = b.enter("look", func() error {
+		c.Connections = len(b.opened) - len(b.closed)
+		return nil
+	})
+	return c, err
 }
 
 // await waits until the books satisfy a condition.

@@ -117,7 +117,7 @@ func (hanging) Abandon(ctx context.Context, _ tenant.Opening, _ tenant.Ending) e
 	return ctx.Err()
 }
 
-func (hanging) Counts(ctx context.Context, _ tenant.ID, _ string) (tenant.Counts, error) {
+func (hanging) Look(ctx context.Context, _ tenant.Opening) (tenant.Counts, error) {
 	<-ctx.Done()
 	return tenant.Counts{}, ctx.Err()
 }
