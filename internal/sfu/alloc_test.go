@@ -72,3 +72,55 @@ func TestForwardingAllocatesNothing(t *testing.T) {
 		t.Errorf("%d packets were sent, want %d", after-before, (rounds+1)*(2*8+2*speakers))
 	}
 }
+
+// Nor when pictures are renumbered for viewers that have turned to another layer.
+func TestForwardingALayerAllocatesNothing(t *testing.T) {
+	f, e, clients := fedLayers(t, "VP8", sfutest.Options{}, sfutest.Options{})
+	for _, rid := range []string{"r0", "r1"} {
+		for i := range clients {
+			if err := f.Want(1+i, rid); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e.frame(t, true)
+		f.Round()
+	}
+	for _, c := range clients {
+		if err := c.Silence(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var frames [3][][]byte
+	for i, l := range e.layers {
+		for _, p := range l.Frame(false) {
+			frames[i] = append(frames[i], marshal(t, p))
+		}
+	}
+	seqs := [3]uint16{e.layers[0].Seq, e.layers[1].Seq, e.layers[2].Seq}
+	n := uint32(0)
+	next := func() {
+		n++
+		for i, frame := range frames {
+			for _, b := range frame {
+				seqs[i]++
+				binary.BigEndian.PutUint16(b[2:], seqs[i])
+				binary.BigEndian.PutUint32(b[4:], e.layers[i].Timestamp+n*3000)
+				f.Came(0, b)
+			}
+		}
+		f.Pass(3 * time.Millisecond)
+		f.Round()
+	}
+	for range 400 {
+		next()
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	before, _ := f.Sent()
+	const rounds = 3000
+	if n := testing.AllocsPerRun(rounds, next); n != 0 {
+		t.Errorf("%v allocations a round", n)
+	}
+	if after, _ := f.Sent(); after-before != (rounds+1)*2*3 {
+		t.Errorf("%d packets were sent, want %d", after-before, (rounds+1)*2*3)
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/rtcp"
+
 	"github.com/hibari/hibari/internal/sfu"
 	"github.com/hibari/hibari/internal/sfu/sfutest"
 	"github.com/hibari/hibari/internal/tenant"
@@ -201,4 +203,28 @@ func TestPublisherWithoutSimulcast(t *testing.T) {
 	s := newSFU(t)
 	p := publish(t, s, av, withSimulcast(sfu.Simulcast{}))
 	flows(t, view(t, s), p.Connection.ID())
+}
+
+// A viewer whose way is narrow, as it says itself, is sent what that carries, and
+// more when there is room.
+func TestLayersFollowTheEstimate(t *testing.T) {
+	s := newSFU(t)
+	p := publish(t, s, threeLayers, withSimulcast(sfu.Simulcast{}))
+	v := watch(t, s, threeLayers, sfutest.Options{})
+	v.gets(t, p, 2)
+	estimate := func(bits float32) {
+		if err := v.Peer().WriteRTCP([]rtcp.Packet{&rtcp.ReceiverEstimatedMaximumBitrate{Bitrate: bits}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	estimate(150e3) // the layers have some 150, 180 and 300 kbit/s
+	v.gets(t, p, 0)
+	estimate(5e6)
+	v.gets(t, p, 2)
+	whole(t, v.Stream(p.Connection.ID(), "video"))
+	for _, c := range switches(v.Session) {
+		if c.Trigger != "receiver" || c.Request != "auto" {
+			t.Errorf("told %+v", c)
+		}
+	}
 }
