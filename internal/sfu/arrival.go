@@ -96,8 +96,10 @@ func (w *worker) packetArrived(l *layer, id formatID, h *packet.Header, resent b
 	if level := h.Extension(l.track.levelExt); len(level) == 1 {
 		p.Level, p.HasLevel = level[0], true
 	}
-	if v := l.owner().voice; v != nil && l.kind == audio && !resent {
-		w.spoke(v, p.Level, p.HasLevel)
+	if l.kind == audio && !resent {
+		if v := l.owner().voice; v != nil {
+			w.spoke(v, p.Level, p.HasLevel)
+		}
 	}
 	l.cameAt = w.now
 	l.rate.bytes += int64(len(h.Payload))

@@ -103,6 +103,24 @@ func TestSpotlightBearsPauses(t *testing.T) {
 	}
 }
 
+// Short words with longer pauses between them are speech, too; single ones, far
+// apart, are not.
+func TestSpotlightKnowsShortWords(t *testing.T) {
+	for _, test := range []struct {
+		pause time.Duration
+		want  bool
+	}{{400 * time.Millisecond, true}, {1500 * time.Millisecond, false}} {
+		s := sfu.NewStage(1, 1)
+		for range 8 {
+			act(s, []int{45}, 100*time.Millisecond, nil) // just loud enough
+			act(s, []int{silence}, test.pause, nil)
+		}
+		if s.Focused(0) != test.want {
+			t.Errorf("words every %s: in focus is %v", test.pause, s.Focused(0))
+		}
+	}
+}
+
 // A crowd that makes noise is not all heard, but who speaks is.
 func TestSpotlightLimitsVoices(t *testing.T) {
 	s := sfu.NewStage(2, 20)
