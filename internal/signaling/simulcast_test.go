@@ -74,7 +74,7 @@ func TestSwitchedIsTold(t *testing.T) {
 	h, plane := broadcast(t, signaling.Config{})
 	id := tenant.NewID()
 	conn, err := plane.Join(t.Context(), sfu.JoinRequest{
-		Tenant: "ten_A", Channel: "room", ConnectionID: id, ClientID: id, Role: tenant.SendOnly,
+		Tenant: "ten_A", Channel: "room", SessionID: "S", ConnectionID: id, ClientID: id, BundleID: id, Role: tenant.SendOnly,
 		Video: sfu.MediaWish{Enabled: true, Codec: "VP8"}, Simulcast: &sfu.Simulcast{},
 	})
 	if err != nil {

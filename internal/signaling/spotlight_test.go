@@ -64,7 +64,7 @@ func TestFocusIsTold(t *testing.T) {
 	h, plane := broadcast(t, signaling.Config{})
 	id := tenant.NewID()
 	conn, err := plane.Join(t.Context(), sfu.JoinRequest{
-		Tenant: "ten_A", Channel: "room", ConnectionID: id, ClientID: "singer", BundleID: "choir", Role: tenant.SendOnly,
+		Tenant: "ten_A", Channel: "room", ConnectionID: id, ClientID: "singer", BundleID: "choir", SessionID: "S", Role: tenant.SendOnly,
 		Audio: sfu.MediaWish{Enabled: true}, Spotlight: &sfu.Spotlight{Number: 2},
 	})
 	if err != nil {
