@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
+	"os"
 	"reflect"
 	"strings"
 	"sync"
@@ -216,4 +218,78 @@ func TestLifetimeOfGrant(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a tenant's server says reaches the clients of every dialect in their way.
+func TestAuthorizeInEveryDialect(t *testing.T) {
+	no := func(context.Context) (tenant.Grant, error) {
+		return tenant.Grant{}, &tenant.Refusal{Code: tenant.AuthRejected, Detail: "NO-SEAT", Word: "NO-SEAT"}
+	}
+	h := open(t, signaling.Config{Verifier: hooked(tenant.Grant{}), Authorizer: &server{answer: no}})
+	t.Run("2015", func(t *testing.T) {
+		c := h.visit(t)
+		c.say(`{"type":"connect","role":"upstream","channelId":"room","accessToken":"good"}`)
+		if code, reason := c.farewell(); code != 4490 || reason != "NO-SEAT" {
+			t.Errorf("closed with %d %q", code, reason)
+		}
+	})
+	t.Run("WHIP", func(t *testing.T) {
+		r := h.ask(t, "POST", "/whip/room", obs, good, isSDP)
+		r.want(t, http.StatusForbidden, tenant.AuthRejected)
+		if !strings.Contains(r.text, `"detail":"NO-SEAT"`) {
+			t.Errorf("answered %s", r.text)
+		}
+	})
+	t.Run("Ayame", func(t *testing.T) {
+		c := h.ayame(t)
+		c.say(registration("room", ""))
+		if text := <-c.heard; text != `{"type":"reject","reason":"NO-SEAT"}` {
+			t.Errorf("heard %s", text)
+		}
+	})
+}
+
+// Grants hold for clients that say little: the codec of a WHIP client and of one
+// of 2015, and what an Ayame client is told.
+func TestGrantInEveryDialect(t *testing.T) {
+	grant := tenant.Grant{ClientID: "granted", VideoCodec: "H264", VideoBitRate: 444, Metadata: json.RawMessage(`{"for":"you"}`)}
+	h, _ := broadcast(t, signaling.Config{Verifier: keys{tenant.Claim{Grant: grant}}})
+	t.Run("2015", func(t *testing.T) {
+		c := h.visit(t)
+		c.say(`{"type":"connect","role":"upstream","channelId":"old","accessToken":"good"}`)
+		_, offer := c.hear()
+		sdp, _ := offer["sdp"].(string)
+		if !strings.Contains(sdp, "H264/90000") || strings.Contains(sdp, "VP8/90000") || !strings.Contains(sdp, "b=TIAS:444000") {
+			t.Errorf("offered %s", sdp)
+		}
+	})
+	t.Run("WHIP", func(t *testing.T) {
+		offer, err := os.ReadFile("../sfu/testdata/browser.sdp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := h.ask(t, "POST", "/whip/http", string(offer), good, isSDP)
+		r.want(t, http.StatusCreated, "")
+		if !strings.Contains(r.text, "H264/90000") || strings.Contains(r.text, "VP8/90000") || !strings.Contains(r.text, "b=TIAS:444000") {
+			t.Errorf("answered %s", r.text)
+		}
+		h.ask(t, "DELETE", r.Header.Get("Location"), "", good).want(t, http.StatusOK, "")
+	})
+	t.Run("Ayame", func(t *testing.T) {
+		c := h.ayame(t)
+		c.say(registration("peers", ""))
+		if text := <-c.heard; !strings.Contains(text, `"authzMetadata":{"for":"you"}`) {
+			t.Errorf("heard %s", text)
+		}
+	})
+	h.books.read(func(b *books) {
+		if len(b.opened) != 3 {
+			t.Errorf("%d came in", len(b.opened))
+		}
+		for _, o := range b.opened {
+			if o.ClientID != "granted" {
+				t.Errorf("opened %+v", o)
+			}
+		}
+	})
 }
