@@ -293,3 +293,30 @@ func TestGrantInEveryDialect(t *testing.T) {
 		}
 	})
 }
+
+// A client is asked for statistics unless its tenant wants none.
+func TestRTCStatsOfGrant(t *testing.T) {
+	for _, granted := range []*bool{nil, new(true), new(false)} {
+		h, _ := broadcast(t, signaling.Config{
+			Verifier: keys{tenant.Claim{Grant: tenant.Grant{RTCStats: granted}}}, WebSocketOnly: true,
+			Limits: signaling.Limits{Ping: 20 * time.Millisecond, Stats: time.Millisecond},
+		})
+		c := h.call(t, join("recvonly", ""), false)
+		pings, asked := 0, 0
+		c.await("three pings", func() bool {
+			pings, asked = 0, 0
+			for _, m := range c.heard {
+				if m["type"] == "ping" {
+					pings++
+				}
+				if m["stats"] == true {
+					asked++
+				}
+			}
+			return pings >= 3
+		})
+		if want := granted == nil || *granted; (asked > 0) != want {
+			t.Errorf("asked %d times in %d pings, want any: %v", asked, pings, want)
+		}
+	}
+}

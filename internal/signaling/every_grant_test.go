@@ -80,6 +80,10 @@ var effects = map[string]effect{
 	"SignalingNotifyMetadataExt": {grant: `{"signaling_notify_metadata_ext":1}`, request: func(r sfu.JoinRequest) bool { return string(r.Metadata.Ext) == "1" }},
 	"ForwardingFilters": {grant: `{"forwarding_filters":[{"name":"x","action":"block","rules":[]}]}`, connect: `,"forwarding_filters":[{"name":"own","action":"block","rules":[]}]`,
 		request: func(r sfu.JoinRequest) bool { return len(r.Filters) == 1 && r.Filters[0].Name == "x" }},
+	"DataChannelSignaling": {grant: `{"data_channel_signaling":false}`, connect: `,"data_channel_signaling":true`,
+		offer: `{"data_channel_signaling":false}`, missing: []string{"m=application"}},
+	"IgnoreDisconnectWebSocket": {grant: `{"ignore_disconnect_websocket":true}`, connect: `,"data_channel_signaling":true,"ignore_disconnect_websocket":false`,
+		offer: `{"ignore_disconnect_websocket":true}`},
 	"Metadata":      {grant: `{"metadata":{"hello":1}}`, offer: `{"metadata":{"hello":1}}`},
 	"EventMetadata": {grant: `{"event_metadata":{"order":1}}`, opening: func(o tenant.Opening) bool { return string(o.Metadata) == `{"order":1}` }},
 }
@@ -88,6 +92,7 @@ var effects = map[string]effect{
 // test.
 var seenElsewhere = map[string]string{
 	"ConnectionLifetime": "TestLifetimeOfGrant",
+	"RTCStats":           "TestRTCStatsOfGrant",
 }
 
 // withoutEffect are fields that are read and checked only: what they are about
@@ -103,7 +108,7 @@ var withoutEffect = []string{
 
 // toCome are fields whose feature is not here yet.
 var toCome = []string{
-	"DataChannelSignaling", "IgnoreDisconnectWebSocket", "DataChannels", "RPCMethods", "RTCStats",
+	"DataChannels", "RPCMethods",
 }
 
 // Every field of a grant takes effect, from the claims of a token and from the

@@ -65,11 +65,12 @@ func grantedMedia(wish *sfu.MediaWish, on *bool, codec string, kbit int) {
 func (c *Connect) wish() tenant.Grant {
 	return tenant.Grant{
 		ClientID: c.ClientID, BundleID: c.BundleID,
-		Audio: &c.Audio.Enabled, AudioCodec: c.Audio.Codec, AudioBitRate: c.Audio.BitRate,
-		Video: &c.Video.Enabled, VideoCodec: c.Video.Codec, VideoBitRate: c.Video.BitRate,
-		Simulcast: &c.Simulcast.On, SimulcastRequestRID: c.Simulcast.RequestRID,
-		Spotlight: &c.Spotlight.On, SpotlightNumber: c.Spotlight.Number,
+		Audio: new(c.Audio.Enabled), AudioCodec: c.Audio.Codec, AudioBitRate: c.Audio.BitRate,
+		Video: new(c.Video.Enabled), VideoCodec: c.Video.Codec, VideoBitRate: c.Video.BitRate,
+		Simulcast: new(c.Simulcast.On), SimulcastRequestRID: c.Simulcast.RequestRID,
+		Spotlight: new(c.Spotlight.On), SpotlightNumber: c.Spotlight.Number,
 		SpotlightFocusRID: c.Spotlight.FocusRID, SpotlightUnfocusRID: c.Spotlight.UnfocusRID,
+		DataChannelSignaling: c.DataChannelSignaling, IgnoreDisconnectWebSocket: c.IgnoreDisconnectWebSocket,
 		ForwardingFilters: c.Filters, SignalingNotifyMetadata: c.Metadata.Authn,
 	}
 }
