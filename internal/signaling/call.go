@@ -24,6 +24,7 @@ type call struct {
 	channels    bool            // the client is to signal over DataChannels
 	leaves      bool            // once it does, it may close its WebSocket
 	methods     []string        // what it may call over the channel rpc
+	rids        []string        // the layers it may ask for there; nil: any
 	noStats     bool            // the client is not asked for statistics
 	life        life            // nil: it never came to one
 	connection  *sfu.Connection // its life, if that is in the media plane

@@ -75,10 +75,7 @@ func (s *session) switchOver(frames []byte) *farewell {
 	if err != nil {
 		return s.speechless(err)
 	}
-	s.switched, s.packing = true, plain
-	if s.door.compress {
-		s.packing = compressed
-	}
+	s.switched, s.packing = true, s.door.dataPacking()
 	return s.send(frames)
 }
 
@@ -132,9 +129,18 @@ func (s *session) sendSignal(signal sfu.Signal) *farewell {
 	return s.sendData(label, packed)
 }
 
-// say sends a message on a channel.
+// dataPacking is that of messages on DataChannels.
+func (d *Door) dataPacking() packing {
+	if d.compress {
+		return compressed
+	}
+	return plain
+}
+
+// say sends a message on a channel, which may be open before the client was told
+// `switched`.
 func (s *session) say(label string, message any) *farewell {
-	packed, err := s.packing.append(nil, message)
+	packed, err := s.door.dataPacking().append(nil, message)
 	if err != nil {
 		return s.speechless(err)
 	}

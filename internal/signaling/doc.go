@@ -17,7 +17,8 @@
 //	tell        what the media plane has to say, in the client's words
 //	packing     these words as a frame, or for a DataChannel
 //	channels    `switched`, and signalling over DataChannels from then on
-//	rpc         what a client calls over its DataChannel
+//	rpc         calls of a client over its DataChannel, and what it can call
+//	            (procedures)
 //	carrier     frames, several with one system call
 //	socket      closes with a code and a reason that help a developer
 //

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/hibari/hibari/internal/sfu"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -19,9 +20,6 @@ type procedure struct {
 	call   func(c *call, params fields) (result any, err error)
 }
 
-// procedures are all that there are, by their names on the wire.
-var procedures = map[string]procedure{}
-
 // JSON-RPC's codes of errors.
 const (
 	rpcParseError     = -32700
@@ -29,6 +27,7 @@ const (
 	rpcUnknownMethod  = -32601
 	rpcInvalidParams  = -32602
 	rpcInternalError  = -32603
+	rpcServerError    = -32000 // called too often
 )
 
 // rpcResponse answers a call; it has a result or an error.
@@ -100,7 +99,7 @@ func (c *call) invoke(data []byte) *rpcResponse {
 func (c *call) perform(method string, request fields) (any, *rpcError) {
 	p, ok := procedures[method]
 	if !ok || !slices.Contains(c.methods, method) {
-		return nil, &rpcError{rpcUnknownMethod, method + " is not among the rpc_methods of this connection"}
+		return nil, fault(rpcUnknownMethod, "it is not among the rpc_methods of this connection")
 	}
 	params := request.Object("params")
 	for _, name := range params.Names() {
@@ -109,23 +108,39 @@ func (c *call) perform(method string, request fields) (any, *rpcError) {
 		}
 	}
 	if err := params.Err(); err != nil {
-		return nil, &rpcError{rpcInvalidParams, err.Error()}
+		return nil, fault(rpcInvalidParams, err.Error())
 	}
 	result, err := p.call(c, params)
-	if mistake := params.Err(); mistake != nil {
-		return nil, &rpcError{rpcInvalidParams, mistake.Error()}
-	}
-	switch refusal := new(tenant.Refusal); {
+	switch {
 	case err == nil:
 		return result, nil
-	case errors.As(err, &refusal) && refusal.Code == tenant.BadMessage:
-		return nil, &rpcError{rpcInvalidParams, refusal.Detail}
+	case errors.Is(err, sfu.ErrTooOften):
+		return nil, fault(rpcServerError, err.Error())
+	case callersFault(err):
+		return nil, fault(rpcInvalidParams, err.Error())
+	case !errors.Is(err, sfu.ErrEnded):
+		c.door.log.Warn("a client's call failed", "connection", c.id, "method", method, "error", err)
 	}
-	c.door.log.Warn("a client's call failed", "connection", c.id, "method", method, "error", err)
-	return nil, &rpcError{rpcInternalError, "it didn't work; try again"}
+	return nil, fault(rpcInternalError, "it didn't work; try again")
 }
 
-// rpcFailure answers a call that cannot be made.
+// callersFault reports whether a call failed because of what it said.
+func callersFault(err error) bool {
+	return errors.As(err, new(*tenant.FieldError)) || errors.As(err, new(*tenant.Refusal)) ||
+		slices.ContainsFunc([]error{
+			sfu.ErrBadRID, sfu.ErrNotShown, sfu.ErrNoSpotlight, sfu.ErrMetadataLarge, sfu.ErrMetadataShape,
+		}, func(target error) bool { return errors.Is(err, target) })
+}
+
+// faultBytes is the most that an error says: part of it may be the caller's words.
+const faultBytes = 255
+
+// fault is what was wrong with a call.
+func fault(code int, message string) *rpcError {
+	return &rpcError{code, cutText(message, faultBytes)}
+}
+
+// rpcFailure answers what is no call.
 func rpcFailure(id json.RawMessage, code int, message string) *rpcResponse {
-	return &rpcResponse{JSONRPC: "2.0", ID: id, Error: &rpcError{code, message}}
+	return &rpcResponse{JSONRPC: "2.0", ID: id, Error: fault(code, message)}
 }

@@ -1,0 +1,134 @@
+package signaling
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/hibari/hibari/internal/sfu"
+)
+
+// procedures are all that there are to call, by their names on the wire.
+var procedures = map[string]procedure{
+	"2025.2.0/RequestSimulcastRid":            {[]string{"rid", "sender_connection_id"}, requestSimulcastRID},
+	"2025.2.0/RequestSpotlightRid":            {[]string{"send_connection_id", "spotlight_focus_rid", "spotlight_unfocus_rid"}, requestSpotlightRID},
+	"2025.2.0/ResetSpotlightRid":              {[]string{"send_connection_id"}, resetSpotlightRID},
+	"2025.2.0/PutSignalingNotifyMetadata":     {[]string{"metadata", "push"}, putMetadata},
+	"2025.2.0/PutSignalingNotifyMetadataItem": {[]string{"key", "value", "push"}, putMetadataItem},
+}
+
+// ridResult says what was asked for of a sender, or of all.
+type ridResult struct {
+	ChannelID string `json:"channel_id"`
+	Receiver  string `json:"receiver_connection_id"`
+	Sender    string `json:"sender_connection_id,omitempty"`
+	RID       string `json:"rid"`
+}
+
+// requestSimulcastRID asks for a layer of a sender, or of all.
+func requestSimulcastRID(c *call, params fields) (any, error) {
+	rid, sender := params.Text("rid"), params.Text("sender_connection_id")
+	switch {
+	case params.Err() != nil:
+		return nil, params.Err()
+	case !slices.Contains([]string{"none", "r0", "r1", "r2", "auto"}, rid):
+		return nil, sfu.ErrBadRID
+	case c.rids != nil && !slices.Contains(c.rids, rid):
+		return nil, bad("rid %s is not among the simulcast_rpc_rids of this connection", rid)
+	}
+	return ridResult{c.channel, c.id, sender, rid}, c.connection.RequestRID(sender, rid)
+}
+
+// spotlightResult likewise, of the layers in the spotlight and out of it.
+type spotlightResult struct {
+	ChannelID string `json:"channel_id"`
+	Receiver  string `json:"recv_connection_id"`
+	Sender    string `json:"send_connection_id,omitempty"`
+	Focus     string `json:"spotlight_focus_rid,omitempty"`
+	Unfocus   string `json:"spotlight_unfocus_rid,omitempty"`
+}
+
+// requestSpotlightRID asks for other layers of a sender, or of all, while in the
+// spotlight and while not.
+func requestSpotlightRID(c *call, params fields) (any, error) {
+	rids := []string{"none", "r0", "r1", "r2"}
+	r := spotlightResult{
+		c.channel, c.id, params.Text("send_connection_id"),
+		params.Choice("spotlight_focus_rid", rids...), params.Choice("spotlight_unfocus_rid", rids...),
+	}
+	if err := params.Err(); err != nil {
+		return nil, err
+	}
+	return r, c.connection.RequestSpotlightRID(r.Sender, r.Focus, r.Unfocus)
+}
+
+// resetSpotlightRID takes that back.
+func resetSpotlightRID(c *call, params fields) (any, error) {
+	r := spotlightResult{ChannelID: c.channel, Receiver: c.id, Sender: params.Text("send_connection_id")}
+	if err := params.Err(); err != nil {
+		return nil, err
+	}
+	return r, c.connection.ResetSpotlightRID(r.Sender)
+}
+
+// metadataResult is the caller's metadata after a change.
+type metadataResult struct {
+	ChannelID    string          `json:"channel_id"`
+	ConnectionID string          `json:"connection_id"`
+	Metadata     json.RawMessage `json:"metadata"`
+}
+
+// metadataPush tells the others of a change.
+type metadataPush struct {
+	Type         string          `json:"type"`
+	Action       string          `json:"action"`
+	ConnectionID string          `json:"connection_id"`
+	Metadata     json.RawMessage `json:"metadata,omitempty"`
+	Key          string          `json:"key,omitempty"`
+	Value        json.RawMessage `json:"value,omitempty"`
+}
+
+// putMetadata replaces what may change of the caller's metadata.
+func putMetadata(c *call, params fields) (any, error) {
+	value := anyValue(params, "metadata")
+	push, err := pushed(params, metadataPush{Action: "PutMetadata", ConnectionID: c.id, Metadata: value})
+	if err != nil {
+		return nil, err
+	}
+	metadata, err := c.connection.PutMetadata(value, push)
+	return metadataResult{c.channel, c.id, metadata}, err
+}
+
+// putMetadataItem sets one item of it.
+func putMetadataItem(c *call, params fields) (any, error) {
+	key, value := params.Text("key"), anyValue(params, "value")
+	if key == "" {
+		params.Fail("key", "is missing")
+	}
+	push, err := pushed(params, metadataPush{Action: "PutMetadataItem", ConnectionID: c.id, Key: key, Value: value})
+	if err != nil {
+		return nil, err
+	}
+	metadata, err := c.connection.PutMetadataItem(key, value, push)
+	return metadataResult{c.channel, c.id, metadata}, err
+}
+
+// anyValue is the JSON of a field that must be there, be it null.
+func anyValue(params fields, name string) json.RawMessage {
+	if !params.Has(name) {
+		params.Fail(name, "is missing")
+	}
+	if raw := params.Raw(name); raw != nil {
+		return raw
+	}
+	return json.RawMessage("null")
+}
+
+// pushed is what is pushed of a change; nil: nothing is to be.
+func pushed(params fields, p metadataPush) ([]byte, error) {
+	push := params.Flag("push", false)
+	if err := params.Err(); err != nil || !push {
+		return nil, err
+	}
+	p.Type = "signaling_notify_metadata_ext"
+	return json.Marshal(p)
+}
