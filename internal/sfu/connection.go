@@ -45,6 +45,7 @@ type Connection struct {
 	bytesIn, bytesOut     atomic.Int64
 	packetsIn, packetsOut atomic.Int64
 	quality               publishedQuality
+	layers                publishedLayers
 
 	// Guarded by mu
 	mu       sync.Mutex
@@ -301,6 +302,7 @@ func (c *Connection) Info() ConnectionInfo {
 		PacketsOut:   c.packetsOut.Load(),
 	}
 	c.quality.fill(&info)
+	c.layers.fill(&info)
 	if name := c.videoCodec.Load(); name != nil {
 		info.VideoCodec = *name
 	}

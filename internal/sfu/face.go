@@ -176,4 +176,9 @@ type ConnectionInfo struct {
 	// Acknowledged and Missing count packets by transport-wide feedback
 	// (Config.ViewerFeedback).
 	Acknowledged, Missing int64
+
+	// Simulcast: the layers that it sends, the lowest first, and which it gets of
+	// whom. They must not be changed; nil: it has nothing to do with simulcast.
+	SentLayers  []SentLayer
+	ShownLayers []ShownLayer
 }

@@ -222,6 +222,11 @@ func TestLayersFollowTheEstimate(t *testing.T) {
 	estimate(5e6)
 	v.gets(t, p, 2)
 	whole(t, v.Stream(p.Connection.ID(), "video"))
+	eventually(t, "others can see it", func() bool {
+		sent, shown := p.Connection.Info().SentLayers, v.Connection.Info().ShownLayers
+		return len(sent) == 3 && sent[2].Viewers == 1 && sent[0].BitRate > 50_000 && sent[1].Sent &&
+			len(shown) == 1 && shown[0] == sfu.ShownLayer{Sender: p.Connection.ID(), RID: "r2"}
+	})
 	for _, c := range switches(v.Session) {
 		if c.Trigger != "receiver" || c.Request != "auto" {
 			t.Errorf("told %+v", c)

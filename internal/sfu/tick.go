@@ -52,6 +52,7 @@ func (w *worker) sweep(m *member) bool {
 	if !w.now.Before(m.nextReport) {
 		m.nextReport = w.now.Add(reportInterval)
 		m.publish()
+		m.conn.layers.store(w, m)
 		w.reportTo(m)
 	}
 	if !w.now.Before(m.minute) {
