@@ -26,8 +26,9 @@ type Connect struct {
 	// IgnoreDisconnectWebSocket to leave the WebSocket once it does; nil: the
 	// client did not say, or has no word for it.
 	DataChannelSignaling, IgnoreDisconnectWebSocket *bool
-	RPCMethods                                      []string // what it may call; its tenant's word alone
-	NoStats                                         bool     // it is not asked for statistics; likewise
+	DataChannels                                    []tenant.DataChannel // for messages; only beside signalling over DataChannels
+	RPCMethods                                      []string             // what it may call; its tenant's word alone
+	NoStats                                         bool                 // it is not asked for statistics; likewise
 	// Metadata is shown to the others in the channel. Of what the client says
 	// itself it has only Authn.
 	Metadata sfu.Metadata
@@ -69,8 +70,8 @@ func parseConnect(f fields, limits Limits) (*Connect, error) {
 	if err := mistake(f); err != nil {
 		return nil, err
 	}
-	if !c.Audio.Enabled && !c.Video.Enabled {
-		return nil, bad("audio and video are both false: at least one is needed")
+	if mute := c.DataChannelSignaling == nil || !*c.DataChannelSignaling; mute && len(c.DataChannels) == 0 && c.hopeless() {
+		return nil, bad("audio and video are both false: one is needed, or data_channel_signaling")
 	}
 	return c, nil
 }
@@ -169,7 +170,7 @@ func (c *Connect) readToday(f fields, limits Limits) {
 	c.Redirected = f.Flag("redirect", false)
 	c.DataChannelSignaling = f.Switch("data_channel_signaling")
 	c.IgnoreDisconnectWebSocket = f.Switch("ignore_disconnect_websocket")
-	if list := tenant.ReadDataChannels(f); len(list) > 0 && !f.Flag("data_channel_signaling", true) {
+	if c.DataChannels = tenant.ReadDataChannels(f); len(c.DataChannels) > 0 && !f.Flag("data_channel_signaling", true) {
 		f.Fail("data_channels", "need data_channel_signaling")
 	}
 	c.Filters = tenant.ReadForwardingFilters(f)

@@ -197,7 +197,7 @@ func (d *Door) enter(v visitor) (*call, error) {
 }
 
 // errNothingGranted refuses a client that would have nothing to do.
-var errNothingGranted = tenant.Refuse(tenant.AuthRejected, "the tenant grants neither audio nor video; grant one of them")
+var errNothingGranted = tenant.Refuse(tenant.AuthRejected, "the tenant grants neither audio, video nor messaging channels; grant one of them")
 
 // verify checks the token.
 func (d *Door) verify(v visitor) (claim tenant.Claim, channel string, err error) {

@@ -84,6 +84,11 @@ var effects = map[string]effect{
 		offer: `{"data_channel_signaling":false}`, missing: []string{"m=application"}},
 	"IgnoreDisconnectWebSocket": {grant: `{"ignore_disconnect_websocket":true}`, connect: `,"data_channel_signaling":true,"ignore_disconnect_websocket":false`,
 		offer: `{"ignore_disconnect_websocket":true}`},
+	"DataChannels": {grant: `{"data_channels":[{"label":"#x","direction":"recvonly","header":[{"type":"sender_connection_id"}]}]}`, connect: `,"data_channel_signaling":true,"data_channels":[{"label":"#own"}]`,
+		request: func(r sfu.JoinRequest) bool {
+			last := r.DataChannels[len(r.DataChannels)-1]
+			return last.Label == "#x" && last.SenderHeader && r.DataChannels[len(r.DataChannels)-2].Label != "#own"
+		}},
 	"Metadata":      {grant: `{"metadata":{"hello":1}}`, offer: `{"metadata":{"hello":1}}`},
 	"EventMetadata": {grant: `{"event_metadata":{"order":1}}`, opening: func(o tenant.Opening) bool { return string(o.Metadata) == `{"order":1}` }},
 }
@@ -108,7 +113,7 @@ var withoutEffect = []string{
 
 // toCome are fields whose feature is not here yet.
 var toCome = []string{
-	"DataChannels", "RPCMethods",
+	"RPCMethods",
 }
 
 // Every field of a grant takes effect, from the claims of a token and from the

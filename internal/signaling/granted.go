@@ -25,6 +25,9 @@ func (c *Connect) granted(g tenant.Grant) {
 		c.DataChannelSignaling = cmp.Or(g.DataChannelSignaling, c.DataChannelSignaling)
 		c.IgnoreDisconnectWebSocket = cmp.Or(g.IgnoreDisconnectWebSocket, c.IgnoreDisconnectWebSocket)
 		c.RPCMethods = callable(g.RPCMethods)
+		if g.DataChannels != nil {
+			c.DataChannels = g.DataChannels
+		}
 	}
 	c.NoStats = g.RTCStats != nil && !*g.RTCStats
 	if g.ForwardingFilters != nil {
@@ -71,12 +74,15 @@ func (c *Connect) wish() tenant.Grant {
 		Spotlight: new(c.Spotlight.On), SpotlightNumber: c.Spotlight.Number,
 		SpotlightFocusRID: c.Spotlight.FocusRID, SpotlightUnfocusRID: c.Spotlight.UnfocusRID,
 		DataChannelSignaling: c.DataChannelSignaling, IgnoreDisconnectWebSocket: c.IgnoreDisconnectWebSocket,
-		ForwardingFilters: c.Filters, SignalingNotifyMetadata: c.Metadata.Authn,
+		ForwardingFilters: c.Filters, SignalingNotifyMetadata: c.Metadata.Authn, DataChannels: c.DataChannels,
 	}
 }
 
 // hopeless reports whether nothing is left that the client could be here for.
-func (c *Connect) hopeless() bool { return !c.Audio.Enabled && !c.Video.Enabled }
+func (c *Connect) hopeless() bool {
+	messages := isTrue(c.DataChannelSignaling) && len(c.DataChannels) > 0
+	return !c.Audio.Enabled && !c.Video.Enabled && !messages
+}
 
 // lifetime is how long a connection may last: as the shorter of what the token
 // and the grant say; 0: as long as it likes.

@@ -57,6 +57,11 @@ func TestParseConnectOfToday(t *testing.T) {
 			change(func(c *signaling.Connect) { c.Simulcast = signaling.SimulcastWish{On: true, RequestRID: "none"} })},
 		{"data channels", `,"data_channel_signaling":true,"ignore_disconnect_websocket":true,"data_channels":[{"label":"#a","direction":"sendrecv","ordered":true},{"label":"#b","max_retransmits":1}]`, change(func(c *signaling.Connect) {
 			c.DataChannelSignaling, c.IgnoreDisconnectWebSocket = new(true), new(true)
+			c.DataChannels = []tenant.DataChannel{{Label: "#a", Direction: tenant.SendRecv}, {Label: "#b", Direction: tenant.SendRecv, MaxRetransmits: new(uint16(1))}}
+		})},
+		{"messages only", `,"audio":false,"video":false,"data_channels":[{"label":"#a","compress":true,"header":[{"type":"sender_connection_id"}]}]`, change(func(c *signaling.Connect) {
+			c.Audio.Enabled, c.Video.Enabled = false, false
+			c.DataChannels = []tenant.DataChannel{{Label: "#a", Direction: tenant.SendRecv, Compress: true, SenderHeader: true}}
 		})},
 		{"notify metadata", `,"signaling_notify_metadata":{"name":"Ken"}`, change(func(c *signaling.Connect) { c.Metadata.Authn = json.RawMessage(`{"name":"Ken"}`) })},
 	}
@@ -138,7 +143,7 @@ var badMessages = map[string]struct {
 	"newline in client_id":    {connectWith(`"client_id":"a\nb"`), "control", tenant.BadMessage},
 	"audio is a string":       {connectWith(`"audio":"yes"`), "audio must be", tenant.BadMessage},
 	"video is a list":         {connectWith(`"video":[]`), "video must be", tenant.BadMessage},
-	"nothing at all":          {connectWith(`"audio":false,"video":false`), "at least one", tenant.BadMessage},
+	"nothing at all":          {connectWith(`"audio":false,"video":false`), "one is needed", tenant.BadMessage},
 	"audio codec":             {connectWith(`"audio":{"codec_type":"PCMU"}`), "OPUS", tenant.BadMessage},
 	"video codec":             {connectWith(`"video":{"codec_type":"H265"}`), "VP8, VP9, AV1, H264", tenant.BadMessage},
 	"2015 codec":              {`{"type":"connect","role":"upstream","channelId":"c","codecType":"H261"}`, "codecType", tenant.BadMessage},
@@ -293,8 +298,8 @@ func checkConnect(t *testing.T, c signaling.Connect) {
 			t.Fatalf("name %q", name)
 		}
 	}
-	if !c.Audio.Enabled && !c.Video.Enabled {
-		t.Fatal("no media")
+	if channels := c.DataChannelSignaling != nil && *c.DataChannelSignaling || len(c.DataChannels) > 0; !c.Audio.Enabled && !c.Video.Enabled && !channels {
+		t.Fatal("nothing to be here for")
 	}
 	for _, wish := range []sfu.MediaWish{c.Audio, c.Video} {
 		switch wish.Codec {

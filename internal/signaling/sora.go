@@ -60,6 +60,24 @@ type offeredChannel struct {
 	Label     string      `json:"label"`
 	Direction tenant.Role `json:"direction"`
 	Compress  bool        `json:"compress"`
+	Header    []header    `json:"header,omitempty"`
+}
+
+// header stands before what a client receives on a messaging channel.
+type header struct {
+	Type   string `json:"type"`
+	Length int    `json:"length"` // bytes
+}
+
+// senderHeader is the one header there is: the connection id of the sender.
+var senderHeader = header{"sender_connection_id", len(tenant.NewID())}
+
+func offered(channel sfu.DataChannel) offeredChannel {
+	o := offeredChannel{Label: channel.Label, Direction: channel.Direction, Compress: channel.Compress}
+	if channel.SenderHeader {
+		o.Header = []header{senderHeader}
+	}
+	return o
 }
 
 // reOffer is an offer to a client that has answered one before.
@@ -147,7 +165,7 @@ func (today) offer(c *call, version string) any {
 	}
 	o.DataChannelSignaling, o.IgnoreDisconnectWebSocket, o.RPCMethods = c.channels, c.leaves, c.methods
 	for _, channel := range r.DataChannels {
-		o.DataChannels = append(o.DataChannels, offeredChannel{channel.Label, channel.Direction, channel.Compress})
+		o.DataChannels = append(o.DataChannels, offered(channel))
 	}
 	o.SDP, o.MID.Audio, o.MID.Video = c.connection.Offer()
 	return o

@@ -60,7 +60,7 @@ func (m channels) join(ctx context.Context, c *call, v visitor, opened tenant.Op
 	if isTrue(v.DataChannelSignaling) {
 		c.channels, c.leaves, c.methods = true, isTrue(v.IgnoreDisconnectWebSocket), v.RPCMethods
 		c.rids = v.Simulcast.RPCRIDs
-		c.request.DataChannels = signalingChannels(c.door.compress, len(c.methods) > 0)
+		c.request.DataChannels = append(signalingChannels(c.door.compress, len(c.methods) > 0), v.DataChannels...)
 		c.request.Farewell = 2 * c.door.limits.Farewell // a close frame, and then the channels
 	}
 	c.connection, err = m.media.Join(ctx, c.request)
