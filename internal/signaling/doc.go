@@ -7,7 +7,7 @@
 //
 //	Signaling   upgrades the request and runs a session
 //	session     reads `connect` and recognises its dialect
-//	Door.enter  the policy: token, draining, licence place, media; the only
+//	Door.enter  the policy: token, auth webhook, licence place, media; the only
 //	            way in, for every dialect. Who comes to a channel of another node
 //	            is sent there (redirect)
 //	venue       where it leads: a channel of the media plane, or a room of two

@@ -14,6 +14,9 @@
 // connection arrive in order; the webhook-id is the event's id on every attempt
 // and replay; a slow endpoint delays only itself.
 //
+// Beside that, a tenant's server can be asked about a client before it comes in
+// ([Webhooks.Authorize], authorize.go).
+//
 // Goroutines: Run owns runFanOut, runLanes, runFeeds and runRetention; runLanes
 // owns the runAttempts and waits for them; Stream owns one reader per socket.
 package webhooks
