@@ -3,6 +3,7 @@ package signaling
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 
 	"github.com/hibari/hibari/internal/sfu"
 )
@@ -70,13 +71,6 @@ func resetSpotlightRID(c *call, params fields) (any, error) {
 	return r, c.connection.ResetSpotlightRID(r.Sender)
 }
 
-// metadataResult is the caller's metadata after a change.
-type metadataResult struct {
-	ChannelID    string          `json:"channel_id"`
-	ConnectionID string          `json:"connection_id"`
-	Metadata     json.RawMessage `json:"metadata"`
-}
-
 // metadataPush tells the others of a change.
 type metadataPush struct {
 	Type         string          `json:"type"`
@@ -87,20 +81,20 @@ type metadataPush struct {
 	Value        json.RawMessage `json:"value,omitempty"`
 }
 
-// putMetadata replaces what may change of the caller's metadata.
+// putMetadata replaces what may change of the caller's metadata. The result is all
+// of that, as SDKs read it.
 func putMetadata(c *call, params fields) (any, error) {
-	value := anyValue(params, "metadata")
+	value := anyValue(c, params, "metadata")
 	push, err := pushed(params, metadataPush{Action: "PutMetadata", ConnectionID: c.id, Metadata: value})
 	if err != nil {
 		return nil, err
 	}
-	metadata, err := c.connection.PutMetadata(value, push)
-	return metadataResult{c.channel, c.id, metadata}, err
+	return c.connection.PutMetadata(value, push)
 }
 
 // putMetadataItem sets one item of it.
 func putMetadataItem(c *call, params fields) (any, error) {
-	key, value := params.Text("key"), anyValue(params, "value")
+	key, value := params.Name("key"), anyValue(c, params, "value")
 	if key == "" {
 		params.Fail("key", "is missing")
 	}
@@ -108,19 +102,22 @@ func putMetadataItem(c *call, params fields) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	metadata, err := c.connection.PutMetadataItem(key, value, push)
-	return metadataResult{c.channel, c.id, metadata}, err
+	return c.connection.PutMetadataItem(key, value, push)
 }
 
-// anyValue is the JSON of a field that must be there, be it null.
-func anyValue(params fields, name string) json.RawMessage {
-	if !params.Has(name) {
+// anyValue is the JSON of a field that must be there, be it null. Others are sent it:
+// it nests no deeper than a connect may.
+func anyValue(c *call, params fields, name string) json.RawMessage {
+	raw := params.Raw(name)
+	switch {
+	case !params.Has(name):
 		params.Fail(name, "is missing")
+	case raw == nil:
+		return json.RawMessage("null")
+	case depth(raw) > c.door.limits.Depth:
+		params.Fail(name, "is nested deeper than "+strconv.Itoa(c.door.limits.Depth))
 	}
-	if raw := params.Raw(name); raw != nil {
-		return raw
-	}
-	return json.RawMessage("null")
+	return raw
 }
 
 // pushed is what is pushed of a change; nil: nothing is to be.

@@ -3,6 +3,7 @@ package signaling_test
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -54,7 +55,8 @@ func TestRPC(t *testing.T) {
 		{`{"jsonrpc":"2.0","id":%d,"method":"2025.2.0/RequestSimulcastRid","params":{"rid":"r0","channel_id":"room"}}`, `"code":-32602,"message":"params.channel_id: is unknown"`},
 		{`{"jsonrpc":"2.0","id":%d,"method":"2025.2.0/RequestSimulcastRid","params":{"rid":"r0","sender_connection_id":"nobody"}}`, `-32602`},
 		{`{"jsonrpc":"2.0","id":%d,"method":"2025.2.0/RequestSpotlightRid","params":{"spotlight_focus_rid":"r0"}}`, `-32602`}, // there is no spotlight
-		{`{"jsonrpc":"2.0","id":%d,"method":"2025.2.0/PutSignalingNotifyMetadata","params":{"metadata":{"a":1},"push":true}}`, `"metadata":{"a":1}`},
+		{`{"jsonrpc":"2.0","id":%d,"method":"2025.2.0/PutSignalingNotifyMetadata","params":{"metadata":{"a":1},"push":true}}`, `"result":{"a":1}`},
+		{`{"jsonrpc":"2.0","id":%d,"method":"2025.2.0/PutSignalingNotifyMetadata","params":{"metadata":` + strings.Repeat("[", 65) + strings.Repeat("]", 65) + `}}`, `nested deeper than 64`},
 		{`{"jsonrpc":"2.0","id":%d,"method":"2025.2.0/PutSignalingNotifyMetadata","params":{"push":true}}`, `-32602`},
 		{`{"jsonrpc":"2.0","id":%d,"method":"2025.2.0/PutSignalingNotifyMetadata","params":{"metadata":"` + strings.Repeat("x", 9000) + `"}}`, `-32602`},
 		{`{"jsonrpc":"2.0","id":%d,"method":"2025.2.0/PutSignalingNotifyMetadataItem","params":{"key":"k","value":1}}`, `-32601`}, // it is not granted
@@ -145,6 +147,82 @@ func TestRequestSimulcastRid(t *testing.T) {
 		t.Errorf("heard %v", got)
 	}
 	viewer.message(0, map[string]any{"event_type": "simulcast.switched", "request_rid": "none", "via": "notify"})
+}
+
+// A change of metadata is pushed to all but those of the same bundle, and shown to
+// who comes later.
+func TestPutSignalingNotifyMetadata(t *testing.T) {
+	t.Parallel()
+	h, _ := broadcast(t, signaling.Config{Verifier: keys{tenant.Claim{Grant: tenant.Grant{RPCMethods: rpcMethods}}}})
+	c := h.call(t, unsaid("recvonly", `,"bundle_id":"b","signaling_notify_metadata":"own"`), false)
+	mate := h.call(t, unsaid("recvonly", `,"bundle_id":"b"`), false)
+	other := h.call(t, join("recvonly", ""), false) // over its WebSocket
+	for _, each := range []*caller{c, mate} {
+		each.switched(false)
+	}
+	mine := c.id()
+	other.message(0, map[string]any{"event_type": "connection.created", "connection_id": other.id()})
+	for i, test := range []struct{ method, params, result, push string }{
+		{rpcMethods[4], `{"key":"hand","value":"up","push":true}`, `{"hand":"up"}`, `"action":"PutMetadataItem","connection_id":"` + mine + `","key":"hand","value":"up"`},
+		{rpcMethods[4], `{"key":"mood","value":null,"push":true}`, `{"hand":"up","mood":null}`, `"action":"PutMetadataItem","connection_id":"` + mine + `","key":"mood","value":null`},
+		{rpcMethods[3], `{"metadata":{"n":[1]},"push":true}`, `{"n":[1]}`, `"action":"PutMetadata","connection_id":"` + mine + `","metadata":{"n":[1]}`},
+		{rpcMethods[4], `{"key":"m","value":2}`, `{"m":2,"n":[1]}`, ``},
+	} {
+		got := c.ask(i, test.method, test.params)
+		if result, _ := json.Marshal(got["result"]); string(result) != test.result {
+			t.Errorf("%s %s: %v, want %s", test.method, test.params, got, test.result)
+		}
+		if test.push == "" {
+			continue
+		}
+		var want map[string]any
+		if err := json.Unmarshal([]byte(`{"type":"signaling_notify_metadata_ext",`+test.push+`}`), &want); err != nil {
+			t.Fatal(err)
+		}
+		for _, each := range []*caller{c, other} {
+			if pushed := each.message(i, map[string]any{"type": "push"}); !reflect.DeepEqual(pushed["data"], want) {
+				t.Errorf("pushed %v, want %v", pushed["data"], want)
+			}
+		}
+	}
+	late := h.call(t, join("recvonly", ""), false)
+	shown := late.message(0, map[string]any{"event_type": "connection.created", "connection_id": late.id()})["data"].([]any)[0].(map[string]any)
+	if shown["connection_id"] != mine || shown["authn_metadata"] != "own" || !reflect.DeepEqual(shown["metadata"], map[string]any{"m": 2.0, "n": []any{1.0}}) {
+		t.Errorf("a newcomer is shown %v", shown)
+	}
+	mate.message(0, map[string]any{"event_type": "connection.created", "connection_id": late.id()}) // it came after the pushes
+	mate.note(func() {
+		for i, m := range mate.heard {
+			if m["type"] == "push" || m["connection_id"] == mine {
+				t.Errorf("one of the same bundle was told %s", mate.raw[i])
+			}
+		}
+	})
+}
+
+// A receiver in the spotlight asks for other layers, and takes that back.
+func TestRequestSpotlightRid(t *testing.T) {
+	t.Parallel()
+	h, _ := broadcast(t, signaling.Config{Verifier: keys{tenant.Claim{Grant: tenant.Grant{RPCMethods: rpcMethods}}}})
+	c := h.call(t, unsaid("recvonly", `,"spotlight":true`), false)
+	c.switched(false)
+	for i, test := range []struct{ method, params, want string }{
+		{rpcMethods[1], `{"spotlight_focus_rid":"r2","spotlight_unfocus_rid":"none"}`,
+			`{"channel_id":"room","recv_connection_id":"` + c.id() + `","spotlight_focus_rid":"r2","spotlight_unfocus_rid":"none"}`},
+		{rpcMethods[2], `{}`, `{"channel_id":"room","recv_connection_id":"` + c.id() + `"}`},
+	} {
+		got := c.ask(i, test.method, test.params)
+		if result, _ := json.Marshal(got["result"]); string(result) != test.want {
+			t.Errorf("%s: %v, want %s", test.method, got, test.want)
+		}
+	}
+	for i, params := range []string{
+		`{"spotlight_focus_rid":"r3","spotlight_unfocus_rid":"r0"}`, `{"spotlight_focus_rid":"r1","spotlight_unfocus_rid":"r0","send_connection_id":"nobody"}`,
+	} {
+		if got := c.ask(10+i, rpcMethods[1], params); got["error"] == nil {
+			t.Errorf("%s: heard %v", params, got)
+		}
+	}
 }
 
 // Whatever comes on the channel rpc is answered with JSON or not at all.
