@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,7 +69,8 @@ func TestRPC(t *testing.T) {
 		c.sayOver("rpc", fmt.Sprintf(test.request, i))
 		c.message(0, map[string]any{"id": float64(i), "via": "rpc", "jsonrpc": "2.0"})
 		c.note(func() {
-			if last := c.raw[len(c.raw)-1]; !strings.Contains(last, test.want) || strings.Contains(last, `"result"`) == strings.Contains(last, `"error"`) {
+			answered := slices.IndexFunc(c.heard, func(m map[string]any) bool { return m["id"] == float64(i) && m["via"] == "rpc" })
+			if last := c.raw[answered]; !strings.Contains(last, test.want) || strings.Contains(last, `"result"`) == strings.Contains(last, `"error"`) {
 				t.Errorf("%.200s: heard %s, want %s", test.request, last, test.want)
 			}
 		})
@@ -87,7 +89,7 @@ func TestRPC(t *testing.T) {
 		t.Errorf("heard %v", got)
 	}
 	c.note(func() {
-		if pushed := c.raw[len(c.raw)-2]; pushed != `{"type":"push","data":{"type":"signaling_notify_metadata_ext","action":"PutMetadata","connection_id":"`+mine+`","metadata":{"a":2}}}` {
+		if pushed := c.raw[slices.IndexFunc(c.heard, func(m map[string]any) bool { return strings.Contains(fmt.Sprint(m["data"]), "a:2") })]; pushed != `{"type":"push","data":{"type":"signaling_notify_metadata_ext","action":"PutMetadata","connection_id":"`+mine+`","metadata":{"a":2}}}` {
 			t.Errorf("pushed %s", pushed)
 		}
 	})
