@@ -47,6 +47,14 @@
 // A track of one layer costs what it would without all that. A layer that nobody
 // gets is not kept, and nothing is asked of it.
 //
+// # Who is shown whom
+//
+//	filter      what a receiver wants to be shown at all: no section for the rest
+//	bundle      nothing of its own user's other connections, nor news of them
+//	spotlight   who speaks: a machine that knows no clock, fed with the level of each
+//	            packet of a voice (arrival), asked ten times a second
+//	focus       what follows from it: whose voice is sent, which layer is wished for
+//
 // # One connection
 //
 //	Join → first offer → Answer → transport up → SignalConnected, notifications

@@ -153,11 +153,11 @@ func (m *member) gets(t *track) bool {
 	if !m.inSpotlight() || !t.owner.inSpotlight() {
 		return true
 	}
-	if t.kind == audio {
-		return t.owner.voice.audible
+	if v := t.owner.voice; t.kind == audio && v != nil {
+		return v.audible
 	}
 	q, _ := m.spotlightWish(t.owner)
-	return t.simulcast() || q != wishNone
+	return t.kind == audio || t.simulcast() || q != wishNone
 }
 
 // tellFocus tells everybody in the spotlight who has come into focus or lost it.
