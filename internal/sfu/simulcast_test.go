@@ -233,3 +233,46 @@ func TestLayersFollowTheEstimate(t *testing.T) {
 		}
 	}
 }
+
+// On a network that loses, doubles and reorders both ways, a viewer that turns from
+// layer to layer all the time never waits long for a picture, and none comes twice.
+func TestTurningOnABadNetwork(t *testing.T) {
+	s := newSFU(t, patient)
+	path := func(seed uint64) *sfutest.Path {
+		return &sfutest.Path{Seed: seed, Media: sfutest.Impairment{Loss: 0.05, Reorder: 0.03, Duplicate: 0.03}}
+	}
+	var all []*sfutest.Session
+	var publishers []*sfutest.Session
+	for i, codec := range []string{"VP8", "VP9", "H264", "AV1"} {
+		m := threeLayers
+		m.Video = codec
+		o := publishing(m)
+		o.Out, o.In = path(uint64(10*i)), path(uint64(10*i+1))
+		name := inChannel(codec)
+		p := join(t, s, request(tenant.SendOnly, withVideo(codec), withSimulcast(sfu.Simulcast{}), name), o)
+		v := join(t, s, request(tenant.RecvOnly, name), sfutest.Options{Decode: true, In: path(uint64(10*i + 2)), Out: path(uint64(10*i + 3))})
+		publishers, all = append(publishers, p), append(all, v)
+	}
+	turns := 0
+	ticker := time.NewTicker(400 * time.Millisecond)
+	defer ticker.Stop()
+	for began := time.Now(); time.Since(began) < 6*time.Second; turns++ {
+		<-ticker.C
+		for _, v := range all {
+			if err := v.Connection.RequestRID("", []string{"r0", "r2", "r1"}[turns%3]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i, v := range all {
+		got := v.Stream(publishers[i].Connection.ID(), "video")
+		d := got.Decoded
+		t.Logf("%s: told of %d of %d turns, %+v", got.Codec, len(switches(v)), turns, d)
+		if d.TimeFaults != 0 || d.PictureFaults != 0 || got.Backwards != 0 || got.Corrupt != 0 {
+			t.Errorf("%s: %+v", got.Codec, got)
+		}
+		if d.Frames < 60 || d.LongestFreeze > 45 || len(switches(v)) < turns/3 {
+			t.Errorf("%s: %d turns, of which the viewer was told %d times: %+v", got.Codec, turns, len(switches(v)), got)
+		}
+	}
+}
