@@ -70,11 +70,16 @@
 //	                                      waits for it
 //	SFU.runWatchdog       SFU             nothing                       SFU.Close
 //	reader, sweeper, …    transport       the port                      Endpoint.Close
+//	a peer's data         transport       its association: it calls     the association, or Peer.Close
+//	                                      the methods of data
 //
 // Outsiders post calls to a worker and never wait for it, except Join and
 // Answer, which wait for their reply or the end of the channel. Workers wait for
 // nobody: signals to doors are buffered, and a door that does not read loses its
 // connection.
+//
+// Messages between clients go from the sender's data goroutine straight to the
+// receivers' associations (messaging.go); the worker only says who receives.
 //
 // # Who closes what
 //

@@ -14,8 +14,14 @@
 // goroutine that owns the peer; these take no lock and, with AES-GCM, allocate
 // nothing.
 //
+// A peer may carry data channels, too: an SCTP association over its DTLS
+// connection (data.go, association.go). Its [DataHandler] is called from one
+// goroutine, that in which pion reads the association; Peer.Send may be called
+// from any.
+//
 // Goroutines: the reader and the sweeper, started by [Listen] and ended by
 // [Endpoint.Close]; and one per peer during its DTLS handshake and for as long
 // as its DTLS connection is attended, with pion's below it. A peer that is up
-// rests and has none (see handshake.go).
+// rests and has none (see handshake.go), unless it carries data: then there are
+// seven, and for the two seconds of its farewell one more.
 package transport
