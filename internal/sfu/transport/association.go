@@ -69,6 +69,7 @@ func (a *association) run() error {
 	defer a.stop()
 	assoc, err := sctp.ClientContext(a.ctx,
 		sctp.WithNetConn(a),
+		sctp.WithLoggerFactory(muted),
 		sctp.WithMaxReceiveBufferSize(dataWindow),
 		sctp.WithMaxMessageSize(uint32(a.longest())),
 		sctp.WithMaxReassemblyQueueEntries(dataFragments),

@@ -192,6 +192,7 @@ func (p *Peer) resume(saved *dtls.State, c *pipe) (*dtls.Conn, error) {
 // options are those of a handshake and a resumption alike.
 func (p *Peer) options() []dtls.Option {
 	return []dtls.Option{
+		dtls.WithLoggerFactory(muted),
 		dtls.WithCertificates(p.identity.certificate),
 		dtls.WithExtendedMasterSecret(dtls.RequestExtendedMasterSecret),
 		withProfiles(),
