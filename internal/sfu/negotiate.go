@@ -3,6 +3,7 @@ package sfu
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/hibari/hibari/internal/sfu/transport"
 	"github.com/hibari/hibari/internal/tenant"
@@ -167,6 +168,9 @@ func (w *worker) answer(m *member, a *answer) error {
 			return fmt.Errorf("%w: it lacks mid %s of the offer", ErrBadAnswer, s.mid)
 		}
 	}
+	if err := m.hasCodec(a); err != nil {
+		return err
+	}
 	carried, err := w.agreeData(m, a)
 	if err != nil {
 		return err
@@ -190,6 +194,33 @@ func (w *worker) answer(m *member, a *answer) error {
 	w.bindReady(m)
 	w.negotiate(m)
 	return nil
+}
+
+// hasCodec refuses the first answer of a publisher that can do nothing here,
+// because it has none of the codecs: without that it would stay, and nobody would
+// know why there is no picture.
+func (m *member) hasCodec(a *answer) error {
+	if m.answered || m.request().Role != tenant.SendOnly {
+		return nil
+	}
+	var offered []string
+	for _, s := range m.sections {
+		switch {
+		case s.data && slices.ContainsFunc(m.request().DataChannels, func(c DataChannel) bool { return messaging(c.Label) }):
+			return nil // it may be there to talk
+		case !s.upload:
+		case !a.sections[s.mid].rejected:
+			return nil
+		default:
+			for _, id := range s.formats {
+				offered = append(offered, formats[id].codec)
+			}
+		}
+	}
+	if len(offered) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: the client has no codec of the offer (%s); ask for another", ErrBadAnswer, strings.Join(offered, ", "))
 }
 
 // agreeData has the transport carry data if the client's first answer takes the
