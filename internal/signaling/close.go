@@ -43,7 +43,11 @@ func refused(err error) farewell {
 	if !errors.As(err, &refusal) {
 		refusal = tenant.Refuse(tenant.Unavailable, "try again in a few seconds")
 	}
-	return farewell{code: CodeRefused, reason: cutText(refusal.ForClient(), closeReasonBytes), end: tenant.EndProtocol}
+	end := tenant.EndProtocol
+	if refusal.Code == tenant.RateLimited {
+		end = tenant.EndRateLimited
+	}
+	return farewell{code: CodeRefused, reason: cutText(refusal.ForClient(), closeReasonBytes), end: end}
 }
 
 // tooLate is the farewell of a client that did not do its part in time.

@@ -124,7 +124,7 @@ func TestSetupTimeouts(t *testing.T) {
 }
 
 // idleAnswer is an answer of a client that never sends a packet.
-func idleAnswer(t *testing.T, reply, offer string) string {
+func idleAnswer(t testing.TB, reply, offer string) string {
 	t.Helper()
 	settings := webrtc.SettingEngine{}
 	settings.SetAnsweringDTLSRole(webrtc.DTLSRoleClient)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
 
 	"github.com/hibari/hibari/internal/sfu"
 	"github.com/hibari/hibari/internal/tenant"
@@ -38,6 +39,8 @@ type session struct {
 	socket  *socket // nil: the client does without since it signals over DataChannels
 	dialect dialect
 	call    *call
+
+	allowance *rate.Limiter // of what it may send over its WebSocket
 
 	packing  packing // of what is sent on the path in use
 	opening  bool    // the DataChannels may be that soon
@@ -74,7 +77,7 @@ func (d *Door) Signaling(w http.ResponseWriter, r *http.Request) {
 		d.log.Debug("no WebSocket", "error", err)
 		return
 	}
-	s := &session{door: d, socket: socket}
+	s := &session{door: d, socket: socket, allowance: rate.NewLimiter(rate.Limit(d.limits.MessageRate), d.limits.MessageBurst)}
 	bye := new(broken)
 	defer func() { // also when setUp panics: net/http recovers, the connection must not stay
 		if bye != nil {
@@ -199,8 +202,15 @@ func (s *session) awaitConnect() (*Connect, farewell) {
 	}
 }
 
-// parse reads a frame.
+// weightUnit is how many bytes of a message count as much as one message more.
+const weightUnit = 4 << 10
+
+// parse reads a frame. Whoever sends more than signalling needs is told off before
+// it costs others their share of the processor.
 func (s *session) parse(f frame) (Message, error) {
+	if !s.allowance.AllowN(time.Now(), 1+len(f.data)/weightUnit) {
+		return Message{}, tenant.Refuse(tenant.RateLimited, "more messages than signalling needs: at most %d a second in the long run", s.door.limits.MessageRate)
+	}
 	if f.kind != websocket.MessageText {
 		return Message{}, bad("binary frames have no meaning here; send JSON as text")
 	}
@@ -305,7 +315,7 @@ func (s *session) ping(now time.Time) *farewell {
 func (s *session) receiveFrame(f frame) *farewell {
 	m, err := s.parse(f)
 	if err != nil {
-		return new(refused(err))
+		return new(refused(s.door.refuse(err)))
 	}
 	return s.receive(m)
 }
