@@ -59,6 +59,7 @@
 //
 //	Join → first offer → Answer → transport up → SignalConnected, notifications
 //	     → re-offers, one at a time (negotiate.go) → … → SignalEnded, Done
+//	or   → the client's offer, answered once (answerer.go) → transport up → …
 //
 // # Goroutines
 //

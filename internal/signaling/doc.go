@@ -1,12 +1,13 @@
 // Package signaling is the door through which clients come in: signalling in the
 // dialects of WebRTC SFU Sora, today's and that of 2015, on one URL, over a
 // WebSocket and, in today's dialect, over DataChannels; and that of Ayame for
-// peer-to-peer calls on another URL.
+// peer-to-peer calls on another URL. WHIP and WHEP clients come in by HTTP.
 //
 // One connect, in reading order:
 //
 //	Signaling   upgrades the request and runs a session
 //	session     reads `connect` and recognises its dialect
+//	whip        or it is one POST, with the client's offer
 //	Door.enter  the policy: token, auth webhook, licence place, media; the only
 //	            way in, for every dialect. Who comes to a channel of another node
 //	            is sent there (redirect)
@@ -27,6 +28,7 @@
 //	the handler's own   session.setUp  until the client has its offer, or none
 //	session.run         session        until the connection ends, or the socket if
 //	                                   the client needs it
+//	wishSession.run     wishSession    until the connection ends
 //	caller.run          caller         until the socket or the call of an Ayame client ends
 //	socket.runReader    session        until the socket is closed
 //	call.runTold        call           until the ledger knows that media is up, or the

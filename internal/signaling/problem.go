@@ -77,6 +77,10 @@ func writeProblem(w http.ResponseWriter, p problem) {
 	}
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")
+	detail := p.Detail
+	if p.Word != "" { // the tenant's own
+		detail = p.Word
+	}
 	w.WriteHeader(p.status)
 	json.NewEncoder(w).Encode(struct { // a failure means nobody listens
 		Type    string      `json:"type"`
@@ -86,5 +90,5 @@ func writeProblem(w http.ResponseWriter, p problem) {
 		Detail  string      `json:"detail"`
 		Current int         `json:"current,omitempty"`
 		Max     int         `json:"max,omitempty"`
-	}{"about:blank", http.StatusText(p.status), p.status, p.Code, p.Detail, p.Current, p.Max})
+	}{"about:blank", http.StatusText(p.status), p.status, p.Code, detail, p.Current, p.Max})
 }

@@ -194,8 +194,12 @@ func (d *Door) body(w http.ResponseWriter, r *http.Request, kind string) (string
 		return "", tenant.Refuse(tenant.TooLarge, "the body has %d bytes: at most %d are read", r.ContentLength, sfu.MaxOffer)
 	}
 	// An error means that there is no deadline to set: the server's own hold.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(d.limits.Connect))
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(d.limits.Connect))
 	text, err := io.ReadAll(io.LimitReader(r.Body, sfu.MaxOffer+1))
+	if err == nil {
+		_ = control.SetReadDeadline(time.Time{}) // or the server takes its passing for the client's leaving
+	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return "", badHTTP(http.StatusRequestTimeout, "the body did not come within %s", d.limits.Connect)
