@@ -155,7 +155,7 @@ func payloadsOf(plan []mirrored) (*payloadTable, error) {
 
 // agreed is the section as an answer to an offer of ours would have it.
 func (m *mirrored) agreed(feedback bool) answerSection {
-	a := answerSection{sends: m.use == uploads, receives: m.use == shows, extensions: map[string]uint8{}}
+	a := answerSection{sends: m.use == uploads, receives: m.use == shows, layers: m.simulcast(), extensions: map[string]uint8{}}
 	for _, c := range m.codecs {
 		a.formats[c.format] = answerFormat{pt: c.pt, rtx: c.rtx}
 	}
@@ -163,6 +163,14 @@ func (m *mirrored) agreed(feedback bool) answerSection {
 		a.extensions[uri] = m.extensions[uri]
 	}
 	return a
+}
+
+// simulcast are the layers that are taken, the lowest first; nil: there is one.
+func (m *mirrored) simulcast() []string {
+	if m.use == uploads {
+		return m.layers
+	}
+	return nil
 }
 
 // wanted are the header extensions of the section that are answered.
@@ -176,6 +184,8 @@ func (m *mirrored) wanted(feedback bool) []string {
 		{uriTime, m.kind == video && m.use == shows},
 		{uriTransport, m.use == uploads || feedback},
 		{uriMID, true},
+		{uriRID, m.simulcast() != nil},
+		{uriRepaired, m.simulcast() != nil},
 	} {
 		if e.used && m.extensions[e.uri] != 0 {
 			uris = append(uris, e.uri)
@@ -205,7 +215,11 @@ func (w *worker) acceptOffer(m *member) error {
 		s := &section{mid: p.mid, kind: p.kind, upload: p.use == uploads, rejected: p.use == unused, wish: m.wish(p.kind)}
 		switch p.use {
 		case uploads:
-			m.ups[p.kind] = newTrack(m, p.kind)
+			if layers := p.simulcast(); layers != nil {
+				m.ups[p.kind] = newOffered(m, layers)
+			} else {
+				m.ups[p.kind] = newTrack(m, p.kind)
+			}
 		case shows:
 			s.down = newDownTrack(m, s, nil)
 		}

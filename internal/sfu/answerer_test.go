@@ -134,10 +134,10 @@ func TestAnswerToOBS(t *testing.T) {
 	if len(parts) != 3 {
 		t.Fatalf("sections: %q", parts)
 	}
-	wantLines(t, parts[0], "a=group:BUNDLE audio video", "a=ice-lite", "a=ice-options:trickle")
-	wantLines(t, parts[1], "audio 9 UDP/TLS/RTP/SAVPF 111", "a=mid:audio", "a=recvonly", "a=setup:passive", "a=rtcp-mux",
+	wantLines(t, parts[0], "a=group:BUNDLE 0 1", "a=ice-lite", "a=ice-options:trickle")
+	wantLines(t, parts[1], "audio 9 UDP/TLS/RTP/SAVPF 111", "a=mid:0", "a=recvonly", "a=setup:passive", "a=rtcp-mux",
 		"a=rtpmap:111 opus/48000/2", "a=end-of-candidates")
-	wantLines(t, parts[2], "video 9 UDP/TLS/RTP/SAVPF 96", "a=mid:video", "a=recvonly", "a=setup:passive", "a=rtcp-mux",
+	wantLines(t, parts[2], "video 9 UDP/TLS/RTP/SAVPF 96", "a=mid:1", "a=recvonly", "a=setup:passive", "a=rtcp-mux",
 		"a=rtpmap:96 H264/90000", "a=fmtp:96 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
 		"a=rtcp-fb:96 nack", "a=rtcp-fb:96 nack pli")
 	for _, part := range parts {
@@ -398,4 +398,75 @@ func FuzzOffer(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Layers that a client offers are told from each other, whatever it calls them, and
+// taken up to three.
+func TestAnswerToSimulcast(t *testing.T) {
+	ridLines := func(names ...string) string {
+		text := "a=extmap:2 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n"
+		for _, name := range names {
+			text += "a=rid:" + name + " send\r\n"
+		}
+		return text + "a=simulcast:send " + strings.Join(names, ";") + "\r\n"
+	}
+	for _, test := range []struct{ offered, order, answered string }{
+		{"r0 r1 r2", "r0 r1 r2", "r0 r1 r2"},
+		{"a b", "a b", "a b"},
+		{"0 1 2 3", "2 1 0", "0 1 2"}, // OBS Studio, of four layers
+		{"high low", "low high", "high low"},
+		{"f h q", "q h f", "f h q"},
+		{"h m l", "l m h", "h m l"},
+		{"~h ~l", "l h", "h l"},
+		{"alone", "", ""},
+		{"same same", "", ""},
+		{"bad.name r1", "", ""},
+	} {
+		offer := obsOffer + ridLines(strings.Fields(test.offered)...)
+		o, err := sfu.ParseOffer(offer, tenant.SendOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(o.Layers(), " "); got != test.order {
+			t.Errorf("%s is taken for %q, want %q", test.offered, got, test.order)
+		}
+		answer, err := o.AnswerText("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if test.answered == "" {
+			if strings.Contains(answer, "simulcast") || strings.Contains(answer, "a=rid") {
+				t.Errorf("%s is answered by simulcast", test.offered)
+			}
+			continue
+		}
+		want := []string{"a=simulcast:recv " + strings.ReplaceAll(test.answered, " ", ";"), "a=extmap:2 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"}
+		for _, name := range strings.Fields(test.answered) {
+			want = append(want, "a=rid:"+name+" recv")
+		}
+		wantLines(t, answer, want...)
+	}
+	// Without a way to name the layer in a packet there is no telling them apart.
+	o, err := sfu.ParseOffer(obsOffer+"a=rid:0 send\r\na=rid:1 send\r\na=simulcast:send 0;1\r\n", tenant.SendOnly)
+	if err != nil || o.Layers() != nil {
+		t.Errorf("layers without a header extension: %v, %v", o.Layers(), err)
+	}
+}
+
+// A publisher that offers simulcast is watched in the layer that a viewer asks for.
+func TestOfferedSimulcast(t *testing.T) {
+	s := newSFU(t)
+	p := offered(t, s, tenant.SendOnly, publishing(threeLayers))
+	best := watch(t, s, threeLayers, sfutest.Options{})
+	lowest := watch(t, s, threeLayers, sfutest.Options{}, withSimulcast(sfu.Simulcast{RequestRID: "r0"}))
+	slot := offered(t, s, tenant.RecvOnly, sfutest.Options{})
+	best.gets(t, p, 2)
+	lowest.gets(t, p, 0)
+	if err := lowest.Connection.RequestRID(p.Connection.ID(), "r1"); err != nil {
+		t.Fatal(err)
+	}
+	lowest.gets(t, p, 1)
+	flows(t, slot, "default")
+	whole(t, best.Stream(p.Connection.ID(), "video"))
+	whole(t, lowest.Stream(p.Connection.ID(), "video"))
 }

@@ -406,3 +406,13 @@ func (o *Offer) AnswerText(videoCodec string) (string, error) {
 
 // Inflate is inflate.
 func Inflate(deflated []byte, most int) ([]byte, error) { return inflate(deflated, most) }
+
+// Layers are those of the offer's simulcast, the lowest quality first.
+func (o *Offer) Layers() []string {
+	for _, s := range o.sections {
+		if s.layers != nil {
+			return s.layers
+		}
+	}
+	return nil
+}

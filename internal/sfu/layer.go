@@ -20,7 +20,8 @@ type layer struct {
 	// Static
 	track *track
 	kind  kind   // the track's
-	rid   string // its name in the publisher's SDP; "": the only one
+	rid   string // its name, for viewers; "": the only one
+	wire  string // its name in the publisher's SDP and packets
 	place int    // among the track's layers
 	off   bool   // the publisher was not to send it
 
@@ -67,7 +68,7 @@ func newLayer(t *track, rid string, place int) *layer {
 	if t.kind == audio {
 		size = audioHistory
 	}
-	return &layer{track: t, kind: t.kind, rid: rid, place: place, history: packet.NewHistory(size)}
+	return &layer{track: t, kind: t.kind, rid: rid, wire: rid, place: place, history: packet.NewHistory(size)}
 }
 
 // owner is the publisher.

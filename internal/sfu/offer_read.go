@@ -56,6 +56,8 @@ type offeredSection struct {
 	muxOnly, rsize bool
 	codecs         []offeredCodec // those that we know, in the client's order
 	extensions     map[string]uint8
+	layers         []string // of simulcast, the lowest quality first; none: there is one
+	named          []string // the same in the client's order
 }
 
 // offeredCodec is one payload type that a client offers.
@@ -177,6 +179,9 @@ func (o *Offer) readSection(d *sdp.SessionDescription, m *sdp.MediaDescription) 
 		if a.Key == "extmap" {
 			readExtension(a.Value, s.extensions)
 		}
+	}
+	if simulcast, ok := m.Attribute("simulcast"); ok && s.kind == video {
+		s.readOffered(simulcast)
 	}
 	s.readCodecs(m)
 	return s, nil

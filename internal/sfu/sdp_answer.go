@@ -99,6 +99,12 @@ func (a answerText) section(b *strings.Builder, m *mirrored, s *section, candida
 	switch m.use {
 	case uploads:
 		line(b, "a=recvonly")
+		if m.simulcast() != nil {
+			for _, name := range m.named {
+				line(b, "a=rid:", name, " recv")
+			}
+			line(b, "a=simulcast:recv ", strings.Join(m.named, ";"))
+		}
 	case shows:
 		line(b, "a=sendonly")
 		writeSource(b, s)

@@ -172,10 +172,10 @@ func writeLayers(b *strings.Builder, layers []*layer) {
 	}
 	names := make([]string, len(layers))
 	for i, l := range layers {
-		line(b, "a=rid:", l.rid, " recv")
-		names[i] = l.rid
+		line(b, "a=rid:", l.wire, " recv")
+		names[i] = l.wire
 		if l.off {
-			names[i] = "~" + l.rid
+			names[i] = "~" + l.wire
 		}
 	}
 	line(b, "a=simulcast:recv ", strings.Join(names, ";"))

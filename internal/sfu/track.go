@@ -85,7 +85,7 @@ func (t *track) layerOf(h *packet.Header, repair bool) *layer {
 		rid = of // who leaves that out repeats the packet's own name
 	}
 	for _, l := range t.layers {
-		if string(rid) == l.rid {
+		if string(rid) == l.wire {
 			if repair {
 				l.rtxSSRC = h.SSRC
 			}
