@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/hibari/hibari/internal/sfu"
+	"github.com/hibari/hibari/internal/sfu/sfutest"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -136,6 +137,21 @@ func TestWhoIsToldOfWhom(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Who wants no notifications gets the layers it asks for all the same, untold.
+func TestLayersSwitchUntold(t *testing.T) {
+	s := newSFU(t)
+	p := publish(t, s, threeLayers, withSimulcast(sfu.Simulcast{}))
+	v := watch(t, s, threeLayers, sfutest.Options{}, func(r *sfu.JoinRequest) { r.NoNotify = true })
+	v.gets(t, p, 2)
+	if err := v.Connection.RequestRID("", "r0"); err != nil {
+		t.Fatal(err)
+	}
+	v.gets(t, p, 0)
+	if n := v.Signals(sfu.SignalNotify); len(n) != 1 || n[0].Notify.EventType != "connection.created" {
+		t.Errorf("told %d things", len(n))
+	}
 }
 
 func TestMetadataKinds(t *testing.T) {

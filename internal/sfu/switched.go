@@ -25,6 +25,9 @@ type SimulcastSwitched struct {
 
 // notifySwitched tells a viewer that a view has changed to a layer.
 func (w *worker) notifySwitched(d *downTrack, rid string) {
+	if d.viewer.request().NoNotify {
+		return
+	}
 	t := d.source
 	s := &SimulcastSwitched{
 		Sender:   t.owner.conn.ID(),
