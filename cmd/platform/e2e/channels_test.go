@@ -166,3 +166,46 @@ func TestSoraMeeting(t *testing.T) {
 		}
 	}
 }
+
+// TestSoraRPC has a viewer of the unmodified SDK ask for another layer over its
+// DataChannel, whose WebSocket is closed.
+func TestSoraRPC(t *testing.T) {
+	s := newServer(t)
+	a := s.tenant("Lark")
+	p := newBrowser(t).sora(s, a, soraPage(t), "hello")
+	publisher := p.mustJoin("publisher", "sendonly", map[string]any{"simulcast": true, "video": map[string]any{"codec_type": "VP8"}})
+	const method = "2025.2.0/RequestSimulcastRid"
+	token := a.sign(t, map[string]any{
+		"aud": "hibari", "channel_id": p.channel, "exp": time.Now().Add(time.Minute).Unix(),
+		"rpc_methods": []string{method}, "simulcast_rpc_rids": []string{"r0", "r1"},
+	})
+	options := map[string]any{"simulcast": true, "simulcastRequestRid": "r2", "dataChannelSignaling": true, "ignoreDisconnectWebSocket": true}
+	viewer := p.joinWith("viewer", "recvonly", token, options)
+	if viewer.Error != "" {
+		t.Fatalf("the viewer couldn't join: %+v", viewer)
+	}
+	p.switches("channels only", "viewer")
+	eventually(t, "the best layer is shown", func() bool { return p.look("viewer").Widths[publisher] == 1280 })
+	type answer struct {
+		Channel  string `json:"channel_id"`
+		Receiver string `json:"receiver_connection_id"`
+		RID      string `json:"rid"`
+		Failed   string
+	}
+	if got := eval[answer](p.tab, "rpc(%s, %s, %s)", "viewer", method, map[string]any{"rid": "r0"}); got.RID != "r0" || got.Receiver != viewer.ID || got.Channel != p.channel {
+		t.Errorf("answered %+v", got)
+	}
+	eventually(t, "the lowest layer is shown", func() bool { return p.look("viewer").Widths[publisher] == 320 })
+	for _, refused := range []map[string]any{{"rid": "r2"}, {"rid": "r0", "colour": "blue"}} {
+		if got := eval[answer](p.tab, "rpc(%s, %s, %s)", "viewer", method, refused); got.Failed == "" || strings.Contains(got.Failed, "timeout") {
+			t.Errorf("%v: answered %+v", refused, got)
+		}
+	}
+	told := false
+	for _, n := range p.look("viewer").Notify {
+		told = told || n.EventType == "simulcast.switched"
+	}
+	if !told {
+		t.Error("the viewer was not told that its layer has changed")
+	}
+}
