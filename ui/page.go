@@ -114,7 +114,7 @@ var doneTexts = map[string]string{
 	"auth-url":       "Your server is asked about each client from now on.",
 	"auth-none":      "Nobody else is asked any longer.",
 	"auth-rotate":    "The auth webhook has a new secret.",
-	"secret-on":      "Signing secrets are accepted as access tokens.",
+	"secret-on":      "Saved. Accept only tokens again when you are done.",
 	"secret-off":     "Only tokens are accepted.",
 	"welcome":        "Welcome to Hibari. This is your console.",
 	"bye":            "You are logged out.",
