@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -47,6 +48,11 @@ func doctor(ctx context.Context, args []string, io stdio) error {
 		add("clock", err, detail)
 		detail, err = checkSecrets(ctx, t.tenants)
 		add("secrets", err, detail)
+		nodes, err := cluster.List(ctx, t.db.Pool)
+		if err == nil {
+			detail, err = checkNodes(nodes, time.Now())
+		}
+		add("nodes", err, detail)
 		detail, err = checkHTTP(ctx, t.config)
 		add("http", err, detail)
 		detail, err = checkMedia(t.config)
@@ -124,6 +130,27 @@ func checkSecrets(ctx context.Context, tenants *tenant.Store) (string, error) {
 			"set HIBARI_MASTER_KEY, or restore master.key in the data directory, as it was when they were made", unusable, keys)
 	}
 	return fmt.Sprintf("the master key opens all of %d signing keys", keys), nil
+}
+
+// checkNodes finds nodes that clients cannot be sent to: each channel is on one
+// node, and a URL that two have leads to either.
+func checkNodes(nodes []cluster.Info, now time.Time) (string, error) {
+	up, byURL := 0, map[string]cluster.Info{}
+	for _, n := range nodes {
+		if n.EndedAt != nil || n.LeaseUntil.Before(now) {
+			continue
+		}
+		up++
+		if other, taken := byURL[n.PublicURL]; taken {
+			return "", fmt.Errorf("%s and %s both have the public URL %q, so that clients cannot be sent from one to a channel on the other; "+
+				"give each its own HIBARI_PUBLIC_URL", other.ID, n.ID, n.PublicURL)
+		}
+		byURL[n.PublicURL] = n
+	}
+	if up == 1 {
+		return "1 is up", nil
+	}
+	return fmt.Sprintf("%d are up, no two with one URL", up), nil
 }
 
 // checkHTTP asks a running server whether it is ready, or finds out whether

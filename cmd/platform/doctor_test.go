@@ -4,7 +4,9 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/sfu/wire"
 )
 
@@ -43,5 +45,25 @@ func TestDoctorAdvises(t *testing.T) {
 		if !test.found.OK || test.found.Detail == "" || (test.found.Advice == "") != (test.advice == "") || !strings.Contains(test.found.Advice, test.advice) {
 			t.Errorf("%s: %+v, want advice %q", name, test.found, test.advice)
 		}
+	}
+}
+
+// TestDoctorLooksAtNodes finds two that are up and have one URL.
+func TestDoctorLooksAtNodes(t *testing.T) {
+	now := time.Now()
+	node := func(id, url string, lease time.Duration) cluster.Info {
+		return cluster.Info{ID: id, PublicURL: url, LeaseUntil: now.Add(lease)}
+	}
+	ended := node("old", "https://a.example", time.Hour)
+	ended.EndedAt = &now
+	good := []cluster.Info{node("a", "https://a.example", time.Second), node("b", "https://b.example", time.Second), ended, node("dead", "https://b.example", -time.Second)}
+	for want, nodes := range map[string][]cluster.Info{"0 are up": nil, "1 is up": good[:1], "2 are up": good} {
+		if detail, err := checkNodes(nodes, now); err != nil || !strings.HasPrefix(detail, want) {
+			t.Errorf("want %s, got %q, %v", want, detail, err)
+		}
+	}
+	_, err := checkNodes(append(good, node("c", "https://a.example", time.Second)), now)
+	if err == nil || !strings.Contains(err.Error(), "a and c both have") || !strings.Contains(err.Error(), "HIBARI_PUBLIC_URL") {
+		t.Errorf("two with one URL: %v", err)
 	}
 }
