@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -55,65 +54,91 @@ func takeChannelPlace(ctx context.Context, tx pgx.Tx, nodeID string, o tenant.Op
 	return opened, opened.SessionID == session, nil
 }
 
-// refuseChannel says why there was no place in the channel: it is of the other
-// kind, it is full, or it lives on another node.
-func refuseChannel(ctx context.Context, db rowReader, nodeID string, o tenant.Opening, limit int) error {
-	var current int
-	var peer, leased bool
-	var home, there, here string
-	err := db.QueryRow(ctx, `
-		select connections, peer, coalesce(h.node_id, ''), coalesce(n.lease_until > clock_timestamp(), false), coalesce(n.public_url, ''),
-			(select public_url from node where node_id = $3)
-		from channel_live h left join node n using (node_id) where tenant_id = $1 and channel_id = $2`,
-		o.Tenant, o.Channel, nodeID).Scan(&current, &peer, &home, &leased, &there, &here)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return fmt.Errorf("couldn't look at channel %q: %w", o.Channel, err)
+// refuseChannel says why there was no place in the channel.
+func refuseChannel(ctx context.Context, tx pgx.Tx, nodeID string, o tenant.Opening, limit int) error {
+	h, err := readHome(ctx, tx, nodeID, o)
+	if err != nil {
+		return err
 	}
-	live := err == nil
-	switch {
-	case live && peer != o.PeerToPeer():
-		return refuseKind(peer)
-	case !live || current >= limit:
+	if err := h.refuseKind(o); err != nil {
+		return err
+	}
+	if current := h.counts.Connections; current >= limit {
 		r := tenant.Refuse(tenant.ChannelFull,
 			"a channel may have %d connections and %q has %d: use another channel, or ask for a larger limit",
 			limit, o.Channel, current)
 		r.Current, r.Max = current, limit
 		return r
-	case !leased:
-		return tenant.Refuse(tenant.Unavailable, "the node that has this channel does not answer; try again in a few seconds")
-	case there == "" || there == here:
-		return tenant.Refuse(tenant.Unavailable, "another node has this channel, and no URL of its own: the operator must set its HIBARI_PUBLIC_URL")
 	}
-	return &tenant.Elsewhere{NodeID: home, PublicURL: there}
+	if err := h.elsewhere(nodeID); err != nil {
+		return err
+	}
+	return fmt.Errorf("channel %q took nobody in, and nothing is wrong with it", o.Channel)
+}
+
+// home is where a channel is, as somebody who comes to a node sees it; zero: it is
+// not live.
+type home struct {
+	counts      tenant.Counts
+	peer        bool   // it is a room of a peer-to-peer call
+	nodeID      string // "": not known
+	up, leased  bool   // that node has not ended; it has renewed its lease in time
+	there, here string // public URLs, of that node and of the one that is asked
+}
+
+// readHome reads where the channel of an opening is.
+func readHome(ctx context.Context, db rowReader, nodeID string, o tenant.Opening) (h home, err error) {
+	c := &h.counts
+	err = db.QueryRow(ctx, `
+		select connections, sendrecv, sendonly, recvonly, peer, coalesce(h.node_id, ''), coalesce(n.state in ('up', 'draining'), false),
+			coalesce(n.lease_until > clock_timestamp(), false), coalesce(n.public_url, ''),
+			coalesce((select public_url from node where node_id = $3), '')
+		from channel_live h left join node n using (node_id) where tenant_id = $1 and channel_id = $2`,
+		o.Tenant, o.Channel, nodeID).
+		Scan(&c.Connections, &c.SendRecv, &c.SendOnly, &c.RecvOnly, &h.peer, &h.nodeID, &h.up, &h.leased, &h.there, &h.here)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return h, fmt.Errorf("couldn't look at channel %q: %w", o.Channel, err)
+	}
+	return h, nil
 }
 
 // refuseKind refuses a client whose kind does not go with those that are there.
-func refuseKind(peer bool) error {
-	if peer {
+func (h home) refuseKind(o tenant.Opening) error {
+	switch {
+	case h.counts.Connections == 0 || h.peer == o.PeerToPeer():
+		return nil
+	case h.peer:
 		return tenant.Refuse(tenant.ChannelDenied, "a peer-to-peer call (Ayame) has this channel; use another")
 	}
 	return tenant.Refuse(tenant.ChannelDenied, "others than peer-to-peer clients (Ayame) are in this channel; use another")
 }
 
-// Look returns how many connections a channel has, for a client that would open
-// on the node. It takes nothing. The error is what Open would say of the channel's
-// place or kind, a *tenant.Elsewhere among it, or that the database is out of
-// reach; whether there is room, Open says.
-func (l *Ledger) Look(ctx context.Context, nodeID string, o tenant.Opening) (c tenant.Counts, err error) {
-	var welcome bool
-	err = l.pool.QueryRow(ctx, `
-		select connections, sendrecv, sendonly, recvonly, `+mayJoin+`
-		from channel_live h, (select $3::text as node_id, $4::boolean as peer) excluded where tenant_id = $1 and channel_id = $2`,
-		o.Tenant, o.Channel, nodeID, o.PeerToPeer()).Scan(&c.Connections, &c.SendRecv, &c.SendOnly, &c.RecvOnly, &welcome)
+// elsewhere says where else the channel is, or why nobody can be sent there; nil:
+// it may be on this node.
+func (h home) elsewhere(nodeID string) error {
 	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return tenant.Counts{}, nil
-	case err != nil:
-		return tenant.Counts{}, fmt.Errorf("couldn't look at channel %q: %w", o.Channel, err)
-	case !welcome:
-		return c, refuseChannel(ctx, l.pool, nodeID, o, math.MaxInt)
+	case !h.up || h.nodeID == nodeID:
+		return nil
+	case !h.leased:
+		return tenant.Refuse(tenant.Unavailable, "the node that has this channel does not answer; try again in a few seconds")
+	case h.there == "" || h.there == h.here:
+		return tenant.Refuse(tenant.Unavailable, "another node has this channel, and no URL of its own: the operator must set its HIBARI_PUBLIC_URL")
 	}
-	return c, nil
+	return &tenant.Elsewhere{NodeID: h.nodeID, PublicURL: h.there}
+}
+
+// Look returns how many connections the channel of an opening has on all nodes, for
+// who has to decide about it. The error is the one that Open on the node would meet
+// if the channel is of the other kind or lives elsewhere; nothing is taken.
+func (l *Ledger) Look(ctx context.Context, nodeID string, o tenant.Opening) (tenant.Counts, error) {
+	h, err := readHome(ctx, l.pool, nodeID, o)
+	if err == nil {
+		err = h.refuseKind(o)
+	}
+	if err == nil {
+		err = h.elsewhere(nodeID)
+	}
+	return h.counts, err
 }
 
 // rowReader is a transaction or a pool.
@@ -122,8 +147,8 @@ type rowReader interface {
 }
 
 // channelCounts reads how many connections a channel has; none if it is not live.
-func channelCounts(ctx context.Context, db rowReader, id tenant.ID, channel string) (c tenant.Counts, err error) {
-	err = db.QueryRow(ctx, `
+func channelCounts(ctx context.Context, tx pgx.Tx, id tenant.ID, channel string) (c tenant.Counts, err error) {
+	err = tx.QueryRow(ctx, `
 		select connections, sendrecv, sendonly, recvonly from channel_live where tenant_id = $1 and channel_id = $2`,
 		id, channel).Scan(&c.Connections, &c.SendRecv, &c.SendOnly, &c.RecvOnly)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {

@@ -30,10 +30,16 @@ func (b *bench) wantElsewhere(node string, o tenant.Opening, home string) {
 // wantRefused checks that a connect is refused with a code.
 func (b *bench) wantRefused(node string, o tenant.Opening, code tenant.Code) {
 	b.t.Helper()
-	_, err := b.Open(b.t.Context(), node, o)
-	var r *tenant.Refusal
-	if !errors.As(err, &r) || r.Code != code || r.Detail == "" {
-		b.t.Fatalf("got %v, want %s", err, code)
+	_, opens := b.Open(b.t.Context(), node, o)
+	_, looks := b.Look(b.t.Context(), node, o)
+	if code == tenant.ChannelFull {
+		looks = opens // how many there may be is not looked at
+	}
+	for _, err := range []error{opens, looks} {
+		var r *tenant.Refusal
+		if !errors.As(err, &r) || r.Code != code || r.Detail == "" {
+			b.t.Fatalf("got %v, want %s", err, code)
+		}
 	}
 	b.check(tenant.OperatorScope(o.Tenant))
 }

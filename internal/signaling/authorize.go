@@ -17,15 +17,16 @@ type Authorizer interface {
 
 // Said is what a client says of itself, for its tenant's server alone.
 type Said struct {
-	Metadata    json.RawMessage // connect.metadata, any JSON; nil: none
-	Client      string          // sora_client; "": none
+	Metadata    json.RawMessage // any JSON; nil: none
+	Client      string          // its software's name; "": none
 	Environment string          // likewise
 }
 
-// readSaid reads it; what is of another type says nothing.
-func readSaid(f fields) (s Said) {
-	s.Metadata = f.Raw("metadata")
-	for name, into := range map[string]*string{"sora_client": &s.Client, "environment": &s.Environment} {
+// readSaid reads it from the fields of a dialect; what is of another type says
+// nothing.
+func readSaid(f fields, metadata, client string) (s Said) {
+	s.Metadata = f.Raw(metadata)
+	for name, into := range map[string]*string{client: &s.Client, "environment": &s.Environment} {
 		var text string
 		if json.Unmarshal(f.Raw(name), &text) == nil {
 			*into = tenant.Printable(text, maxSaid)

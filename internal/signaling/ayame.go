@@ -71,6 +71,8 @@ func ParseAyame(data []byte, limits Limits) (AyameMessage, error) {
 // key, which SDKs call by its old name.
 func readRegister(f fields) *Connect {
 	c := &Connect{Role: tenant.SendRecv}
+	c.Audio.Enabled, c.Video.Enabled = true, true // what they will send is between the two
+	c.Said = readSaid(f, "authnMetadata", "ayameClient")
 	if c.Channel = channelName(f, "roomId"); c.Channel == "" {
 		f.Fail("roomId", "is missing")
 	}

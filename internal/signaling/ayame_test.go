@@ -560,6 +560,31 @@ func (s slowBooks) Open(ctx context.Context, o tenant.Opening) (tenant.Opened, e
 	return s.books.Open(ctx, o)
 }
 
+// The tenant's server is asked about an Ayame client, too, and its reason reaches
+// the client as it stands.
+func TestAyameAuthorize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var no error
+		asked := &server{answer: func(context.Context) (tenant.Grant, error) {
+			return tenant.Grant{ClientID: "server", Metadata: json.RawMessage(`[1]`)}, no
+		}}
+		h := openInMemory(t, signaling.Config{Verifier: hooked(tenant.Grant{}), Authorizer: asked})
+		c := h.enters(t, "room", `,"authnMetadata":["me"],"ayameClient":"momo 1","environment":"Linux"`)
+		a := asked.arrivals()[0]
+		if a.ConnectionID != c.id || a.Protocol != "ayame" || !a.PeerToPeer() || a.AccessToken != "good" || string(a.Said) != `["me"]` || a.Client != "momo 1" || a.Environment != "Linux" {
+			t.Errorf("the server was told %+v", a)
+		}
+		if o := h.books.opened[c.id]; o.ClientID != "server" {
+			t.Errorf("opened %+v", o)
+		}
+		no = &tenant.Refusal{Code: tenant.AuthRejected, Detail: "NOT-A-FRIEND", Word: "NOT-A-FRIEND"}
+		stranger := h.ayame(t)
+		stranger.say(registration("room", ""))
+		stranger.hears(`{"type":"reject","reason":"NOT-A-FRIEND"}`)
+		stranger.closes("NOT-A-FRIEND")
+	})
+}
+
 func TestAyameWhenDraining(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := openInMemory(t, signaling.Config{})

@@ -60,7 +60,7 @@ func parseConnect(f fields, limits Limits) (*Connect, error) {
 		Role:        role,
 		Channel:     oneName(f, "channel_id", "channelId"),
 		Token:       findToken(f),
-		Said:        readSaid(f),
+		Said:        readSaid(f, "metadata", "sora_client"),
 	}
 	if c.Dialect2015 {
 		c.read2015(f)

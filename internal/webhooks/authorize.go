@@ -216,6 +216,7 @@ type authQuestion struct {
 	IgnoreDisconnectWebSocket bool `json:"ignore_disconnect_websocket"`
 	WHIP                      bool `json:"whip"`
 	WHEP                      bool `json:"whep"`
+	Ayame                     bool `json:"ayame"` // it comes for a peer-to-peer call
 	E2EE                      bool `json:"e2ee"`
 
 	SoraClient soraClient `json:"sora_client"`
@@ -242,7 +243,7 @@ func authRequest(ctx context.Context, hook tenant.AuthWebhook, a tenant.Arrival)
 		Grant: a.Wish, Multistream: true,
 		Simulcast: is(a.Wish.Simulcast), Spotlight: is(a.Wish.Spotlight),
 		DataChannelSignaling: is(a.Wish.DataChannelSignaling), IgnoreDisconnectWebSocket: is(a.Wish.IgnoreDisconnectWebSocket),
-		WHIP: a.Protocol == "whip", WHEP: a.Protocol == "whep",
+		WHIP: a.Protocol == "whip", WHEP: a.Protocol == "whep", Ayame: a.PeerToPeer(),
 		SoraClient: soraClient{a.Client, a.Environment}, Counts: a.Counts,
 	}
 	if a.Protocol == "sora2015" {

@@ -78,7 +78,7 @@ func TestAuthWebhook(t *testing.T) {
 		"audio": true, "audio_codec_type": "OPUS", "video": false, "video_codec_type": "VP9", "video_bit_rate": 500.0,
 		"multistream": true, "simulcast": true, "spotlight": false, "data_channel_signaling": false, "ignore_disconnect_websocket": false,
 		"data_channels": []any{map[string]any{"label": "#a", "direction": "sendrecv", "ordered": true, "compress": false}},
-		"whip":          false, "whep": false, "e2ee": false,
+		"whip":          false, "whep": false, "ayame": false, "e2ee": false,
 		"sora_client":         map[string]any{"raw": "Sora JavaScript SDK 2026.1.0", "environment": "Mozilla/5.0"},
 		"channel_connections": 3.0, "channel_sendrecv_connections": 0.0, "channel_sendonly_connections": 1.0, "channel_recvonly_connections": 2.0,
 	}
