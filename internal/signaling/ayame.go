@@ -90,13 +90,31 @@ func readRegister(f fields) *Connect {
 }
 
 // accept lets a client in. Both ways of saying that the other is there are sent,
-// because the SDKs read the older one.
+// because the SDKs read the older one. Without ICE servers of ours an SDK takes its
+// own, but only if the field is not there.
 type accept struct {
 	Type          string          `json:"type"`
 	ConnectionID  string          `json:"connectionId"`
 	IsExistClient bool            `json:"isExistClient"`
 	IsExistUser   bool            `json:"isExistUser"`
+	ICEServers    []rtcICEServer  `json:"iceServers,omitempty"`
 	AuthzMetadata json.RawMessage `json:"authzMetadata,omitempty"`
+}
+
+// rtcICEServer is a browser's RTCIceServer; native clients want its URLs as a list.
+type rtcICEServer struct {
+	URLs       []string `json:"urls"`
+	Username   string   `json:"username,omitempty"`
+	Credential string   `json:"credential,omitempty"`
+}
+
+// newAccept is what a peer that came in is told.
+func (s *caller) newAccept(c *call) accept {
+	a := accept{Type: typeAccept, ConnectionID: c.id, IsExistClient: s.peer.invited, IsExistUser: s.peer.invited, AuthzMetadata: c.metadata}
+	for _, server := range s.door.iceServers(c.id) {
+		a.ICEServers = append(a.ICEServers, rtcICEServer{[]string{server.URL}, server.Username, server.Credential})
+	}
+	return a
 }
 
 // reject refuses a client. Ayame's own word for a third client is "full"; the
@@ -202,7 +220,7 @@ func (s *caller) setUp(address, userAgent string) *farewell {
 		return s.refuse(err)
 	}
 	s.peer = call.life.(*peer)
-	welcome := accept{typeAccept, call.id, s.peer.invited, s.peer.invited, call.metadata}
+	welcome := s.newAccept(call)
 	call.forgetRequest()
 	return s.say(welcome)
 }

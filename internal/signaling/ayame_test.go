@@ -560,6 +560,22 @@ func (s slowBooks) Open(ctx context.Context, o tenant.Opening) (tenant.Opened, e
 	return s.books.Open(ctx, o)
 }
 
+func TestAyameTellsICEServers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := openInMemory(t, signaling.Config{ICEServers: func(id string) []signaling.ICEServer {
+			return []signaling.ICEServer{{URL: "stun:stun.example.net"}, {URL: "turn:turn.example.net", Username: id, Credential: "p"}}
+		}})
+		c := h.ayame(t)
+		c.say(registration("room", ""))
+		text := c.next()
+		for id := range h.books.opened {
+			if want := `"iceServers":[{"urls":["stun:stun.example.net"]},{"urls":["turn:turn.example.net"],"username":"` + id + `","credential":"p"}]`; !strings.Contains(text, want) {
+				t.Errorf("told %s, want %s", text, want)
+			}
+		}
+	})
+}
+
 // The tenant's server is asked about an Ayame client, too, and its reason reaches
 // the client as it stands.
 func TestAyameAuthorize(t *testing.T) {

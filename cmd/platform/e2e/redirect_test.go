@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/webrtc/v4"
+
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -45,6 +47,9 @@ func TestChannelOnOneNode(t *testing.T) {
 	if complaint := caller.call("hello", first.token(a, "hello", "sendrecv"), false); complaint != "REJECTED" || !caller.heard("disconnect", "channel_denied") {
 		t.Errorf("a peer-to-peer client was told %q, %+v", complaint, caller.look().Heard)
 	}
+	if location := second.whepRedirect(t, "hello", token); location != first.url+"/whep/hello" {
+		t.Errorf("WHEP was sent to %q", location)
+	}
 	for _, e := range second.events(a, "?after=0", func(e tenant.Event) bool { return e.Type == tenant.ConnectionRejected }) {
 		if e.Type == tenant.ConnectionRejected && !strings.Contains(string(e.Data), `"channel_denied"`) {
 			t.Errorf("the tenant was told %s of a client that was sent on", e.Data)
@@ -61,4 +66,36 @@ func TestChannelOnOneNode(t *testing.T) {
 			t.Errorf("a connection of the dead node is still there: %d %s", status, body)
 		}
 	}
+}
+
+// whepRedirect knocks for WHEP and returns where a 307 leads.
+func (s *server) whepRedirect(t *testing.T, channel, token string) string {
+	t.Helper()
+	pc, err := webrtc.NewPeerConnection(webrtc.Configuration{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	if _, err := pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
+		t.Fatal(err)
+	}
+	offer, err := pc.CreateOffer(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/whep/"+channel, strings.NewReader(offer.SDP))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	r.Header.Set("Content-Type", "application/sdp")
+	response, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusTemporaryRedirect {
+		t.Fatalf("answered %s", response.Status)
+	}
+	return response.Header.Get("Location")
 }
