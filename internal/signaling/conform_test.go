@@ -24,7 +24,7 @@ var said sync.Map
 // mustBeSaid is every shape of message that there is. What isn't said to a client
 // of these tests isn't held against the families.
 var mustBeSaid = []string{
-	"offer", "re-offer", "ping", "notify", "push", "redirect",
+	"offer", "re-offer", "ping", "notify", "push", "redirect", "switched", "req-stats", "close", "rpc",
 	"connection.created", "connection.destroyed", "simulcast.switched",
 	"spotlight.focused", "forwarding.blocked",
 }

@@ -75,7 +75,7 @@ var families = map[string]map[string]string{
 		"notify": mobileNotify,
 		"rpc": `
 			jsonrpc text!
-			id whole!
+			id whole?
 			error object~
 			error.code whole!
 			error.message text!`,
@@ -117,7 +117,7 @@ var families = map[string]map[string]string{
 		"close":     ``,
 		"rpc": `
 			jsonrpc text!
-			id whole!
+			id whole?
 			error object~
 			error.code whole!
 			error.message text!`,
