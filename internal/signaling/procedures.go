@@ -10,9 +10,9 @@ import (
 
 // procedures are all that there are to call, by their names on the wire.
 var procedures = map[string]procedure{
-	"2025.2.0/RequestSimulcastRid":            {[]string{"rid", "sender_connection_id"}, requestSimulcastRID},
-	"2025.2.0/RequestSpotlightRid":            {[]string{"send_connection_id", "spotlight_focus_rid", "spotlight_unfocus_rid"}, requestSpotlightRID},
-	"2025.2.0/ResetSpotlightRid":              {[]string{"send_connection_id"}, resetSpotlightRID},
+	"2025.2.0/RequestSimulcastRid":            {[]string{"rid", "sender_connection_id", "receiver_connection_id"}, requestSimulcastRID},
+	"2025.2.0/RequestSpotlightRid":            {[]string{"send_connection_id", "recv_connection_id", "spotlight_focus_rid", "spotlight_unfocus_rid"}, requestSpotlightRID},
+	"2025.2.0/ResetSpotlightRid":              {[]string{"send_connection_id", "recv_connection_id"}, resetSpotlightRID},
 	"2025.2.0/PutSignalingNotifyMetadata":     {[]string{"metadata", "push"}, putMetadata},
 	"2025.2.0/PutSignalingNotifyMetadataItem": {[]string{"key", "value", "push"}, putMetadataItem},
 }
@@ -25,9 +25,18 @@ type ridResult struct {
 	RID       string `json:"rid"`
 }
 
+// isCaller fails the request if the receiver that it may name is not the caller:
+// who calls is the receiver, and clients say so nevertheless.
+func isCaller(c *call, params fields, name string) {
+	if id := params.Text(name); id != "" && id != c.id {
+		params.Fail(name, "must be the caller's own, or be left out")
+	}
+}
+
 // requestSimulcastRID asks for a layer of a sender, or of all.
 func requestSimulcastRID(c *call, params fields) (any, error) {
 	rid, sender := params.Text("rid"), params.Text("sender_connection_id")
+	isCaller(c, params, "receiver_connection_id")
 	switch {
 	case params.Err() != nil:
 		return nil, params.Err()
@@ -52,6 +61,7 @@ type spotlightResult struct {
 // spotlight and while not.
 func requestSpotlightRID(c *call, params fields) (any, error) {
 	rids := []string{"none", "r0", "r1", "r2"}
+	isCaller(c, params, "recv_connection_id")
 	r := spotlightResult{
 		c.channel, c.id, params.Text("send_connection_id"),
 		params.Choice("spotlight_focus_rid", rids...), params.Choice("spotlight_unfocus_rid", rids...),
@@ -65,6 +75,7 @@ func requestSpotlightRID(c *call, params fields) (any, error) {
 // resetSpotlightRID takes that back.
 func resetSpotlightRID(c *call, params fields) (any, error) {
 	r := spotlightResult{ChannelID: c.channel, Receiver: c.id, Sender: params.Text("send_connection_id")}
+	isCaller(c, params, "recv_connection_id")
 	if err := params.Err(); err != nil {
 		return nil, err
 	}

@@ -48,6 +48,9 @@ func TestRPC(t *testing.T) {
 	}{
 		{`{"jsonrpc":"2.0","id":%d,"method":"2025.2.0/RequestSimulcastRid","params":{"rid":"r0"}}`,
 			`"result":{"channel_id":"room","receiver_connection_id":"` + mine + `","rid":"r0"}`},
+		{`{"jsonrpc":"2.0","id":%d,"method":"2025.2.0/RequestSimulcastRid","params":{"receiver_connection_id":"` + mine + `","rid":"r0"}}`, `"rid":"r0"}`},
+		{`{"jsonrpc":"2.0","id":%d,"method":"2025.2.0/RequestSimulcastRid","params":{"receiver_connection_id":"ANOTHER","rid":"r0"}}`, `"code":-32602,"message":"params.receiver_connection_id: `},
+		{`{"jsonrpc":"2.0","id":%d,"method":"2025.2.0/ResetSpotlightRid","params":{"recv_connection_id":"ANOTHER"}}`, `"code":-32602,"message":"params.recv_connection_id: `},
 		{`{"jsonrpc":"2.0","id":%d,"method":"2025.2.0/RequestSimulcastRid","params":{"rid":"r1"}}`, `-32602`},
 		{`{"jsonrpc":"2.0","id":%d,"method":"2025.2.0/RequestSimulcastRid","params":{"rid":"r9"}}`, `-32602`},
 		{`{"jsonrpc":"2.0","id":%d,"method":"2025.2.0/RequestSimulcastRid"}`, `-32602`},
