@@ -261,3 +261,78 @@ func TestUnwatchedLayersAreLeftAlone(t *testing.T) {
 		t.Error("packets are asked for that nobody gets")
 	}
 }
+
+// A packet is of the layer that it names, or of the one that its SSRC has named
+// before; what names none of those that were agreed on is dropped, and counted.
+func TestPacketsFindTheirLayer(t *testing.T) {
+	f, e, clients := fedLayers(t, "VP8", sfutest.Options{Decode: true})
+	if err := f.Want(1, "r1"); err != nil {
+		t.Fatal(err)
+	}
+	plain := func(p *rtp.Packet) []byte {
+		p.Header.Extension, p.Header.Extensions = false, nil
+		return marshal(t, p)
+	}
+	sent, _ := f.Sent()
+	came := func(want int64, what string) {
+		t.Helper()
+		f.Pass(3 * time.Millisecond)
+		f.Round()
+		got, _ := f.Sent()
+		if got-sent != want {
+			t.Errorf("%s: %d packets were sent, want %d", what, got-sent, want)
+		}
+		sent = got
+	}
+	e.frame(t, true)
+	came(3, "a frame in all layers")
+	e.layers[0].Skip()
+	for _, p := range e.layers[1].Frame(false) {
+		f.Came(0, plain(p))
+	}
+	came(3, "one whose layer is known by its SSRC")
+
+	// Lost, and sent again under an SSRC that names its layer once.
+	lost := e.layers[1].Frame(false)
+	f.Came(0, marshal(t, lost[2]))
+	came(1, "what was not lost")
+	f.Came(0, repairOf(t, lost[0], "r1"))
+	f.Came(0, plain(sfutest.Repair(lost[1], 900, 2)))
+	came(2, "what was sent again")
+
+	// The client begins a layer anew.
+	e.layers[1].SSRC, e.layers[1].Seq = 555, 7
+	e.frame(t, true)
+	came(3, "another source of the layer")
+
+	drops := f.Dropped("unknown_layer")
+	stranger := *e.layers[1]
+	stranger.RID, stranger.SSRC = "r7", 777
+	for _, p := range stranger.Frame(true) {
+		f.Came(0, marshal(t, p))
+	}
+	stranger.SSRC = 778
+	for _, p := range stranger.Frame(true) {
+		f.Came(0, plain(p))
+	}
+	came(0, "strangers")
+	if n := f.Dropped("unknown_layer") - drops; n != 6 {
+		t.Errorf("%d packets were of no layer, want 6", n)
+	}
+	eventually(t, "all is decoded", func() bool {
+		for _, s := range clients[0].Streams() {
+			return s.Decoded.Frames >= 4 && s.Decoded.TimeFaults+s.Decoded.PictureFaults == 0
+		}
+		return false
+	})
+}
+
+// repairOf is a retransmission that names its layer as browsers do.
+func repairOf(t *testing.T, p *rtp.Packet, rid string) []byte {
+	again := sfutest.Repair(p, 900, 1)
+	again.Header.Extension, again.Header.Extensions = false, nil
+	if err := again.SetExtension(6, []byte(rid)); err != nil {
+		t.Fatal(err)
+	}
+	return marshal(t, again)
+}
