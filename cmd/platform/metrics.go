@@ -52,7 +52,7 @@ var (
 
 	figMessages     = prometheus.NewDesc("hibari_data_messages_total", "Messages of data channels, by direction: in from clients, out to them.", []string{"direction"}, nil)
 	figMessageBytes = prometheus.NewDesc("hibari_data_bytes_total", "Bytes of these messages.", []string{"direction"}, nil)
-	figMessageDrops = prometheus.NewDesc("hibari_data_messages_dropped_total", "Messages between clients not sent on, once for each receiver that did not get them, by reason.", []string{"reason"}, nil)
+	figMessageDrops = prometheus.NewDesc("hibari_data_messages_dropped_total", "Messages of data channels not sent on, once for each client that did not get them, by reason.", []string{"reason"}, nil)
 	figStrays       = prometheus.NewDesc("hibari_data_channels_refused_total", "Data channels that clients opened by themselves.", nil, nil)
 
 	figUntold      = prometheus.NewDesc("hibari_rejected_events_dropped_total", "Refused connects that were too many to be written as events.", nil, nil)

@@ -139,7 +139,7 @@ func (c *Connection) SendData(label string, data []byte, binary bool) error {
 	if c.data.channels[i].Compress {
 		data, binary = Deflate(data), true
 	}
-	return c.data.send(i, data, binary)
+	return c.data.say(i, data, binary)
 }
 
 // SendDeflated is SendData of a message that Deflate made, on a channel with
@@ -149,7 +149,16 @@ func (c *Connection) SendDeflated(label string, deflated []byte) error {
 	if i < 0 || !c.data.channels[i].Compress {
 		return ErrNoDataChannel
 	}
-	return c.data.send(i, deflated, true)
+	return c.data.say(i, deflated, true)
+}
+
+// say sends what the door says.
+func (d *data) say(channel int, message []byte, binary bool) error {
+	err := d.send(channel, message, binary)
+	if errors.Is(err, transport.ErrDataFull) {
+		d.conn.sfu.counters.dropData(dataSignallingFull, 1)
+	}
+	return err
 }
 
 func (d *data) send(channel int, message []byte, binary bool) error {

@@ -3,6 +3,7 @@ package sfu_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/hibari/hibari/internal/sfu"
 	"github.com/hibari/hibari/internal/sfu/sfutest"
+	"github.com/hibari/hibari/internal/sfu/transport"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -99,6 +101,26 @@ func TestSlowReceiverLosesMessages(t *testing.T) {
 	eventually(t, "what was kept arrives", func() bool {
 		return int64(len(slow.Messages("#x")))+s.Stats().DataDrops["receiver_full"] == sent
 	})
+}
+
+// A door that says more than its client takes is told so, and it is counted.
+func TestDoorSaysTooMuch(t *testing.T) {
+	s := newSFU(t)
+	var deaf atomic.Bool
+	c := join(t, s, request(tenant.SendOnly, onlyData, withData(sfu.DataChannel{Label: "push"})), sfutest.Options{
+		Drop: func(datagram []byte) bool { return deaf.Load() && sfutest.KindOf(datagram) == sfutest.DTLS },
+	})
+	open(t, c)
+	deaf.Store(true)
+	var err error
+	for range 100 {
+		if err = c.Connection.SendData("push", make([]byte, 60_000), true); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, transport.ErrDataFull) || s.Stats().DataDrops["signalling_full"] != 1 {
+		t.Errorf("%v, counted %v", err, s.Stats().DataDrops)
+	}
 }
 
 // Messages and media do not mind each other: a viewer's offers keep the section of

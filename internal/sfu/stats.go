@@ -74,6 +74,7 @@ const (
 	dataBadCompression
 	dataReceiverFull
 	dataReceiverGone
+	dataSignallingFull
 	dataTooLarge
 	dataDropCount
 )
@@ -83,6 +84,7 @@ var dataDropNames = [dataDropCount]DropReason{
 	dataBadCompression: "bad_compression", // not zlib, or too long without
 	dataReceiverFull:   "receiver_full",   // too much waits for the receiver
 	dataReceiverGone:   "receiver_gone",   // it is leaving, or has closed the channel
+	dataSignallingFull: "signalling_full", // too much waits for the client to be sent signalling
 	dataTooLarge:       "too_large",       // longer than the receiver takes
 }
 
