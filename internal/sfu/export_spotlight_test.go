@@ -54,6 +54,42 @@ func (s *Stage) Focused(i int) bool { return s.speakers[i].focused }
 // Audible reports whether a speaker is heard.
 func (s *Stage) Audible(i int) bool { return s.speakers[i].audible }
 
+// TellLevels has every member's client have agreed to tell how loud its voice is.
+func (f *Fed) TellLevels() {
+	for _, m := range f.members {
+		if t := m.ups[audio]; t != nil {
+			t.levelExt = extLevel
+		}
+	}
+}
+
+// Hears reports whether the voice of a member flows to member i.
+func (f *Fed) Hears(i, of int) bool {
+	t := f.members[of].ups[audio]
+	for _, s := range f.members[i].sections {
+		if s.down != nil && s.down.source == t && t != nil && s.down.bound {
+			return true
+		}
+	}
+	return false
+}
+
+// Announced reports whether the others are shown member i's voice.
+func (f *Fed) Announced(i int) bool { t := f.members[i].ups[audio]; return t != nil && t.announced }
+
+// InFocus is who the spotlight is on.
+func (f *Fed) InFocus() (who []int) {
+	for i, m := range f.members {
+		if m.voice != nil && m.voice.focused {
+			who = append(who, i)
+		}
+	}
+	return who
+}
+
+// IsAudible reports whether the spotlight lets member i be heard.
+func (f *Fed) IsAudible(i int) bool { v := f.members[i].voice; return v != nil && v.audible }
+
 // Constants of the spotlight.
 const (
 	FocusDelay, FocusHold, FocusTake, FocusIdle = focusDelay, focusHold, focusTake, focusIdle

@@ -326,8 +326,10 @@ func (f *Fed) bindAll() {
 		for _, s := range m.sections {
 			if d := s.down; d != nil && d.source != nil && !d.bound {
 				d.agreed(answerSection{receives: true, formats: [formatCount]answerFormat{{109, 0}, {96, 97}, {98, 99}, {102, 0}, {100, 101}}})
-				d.bind()
-				f.w.allot(m)
+				if m.gets(d.source) {
+					d.bind()
+					f.w.allot(m)
+				}
 			}
 		}
 		m.offerAt, m.offering = f.w.now, false

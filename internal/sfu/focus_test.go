@@ -1,9 +1,13 @@
 package sfu_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/hibari/hibari/internal/sfu"
 	"github.com/hibari/hibari/internal/sfu/sfutest"
@@ -158,6 +162,74 @@ func TestSpotlightLayers(t *testing.T) {
 	if err := view(t, s).Connection.RequestSpotlightRID("", "r1", "r0"); !errors.Is(err, sfu.ErrNoSpotlight) {
 		t.Errorf("without a spotlight: %v", err)
 	}
+}
+
+// voiceOf is a packet of Opus that says how loud it is, in −dBov.
+func voiceOf(member int, seq uint16, level uint8) []byte {
+	b := []byte{0x90, 109, byte(seq >> 8), byte(seq), 0, 0, 0, 0, 0, 0, 0, byte(member + 1), 0xbe, 0xde, 0, 1, 0x10, level, 0, 0, 1, 2, 3}
+	binary.BigEndian.PutUint32(b[4:], uint32(seq)*960)
+	return b
+}
+
+// Whoever speaks, comes and goes: a voice flows to who asked for the spotlight when
+// it is heard there, to everybody else always, and never to its own bundle.
+func TestSpotlightGatesVoices(t *testing.T) {
+	s := newSFU(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		n := rapid.IntRange(2, 5).Draw(rt, "members")
+		requests := make([]sfu.JoinRequest, n)
+		for i := range requests {
+			r := request(rapid.SampledFrom([]tenant.Role{tenant.SendRecv, tenant.SendRecv, tenant.RecvOnly}).Draw(rt, "role"))
+			r.Video.Enabled = false
+			if rapid.IntRange(0, 3).Draw(rt, "spotlight") > 0 {
+				r.Spotlight = &sfu.Spotlight{Number: rapid.IntRange(0, 2).Draw(rt, "number")}
+			}
+			requests[i] = r
+		}
+		f, err := s.NewFed(requests...)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer f.Close()
+		f.TellLevels()
+		seqs, gone := make([]uint16, n), make([]bool, n)
+		for range rapid.IntRange(1, 12).Draw(rt, "scenes") {
+			if i := rapid.IntRange(0, 4*n).Draw(rt, "leaves"); i < n && !gone[i] {
+				gone[i] = true
+				f.Remove(i, tenant.EndAPI)
+			}
+			levels := rapid.SliceOfN(rapid.SampledFrom([]int{absent, silence, loud}), n, n).Draw(rt, "levels")
+			for range rapid.IntRange(1, 40).Draw(rt, "packets") {
+				for i, l := range levels {
+					if l >= 0 && !gone[i] && requests[i].Role.Sends() {
+						seqs[i]++
+						f.Came(i, voiceOf(i, seqs[i], uint8(l)))
+					}
+				}
+				f.Pass(20 * time.Millisecond)
+				f.Round()
+			}
+			f.Pass(time.Second)
+			f.Round()
+			f.Round()
+			for i := range n {
+				for j := range n {
+					if i == j || gone[i] || gone[j] || !requests[i].Role.Receives() || !f.Announced(j) {
+						continue
+					}
+					want := requests[i].Spotlight == nil || requests[j].Spotlight == nil || f.IsAudible(j)
+					if got := f.Hears(i, j); got != want {
+						rt.Fatalf("the voice of %d flows to %d: %v, want %v", j, i, got, want)
+					}
+				}
+			}
+			for _, i := range f.InFocus() {
+				if !gone[i] && (requests[i].Spotlight == nil || !f.IsAudible(i)) {
+					rt.Fatalf("%d is in focus", i)
+				}
+			}
+		}
+	})
 }
 
 // A voice that does not tell how loud it is is heard, for there is no telling.
