@@ -41,7 +41,7 @@ type JoinRequest struct {
 	// that with HangUp. 0: the transport is closed at once.
 	Farewell time.Duration
 	// AnyCodec offers every codec for upload, the client's answer chooses
-	// (the 2015 dialect, WHIP).
+	// (the 2015 dialect).
 	AnyCodec bool
 	// Slots gives a receiver one fixed audio and one fixed video section that
 	// show the channel's oldest publisher, so that the client never has to

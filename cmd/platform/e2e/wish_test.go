@@ -36,8 +36,9 @@ type wishTab struct {
 
 // wishSeen is what the page's look returns.
 type wishSeen struct {
-	State, Codec, Pair  string
+	State, Codec, Pair  string // Pair: the ufrag of the candidate in use
 	Frames, Audio, Sent int
+	Layers, Width       int
 }
 
 // publish has a library publish to a channel; options are the page's.
@@ -147,6 +148,14 @@ func TestWHIPCodecsAndRefusals(t *testing.T) {
 		eval[any](p.tab, "leave(%s)", "publisher"+codec)
 		eval[any](p.tab, "leave(%s)", "viewer"+codec)
 	}
+	// Two layers, the better one first: a viewer gets that, as everybody does who
+	// does not ask for less.
+	p.publish("layers", "plain", "layers", map[string]any{"layers": []string{"high", "low"}})
+	p.watch("best", "plain", "layers")
+	eventually(t, "both layers are sent, and the better one is shown", func() bool {
+		return p.look("layers").Layers == 2 && p.look("best").Width == 640
+	})
+
 	url := s.url + "/whip/room"
 	for want, token := range map[string]string{
 		"401 token_invalid":  "nonsense",
