@@ -3,11 +3,13 @@ package signaling_test
 import (
 	"bytes"
 	"compress/zlib"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"reflect"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -344,6 +346,52 @@ func TestWebSocketBreaksBesideDataChannels(t *testing.T) {
 	if s := h.door.Stats(); s.OpenSockets != 0 || s.Unsettled != 1 {
 		t.Errorf("stats %+v", s)
 	}
+}
+
+// Clients that signal over DataChannels and end in every way at once leave nothing
+// behind.
+func TestStormOverDataChannels(t *testing.T) {
+	before := runtime.NumGoroutine()
+	t.Run("storm", func(t *testing.T) {
+		h, plane := broadcast(t, signaling.Config{})
+		const clients = 12
+		var callers []*caller
+		for i := range clients {
+			c := h.call(t, unsaid("recvonly", fmt.Sprintf(`,"ignore_disconnect_websocket":%t`, i%2 == 1)), false)
+			if i%3 > 0 { // the others may be anywhere on their way
+				c.switched(i%2 == 1)
+			}
+			callers = append(callers, c)
+		}
+		for i, c := range callers {
+			switch i % 6 {
+			case 0:
+				c.conn.CloseNow()
+			case 1, 2:
+				c.sayOver("signaling", `{"type":"disconnect"}`)
+			case 3:
+				plane.Disconnect("ten_A", c.id(), tenant.EndAPI)
+			case 4:
+				c.sayOver("signaling", `{`)
+			case 5:
+				c.pc.Close()
+			}
+		}
+		h.books.await(t, "all closed", func(b *books) bool { return len(b.closed) == clients })
+		if n := len(plane.Connections()); n != 0 {
+			t.Errorf("%d connections are left", n)
+		}
+		h.door.Drain()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := h.door.Wait(ctx); err != nil {
+			t.Error(err)
+		}
+		if s := h.door.Stats(); s.OpenSockets != 0 || s.Unsettled != 0 {
+			t.Errorf("stats %+v", s)
+		}
+	})
+	settled(t, "as many goroutines as before", func(n int) bool { return n <= before+2 })
 }
 
 // hideData keeps the data section of offers from a client without SCTP, and accepts
