@@ -45,11 +45,11 @@ type member struct {
 	quality      quality // of the way to it
 
 	// Simulcast: what it is to get
-	wish0     wish            // of every publisher
-	wishes    map[string]wish // of single ones, by connection id
-	allotment allotment
-	allotted  time.Time // when that was last brought up to date
-	minute    time.Time // when the next minute since its connecting is full
+	wishForAll wish            // of every publisher
+	wishes     map[string]wish // of single ones, by connection id
+	allotment  allotment
+	allotted   time.Time // when that was last brought up to date
+	minute     time.Time // when the next minute since its connecting is full
 
 	// Spotlight: its voice, nil: it has none there; and which layers it wants of all
 	// and of single publishers
@@ -73,7 +73,7 @@ func (m *member) open(w *worker) {
 	m.filters = newFilters(m.request().Filters)
 	m.payloads = &payloadTypes
 	if s := m.request().Simulcast; s != nil {
-		m.wish0, _ = parseWish(s.RequestRID) // what it does not know is auto
+		m.wishForAll, _ = parseWish(s.RequestRID) // what it does not know is auto
 	}
 }
 

@@ -3,6 +3,7 @@ package sfu_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -335,4 +336,30 @@ func repairOf(t *testing.T, p *rtp.Packet, rid string) []byte {
 		t.Fatal(err)
 	}
 	return marshal(t, again)
+}
+
+// Helpers turn viewers, too, when there are many.
+func TestTurningAMultitude(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	const viewers = 700
+	f, e, _ := fedWatched(t, "VP8", viewers)
+	for turn, rid := range []string{"r0", "r2", "r1", "none", "r2"} {
+		for i := range viewers {
+			if err := f.Want(1+i, rid); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 {
+			e.frame(t, true)
+			f.Pass(3 * time.Millisecond)
+			f.Round()
+		}
+		want := []int{0, 0, 0}
+		if rid != "none" {
+			want[rid[1]-'0'] = viewers
+		}
+		if got := f.Watched(0); !slices.Equal(got, want) {
+			t.Errorf("turn %d: the layers go to %v viewers, want %v", turn, got, want)
+		}
+	}
 }

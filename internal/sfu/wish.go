@@ -79,7 +79,7 @@ func (w *worker) request(m *member, sender string, q wish) error {
 		return ErrEnded
 	}
 	if sender == "" {
-		m.wish0, m.wishes = q, nil
+		m.wishForAll, m.wishes = q, nil
 	} else {
 		if !m.shows(sender) {
 			return ErrNotShown
@@ -109,5 +109,5 @@ func (m *member) wishFor(publisher *member) wish {
 	if q, ok := m.wishes[publisher.conn.ID()]; ok {
 		return q
 	}
-	return m.wish0
+	return m.wishForAll
 }
