@@ -244,7 +244,7 @@ func TestAyameFlood(t *testing.T) {
 					sent++
 				}
 				b.closes("rate_limited: ")
-				b.ended(h, tenant.EndProtocol)
+				b.ended(h, tenant.EndRateLimited)
 				a.ended(h, tenant.EndPeerLeft)
 				cost := max(len(message), 256)
 				if n := <-heard; name != "useless" && (n < (2<<20)/cost-2 || n > (2<<20)/cost) {
