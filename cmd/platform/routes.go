@@ -86,7 +86,8 @@ func (p *platform) recoverPanics(next http.Handler) http.Handler {
 			case http.ErrAbortHandler:
 				panic(v)
 			default:
-				p.log.Error("a request panicked", "method", r.Method, "path", r.URL.Path, "panic", v)
+				// Not the path: that of a WHIP session is its key.
+				p.log.Error("a request panicked", "method", r.Method, "route", chi.RouteContext(r.Context()).RoutePattern(), "panic", v)
 				http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 			}
 		}()
