@@ -8,7 +8,7 @@ import (
 )
 
 // TestSoraFirefox has Chromium and Firefox publish to and watch each other and
-// themselves through the SDK.
+// themselves through the SDK, signalling over DataChannels.
 func TestSoraFirefox(t *testing.T) {
 	// All of the host's addresses: Firefox leaves the loopback interface alone.
 	s := newServer(t, "HIBARI_MEDIA_IPS=")
@@ -25,6 +25,7 @@ func TestSoraFirefox(t *testing.T) {
 				tabs = append(tabs, p)
 			}
 			for _, p := range tabs {
+				p.switches("unsaid", "viewer", "publisher")
 				p.plays("viewer", len(tabs))
 				if got := p.look("viewer").Codec; got != "video/"+codec {
 					t.Errorf("%s decodes %s", p.browser.Name, got)
