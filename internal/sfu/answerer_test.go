@@ -354,6 +354,7 @@ func TestOfferedClientThatNeverComes(t *testing.T) {
 func FuzzOffer(f *testing.F) {
 	f.Add(obsOffer, true, "H264")
 	f.Add(browserOffer, true, "")
+	f.Add(obsOffer+"a=extmap:2 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\na=rid:0 send\r\na=rid:1 send\r\na=simulcast:send 0;~1\r\n", true, "")
 	f.Add(strings.ReplaceAll(browserOffer, "a=sendonly", "a=recvonly"), false, "")
 	f.Add(head("0")+transportLines+"m=audio 0 RTP/SAVPF 0 1\r\na=bundle-only\r\na=mid:0\r\n", false, "VP8")
 	f.Fuzz(func(t *testing.T, text string, publishes bool, codec string) {
