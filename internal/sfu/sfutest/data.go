@@ -86,7 +86,7 @@ func (c *Client) Messages(label string) []Message {
 	return found
 }
 
-// OpenChannels are the labels of the data channels that were opened, in order.
+// OpenChannels are the labels of the data channels that were opened.
 func (c *Client) OpenChannels() []string {
 	c.data.mu.Lock()
 	defer c.data.mu.Unlock()
