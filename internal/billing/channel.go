@@ -21,10 +21,23 @@ const mayJoin = `
 	h.peer = excluded.peer and (h.node_id is null or h.node_id = excluded.node_id
 		or not exists (select from node n where n.node_id = h.node_id and n.state in ('up', 'draining')))`
 
+// errNoReason says that a channel took nobody in, and that a moment later nothing
+// was wrong with it.
+var errNoReason = errors.New("the channel took nobody in, and nothing is wrong with it")
+
 // takeChannelPlace takes a place in the channel, which it starts on the node if
 // nobody is there. The tenant's row is locked, so the channel's cannot change
-// meanwhile.
+// meanwhile; the node that has the channel may end, though, between the refusal
+// and the look for its reason. That happens to a node once.
 func takeChannelPlace(ctx context.Context, tx pgx.Tx, nodeID string, o tenant.Opening, limit int) (opened tenant.Opened, started bool, err error) {
+	opened, started, err = tryChannelPlace(ctx, tx, nodeID, o, limit)
+	if errors.Is(err, errNoReason) {
+		return tryChannelPlace(ctx, tx, nodeID, o, limit)
+	}
+	return opened, started, err
+}
+
+func tryChannelPlace(ctx context.Context, tx pgx.Tx, nodeID string, o tenant.Opening, limit int) (opened tenant.Opened, started bool, err error) {
 	var first tenant.Counts
 	if err := count(&first, o.Role, 1); err != nil {
 		return opened, false, err
@@ -73,7 +86,7 @@ func refuseChannel(ctx context.Context, tx pgx.Tx, nodeID string, o tenant.Openi
 	if err := h.elsewhere(nodeID); err != nil {
 		return err
 	}
-	return fmt.Errorf("channel %q took nobody in, and nothing is wrong with it", o.Channel)
+	return errNoReason
 }
 
 // home is where a channel is, as somebody who comes to a node sees it; zero: it is
