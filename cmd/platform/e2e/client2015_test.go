@@ -185,7 +185,12 @@ func (c *client2015) close() {
 // mustDial2015 fails the test on a refusal.
 func mustDial2015(t *testing.T, s *server, role, channel, token string) *client2015 {
 	t.Helper()
-	c, err := dial2015(t, s, role, channel, token)
+	var c *client2015
+	var err error
+	eventually(t, role+" meets a media plane that is not at its limit", func() bool {
+		c, err = dial2015(t, s, role, channel, token)
+		return err == nil || !atLimit(err.Error())
+	})
 	if err != nil {
 		t.Fatalf("%s couldn't connect: %v", role, err)
 	}

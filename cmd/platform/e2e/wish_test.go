@@ -122,10 +122,8 @@ func TestWHIPAndWHEPClients(t *testing.T) {
 	sora.mustJoin("publisher", "sendonly", map[string]any{"videoCodecType": "H264"})
 	eval[any](p.tab, "leave(%s)", "second")
 	for _, name := range []string{"early", "player", "page"} {
+		eventually(t, name+" decodes H.264", func() bool { return p.look(name).Codec == "video/H264" })
 		p.plays(name)
-		if got := p.look(name).Codec; got != "video/H264" {
-			t.Errorf("%s decodes %s", name, got)
-		}
 		eval[any](p.tab, "leave(%s)", name)
 	}
 	eventually(t, "only the SDK's connections are left", func() bool { return len(s.connections(a)) == 2 })
