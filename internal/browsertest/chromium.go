@@ -13,6 +13,7 @@ import (
 // its dashes, with a string or bool.
 func Chromium(t testing.TB, flags map[string]any) *Browser {
 	t.Helper()
+	takeTurn(t)
 	path := find("chromium", "chromium-browser", "google-chrome",
 		"/Applications/Chromium.app/Contents/MacOS/Chromium",
 		"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")

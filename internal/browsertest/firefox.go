@@ -41,6 +41,7 @@ func Firefox(t testing.TB, prefs map[string]any) *Browser {
 // startFirefox starts it with more in its environment.
 func startFirefox(t testing.TB, prefs map[string]any, env []string) *Browser {
 	t.Helper()
+	takeTurn(t)
 	path := find("firefox-esr", "firefox", "/Applications/Firefox.app/Contents/MacOS/firefox")
 	if path == "" {
 		t.Fatal("no Firefox found: make test installs it; or put firefox on PATH")
