@@ -158,8 +158,8 @@ func TestOverloadDropsVideoByFrame(t *testing.T) {
 	if _, left := f.Left(); left != 0 {
 		t.Errorf("%d viewers are still to be sent the frame", left)
 	}
-	if !s.Overloaded() || s.Stats().FramesShed != 1 {
-		t.Errorf("overloaded: %v, frames shed: %d", s.Overloaded(), s.Stats().FramesShed)
+	if s.Overloaded() || s.Stats().FramesShed != 1 {
+		t.Errorf("after one late frame, overloaded: %v, frames shed: %d", s.Overloaded(), s.Stats().FramesShed)
 	}
 	// Those wait for a key frame, which costs more than other frames and is asked
 	// for seldom; the others go on.
@@ -176,6 +176,17 @@ func TestOverloadDropsVideoByFrame(t *testing.T) {
 	f.RTP(video.packet(ptVP8, 99, 7, true, []byte{0x10, 0x01, 0x00}))
 	if got := f.Awaiting() - awaiting; got != int64(left) {
 		t.Errorf("%d viewers wait for a key frame, want %d", got, left)
+	}
+	// Who is late again, a second and more after that, has too much to do.
+	for _, p := range video.frame(3, 900) {
+		f.Came(0, p)
+	}
+	f.Release()
+	f.Step()
+	f.Pass(150 * time.Millisecond)
+	f.Step()
+	if !s.Overloaded() || s.Stats().FramesShed != 2 {
+		t.Errorf("overloaded: %v, frames shed: %d", s.Overloaded(), s.Stats().FramesShed)
 	}
 }
 

@@ -29,9 +29,9 @@ type keyRequests struct {
 func (k *keyRequests) came() { k.wanted, k.tries = false, 0 }
 
 // due reports whether a request must go out now, and notes that it does.
-func (k *keyRequests) due(now time.Time, overloaded bool) bool {
+func (k *keyRequests) due(now time.Time, strained bool) bool {
 	pause := keyPause
-	if k.tries >= keyTries || overloaded {
+	if k.tries >= keyTries || strained {
 		pause = keyLongPause
 	}
 	if !k.wanted || !k.askedAt.IsZero() && now.Sub(k.askedAt) < pause {
@@ -54,7 +54,7 @@ func (w *worker) askKeyFrame(l *layer) {
 
 // checkKeyFrame sends the request for a key frame if one is due.
 func (w *worker) checkKeyFrame(l *layer) {
-	if l.kind != video || !l.live || !l.owner().up || !l.keys.due(w.now, w.sfu.overloaded(w.now)) {
+	if l.kind != video || !l.live || !l.owner().up || !l.keys.due(w.now, w.sfu.strained(w.now)) {
 		return
 	}
 	w.round.keyRequests++

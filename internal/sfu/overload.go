@@ -19,6 +19,9 @@ const (
 	// overloadMemory is how long the media plane counts as overloaded after it
 	// last dropped a frame.
 	overloadMemory = 5 * time.Second
+	// overloadProof is how long it must go on dropping frames to count as that. One
+	// late moment of a machine is no reason to turn clients away.
+	overloadProof = time.Second
 )
 
 // shed drops a frame for all viewers that it has not reached. Next time these
@@ -34,7 +37,16 @@ func (w *worker) shed(f *frame) {
 	l.turnAt(f.next)
 	f.next = len(f.viewers)
 	w.sfu.counters.framesShed.Add(1)
-	w.sfu.overloadedUntil.Store(int64(w.now.Add(overloadMemory).Sub(began)))
+	w.sfu.shed(w.now)
+}
+
+// shed notes that a frame was dropped. Workers may call it at once; it need not be
+// exact.
+func (s *SFU) shed(now time.Time) {
+	at := int64(now.Sub(began))
+	if last := s.shedAt.Swap(at); at-last > int64(overloadMemory) {
+		s.shedSince.Store(at)
+	}
 }
 
 // turnAt makes the viewer at a place the first: those who have gone without come
@@ -45,11 +57,16 @@ func (l *layer) turnAt(place int) {
 	}
 }
 
-// Overloaded reports whether the media plane has dropped video within the last
-// seconds because it had more to send than it could. Who admits clients should
-// send new ones elsewhere.
+// Overloaded reports whether the media plane keeps dropping video because it has
+// more to send than it can: the last seconds had such frames, over a second or
+// more. Who admits clients should send new ones elsewhere.
 func (s *SFU) Overloaded() bool { return s.overloaded(time.Now()) }
 
 func (s *SFU) overloaded(now time.Time) bool {
-	return now.Sub(began) < time.Duration(s.overloadedUntil.Load())
+	return s.strained(now) && s.shedAt.Load()-s.shedSince.Load() >= int64(overloadProof)
+}
+
+// strained reports whether the last seconds had a frame that was dropped.
+func (s *SFU) strained(now time.Time) bool {
+	return now.Sub(began)-time.Duration(s.shedAt.Load()) < overloadMemory
 }

@@ -3,6 +3,7 @@ package sfu
 import (
 	"context"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,8 +44,10 @@ type SFU struct {
 	stop     chan struct{}  // closed by Close: the watchdog ends
 	watching sync.WaitGroup // the watchdog
 
-	overloadedUntil atomic.Int64 // in ns since began; workers store it
-	news            news         // locks for itself
+	// In ns since began; workers store them
+	shedAt    atomic.Int64 // a frame was dropped for being late
+	shedSince atomic.Int64 // the first of a row of such
+	news      news         // locks for itself
 
 	// Guarded by mu
 	mu       sync.Mutex
@@ -78,6 +81,7 @@ func New(c Config) *SFU {
 		channels: map[channelKey]*channel{},
 		conns:    map[string]*Connection{},
 	}
+	s.shedAt.Store(math.MinInt64 / 2) // never
 	s.crew.start(s)
 	s.startWatchdog()
 	return s
