@@ -113,6 +113,8 @@ func TestForgedRecordsDoNotWake(t *testing.T) {
 	e := listen(t, transport.Config{})
 	p, o, c := connect(t, e, "127.0.0.1")
 	eventually(t, "the peer rests", func() bool { return e.Stats().Attending == 0 })
+	c.check(p, true) // whatever the client repeated of its handshake has been read
+	eventually(t, "the peer rests for good", func() bool { return e.Stats().Attending == 0 })
 	for _, b := range [][]byte{
 		{21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 2, 40},                             // a fatal alert in the clear
 		{22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0},                          // longer than it is
