@@ -44,6 +44,7 @@ func commands() []command {
 		{"migrate", "apply the database migrations, then exit", migrate},
 		{"tenant create", "make a tenant with an owner, an API key and a signing key", tenantCreate},
 		{"tenant list", "list the tenants", tenantList},
+		{"licence quote", "print what a licence costs a year", licenceQuote},
 		{"licence set", "set how many connections a tenant may have", licenceSet},
 		{"operator create", "make an operator login", operatorCreate},
 		{"token", "print an access token", tokenCreate},

@@ -89,43 +89,6 @@ func tenantList(ctx context.Context, args []string, io stdio) error {
 	})
 }
 
-// licenceSet changes how many connections a tenant may have.
-func licenceSet(ctx context.Context, args []string, io stdio) error {
-	fs := flag.NewFlagSet("licence set", flag.ContinueOnError)
-	name := fs.String("tenant", "", "tenant id, name or a member's email (required)")
-	connections := fs.Int("connections", 0, "connections at once in all (default: as it is)")
-	perChannel := fs.Int("per-channel", 0, "connections at once in one channel (default: as it is)")
-	asJSON := fs.Bool("json", false, "print one JSON document")
-	return withTools(ctx, fs, args, io, func(t *tools) error {
-		scope, err := t.find(ctx, *name)
-		if err != nil {
-			return err
-		}
-		now, err := t.ledger.Licence(ctx, scope)
-		if err != nil {
-			return err
-		}
-		given := map[string]bool{}
-		fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
-		if !given["connections"] {
-			*connections = now.MaxConnections
-		}
-		if !given["per-channel"] {
-			*perChannel = now.MaxPerChannel
-		}
-		if err := t.ledger.SetLicence(ctx, scope, *connections, *perChannel); err != nil {
-			return err
-		}
-		if *asJSON {
-			return printJSON(io.out, map[string]any{
-				"tenant_id": scope.Tenant(), "max_connections": *connections, "max_per_channel": *perChannel, "connections": now.Connections,
-			})
-		}
-		fmt.Fprintf(io.out, "%s: %d connections at once, %d in a channel; %d in use now\n", scope.Tenant(), *connections, *perChannel, now.Connections)
-		return nil
-	})
-}
-
 // operatorCreate makes an operator login.
 func operatorCreate(ctx context.Context, args []string, io stdio) error {
 	fs := flag.NewFlagSet("operator create", flag.ContinueOnError)
