@@ -158,7 +158,8 @@ func (s *Store) APIKeys(ctx context.Context, scope Scope) ([]APIKey, error) {
 	return keys, nil
 }
 
-// RevokeAPIKey ends an API key at once. ErrNotFound if the tenant has no such
+// RevokeAPIKey ends an API key: here at once, on other nodes within
+// APIKeyMemory. ErrNotFound if the tenant has no such
 // active key.
 func (s *Store) RevokeAPIKey(ctx context.Context, scope Scope, id string) error {
 	if scope.tenant == "" {
@@ -167,6 +168,7 @@ func (s *Store) RevokeAPIKey(ctx context.Context, scope Scope, id string) error 
 	if !isID(id) {
 		return ErrNotFound
 	}
+	defer s.knownKeys.forget(id)
 	return s.inTx(ctx, func(tx pgx.Tx) error {
 		done, err := tx.Exec(ctx, `
 			update api_key set revoked_at = clock_timestamp()
@@ -191,6 +193,11 @@ func (s *Store) AuthenticateAPIKey(ctx context.Context, bearer string) (Scope, e
 	if !ok {
 		return Scope{}, ErrAPIKey
 	}
+	got := sha256.Sum256([]byte(bearer))
+	if scope, ok := s.knownKeys.find(id, got, time.Now()); ok {
+		return scope, nil
+	}
+	asked := time.Now()
 	scope := Scope{actor: "api_key:" + id}
 	var want []byte
 	var stale bool
@@ -203,7 +210,6 @@ func (s *Store) AuthenticateAPIKey(ctx context.Context, bearer string) (Scope, e
 	if err != nil {
 		return Scope{}, fmt.Errorf("couldn't look an API key up: %w", err)
 	}
-	got := sha256.Sum256([]byte(bearer))
 	if subtle.ConstantTimeCompare(got[:], want) != 1 {
 		return Scope{}, ErrAPIKey
 	}
@@ -213,5 +219,6 @@ func (s *Store) AuthenticateAPIKey(ctx context.Context, bearer string) (Scope, e
 			return Scope{}, fmt.Errorf("couldn't note the use of an API key: %w", err)
 		}
 	}
+	s.knownKeys.add(id, knownKey{got, scope, asked.Add(APIKeyMemory)})
 	return scope, nil
 }

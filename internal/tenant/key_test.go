@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hibari/hibari/internal/tenant"
 )
@@ -52,6 +53,47 @@ func TestAPIKey(t *testing.T) {
 		if err := h.store.RevokeAPIKey(t.Context(), h.scope, id); !errors.Is(err, tenant.ErrNotFound) {
 			t.Errorf("RevokeAPIKey(%q) = %v, want ErrNotFound", id, err)
 		}
+	}
+}
+
+// A key that was good a moment ago is not looked up again, and what another
+// node did to it is seen soon.
+func TestAPIKeyIsRememberedForAMoment(t *testing.T) {
+	h := newHouse(t)
+	pool := h.secondPool()
+	node := h.newStore(pool)
+	if _, err := node.AuthenticateAPIKey(t.Context(), h.made.APIKey); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := h.store.APIKeys(t.Context(), h.scope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := h.store.RevokeAPIKey(t.Context(), h.scope, keys[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		_, err := node.AuthenticateAPIKey(t.Context(), h.made.APIKey)
+		if errors.Is(err, tenant.ErrAPIKey) {
+			break
+		}
+		if err != nil || time.Since(began) > tenant.APIKeyMemory+5*time.Second {
+			t.Fatalf("%v after it was revoked: %v", time.Since(began), err)
+		}
+	}
+	// Without a database the memory serves, for as long as it lasts.
+	fresh := h.newTenant("Fresh", "fresh@example.com").APIKey
+	if _, err := node.AuthenticateAPIKey(t.Context(), fresh); err != nil {
+		t.Fatal(err)
+	}
+	pool.Close()
+	if _, err := node.AuthenticateAPIKey(t.Context(), fresh); err != nil {
+		t.Errorf("it was looked up again at once: %v", err)
+	}
+	changed := fresh[:len(fresh)-7] + "x" + fresh[len(fresh)-6:]
+	if _, err := node.AuthenticateAPIKey(t.Context(), changed); err == nil {
+		t.Error("a changed key was taken for the one remembered")
 	}
 }
 

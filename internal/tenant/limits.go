@@ -61,6 +61,11 @@ const (
 	// or a ban written on another node works here after at most this time and
 	// one query.
 	RefreshEvery = 2 * time.Second
+	// APIKeyMemory is for how long an API key that was found good is not looked up
+	// again: so a key that is revoked on another node works here for that long.
+	APIKeyMemory = 2 * time.Second
+	// maxKnownKeys bounds how many are remembered.
+	maxKnownKeys = 10_000
 	// KeyLookupsPerSecond bounds what unknown kids may cost the database,
 	// all clients together.
 	KeyLookupsPerSecond = 10

@@ -40,6 +40,7 @@ type Store struct {
 	addresses *throttle     // wrong log-ins by address
 	lookups   *rate.Limiter // what unknown kids may cost the database
 	asking    singleflight.Group
+	knownKeys knownKeys // API keys; lock for themselves
 
 	cache cache
 }
@@ -59,6 +60,7 @@ func NewStore(pool *pgxpool.Pool, key []byte, log *slog.Logger) (*Store, error) 
 		accounts:  newThrottle(LoginsPerAccount, LoginsPerAccountRefill),
 		addresses: newThrottle(LoginsPerAddress, LoginsPerAddressRefill),
 		lookups:   rate.NewLimiter(KeyLookupsPerSecond, 2*KeyLookupsPerSecond),
+		knownKeys: knownKeys{byID: map[string]knownKey{}},
 		cache:     newCache(),
 	}, nil
 }
