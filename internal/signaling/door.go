@@ -92,6 +92,7 @@ type Door struct {
 	channels   bool // who does not say signals over DataChannels
 	compress   bool // what is said there
 	log        *slog.Logger
+	knocks     *knocks      // by tenant; lock for themselves
 	rooms      *rooms       // of peer-to-peer calls; lock for themselves
 	wishes     wishSessions // of WHIP and WHEP; lock for themselves
 	servers    func(string) []ICEServer
@@ -132,7 +133,7 @@ func New(c Config) *Door {
 	d := &Door{
 		verifier: c.Verifier, authorizer: c.Authorizer, ledger: c.Ledger, media: c.Media, version: c.Version,
 		limits: c.Limits.withDefaults(), channels: !c.WebSocketOnly, compress: !c.Uncompressed, log: c.Log,
-		rooms: newRooms(), built: time.Now(), refused: map[tenant.Code]int64{},
+		knocks: newKnocks(c.Limits.withDefaults()), rooms: newRooms(), built: time.Now(), refused: map[tenant.Code]int64{},
 		wishes:  wishSessions{byID: map[string]*wishSession{}, requests: map[WishRequest]int64{}},
 		servers: c.ICEServers, url: c.PublicURL,
 	}
@@ -167,6 +168,9 @@ func (d *Door) enter(v visitor) (*call, error) {
 		return nil, d.reject(v.opening(id, claim, v.Channel), err)
 	}
 	opening := v.opening(id, claim, channel) // the channel is now without any @TENANT_ID
+	if !d.knocks.allow(claim.Tenant) {
+		return nil, d.reject(opening, errTooManyKnocks)
+	}
 	if err := checkName("channel_id", channel); err != nil {
 		return nil, d.reject(opening, err)
 	}

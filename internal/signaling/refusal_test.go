@@ -363,3 +363,32 @@ func TestStormOfRefusedClients(t *testing.T) {
 		t.Errorf("stats %+v", s)
 	}
 }
+
+// Clients that come back in a loop are turned away before they cost the ledger
+// anything, and their tenant is told.
+func TestTenantWhoseClientsKnockTooOften(t *testing.T) {
+	h := open(t, signaling.Config{Limits: signaling.Limits{ConnectBurst: 2, ConnectRate: 1}})
+	h.books.fail = func(entry string) error {
+		if entry == "open" {
+			return tenant.Refuse(tenant.TenantFull, "no place")
+		}
+		return nil
+	}
+	var last string
+	for range 3 {
+		c := h.visit(t)
+		c.say(knock("good"))
+		_, last = c.farewell()
+	}
+	if !strings.HasPrefix(last, "rate_limited: ") {
+		t.Errorf("the third was told %q", last)
+	}
+	h.books.read(func(b *books) {
+		if b.tries["open"] != 2 {
+			t.Errorf("the ledger was asked %d times", b.tries["open"])
+		}
+		if len(b.rejected) != 3 || b.rejected[2].Code != tenant.RateLimited {
+			t.Errorf("the tenant was told %v", b.rejected)
+		}
+	})
+}
