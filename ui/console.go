@@ -32,6 +32,8 @@ type Config struct {
 	// DB is where the console writes the audit entries of what it does itself:
 	// a pool.
 	DB tenant.Execer
+	// Requests are the seats of members' requests; nil: without end.
+	Requests *tenant.Seats
 	// PublicURL is the origin people reach us by, such as https://hibari.example.
 	PublicURL string
 	// SignupOpen lets strangers make a tenant.
@@ -49,6 +51,7 @@ type Console struct {
 	assets  *assets
 	csrf    *http.CrossOriginProtection
 	hub     *hub            // locks for itself
+	lives   *tenant.Seats   // of live pages
 	closing context.Context // done after Close
 	close   context.CancelFunc
 }
@@ -64,7 +67,8 @@ func New(c Config) *Console {
 	if err != nil {
 		panic("ui.New: " + err.Error())
 	}
-	console := &Console{Config: c, assets: bundle, csrf: http.NewCrossOriginProtection(), hub: newHub()}
+	console := &Console{Config: c, assets: bundle, csrf: http.NewCrossOriginProtection(), hub: newHub(),
+		lives: tenant.NewSeats("live pages", maxLivePages, 0, 0)}
 	console.closing, console.close = context.WithCancel(context.Background())
 	// Behind a proxy that rewrites Host, the browser's Origin is the public one.
 	if public, err := url.Parse(c.PublicURL); err == nil && public.Host != "" {

@@ -56,6 +56,9 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 	case tenant.DatabaseAway(err):
 		c.Log.Warn("a console page found no database", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
+	if p.status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "5")
+	}
 	c.tell(w, r, v, p)
 }
 

@@ -52,13 +52,38 @@ func (c *Console) member(route route) http.Handler {
 			err = errForbidden
 		}
 		if err == nil {
-			err = route.action(w, r, v)
+			err = c.act(w, r, v, route)
 		}
 		if err != nil {
 			c.fail(w, r, v, err)
 		}
 	})
 }
+
+// act does what a member asked for when it is the tenant's turn.
+func (c *Console) act(w http.ResponseWriter, r *http.Request, v *visit, route route) error {
+	if strings.HasPrefix(route.path, "/console/live/") {
+		return route.action(w, r, v) // a seat for each of its questions, not for as long as it is open
+	}
+	leave, err := c.seat(r.Context(), v)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return route.action(w, r, v)
+}
+
+// seat waits for the tenant's turn to ask the database.
+func (c *Console) seat(ctx context.Context, v *visit) (leave func(), err error) {
+	if c.Requests == nil {
+		return func() {}, nil
+	}
+	return c.Requests.Take(ctx, v.login.Scope.Tenant())
+}
+
+// LivePagesRefused returns how many live pages were one too many of their
+// tenant, since the start.
+func (c *Console) LivePagesRefused() int64 { return c.lives.Refused() }
 
 // pageLimit is how long a page may wait for the database before it becomes an
 // error page.

@@ -26,12 +26,19 @@ const (
 	liveHeartbeat = 15 * time.Second
 	liveRecheck   = time.Minute // the log-in may have ended
 	liveWrite     = 10 * time.Second
+	// maxLivePages is how many a tenant's members may have open at one node.
+	maxLivePages = 64
 )
 
 // stream answers with server-sent events: the whole fragment, whenever it has
 // changed, until the page goes away, the log-in ends or the console closes.
 func (c *Console) stream(f fragment) action {
 	return func(w http.ResponseWriter, r *http.Request, v *visit) error {
+		leave, err := c.lives.Take(r.Context(), v.login.Scope.Tenant())
+		if err != nil {
+			return err
+		}
+		defer leave()
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		defer context.AfterFunc(c.closing, cancel)()
@@ -51,11 +58,12 @@ func (c *Console) follow(ctx context.Context, s *eventStream, r *http.Request, v
 	defer recheck.Stop()
 	last := ""
 	for s.alive() {
-		html, err := renderFragment(r, v, f)
+		html, err := c.renderFragment(r, v, f)
 		switch {
 		case errors.Is(err, tenant.ErrNotFound):
 			s.send("gone", "")
 			return nil
+		case isRateLimited(err): // counted; the next poll comes back to it
 		case err != nil && ctx.Err() == nil: // the next try may do better; the page keeps what it has
 			c.Log.Warn("a live page could not be read", "path", r.URL.Path, "error", err)
 		case err == nil && html != last:
@@ -83,9 +91,14 @@ func (c *Console) follow(ctx context.Context, s *eventStream, r *http.Request, v
 }
 
 // renderFragment renders f as of now.
-func renderFragment(r *http.Request, v *visit, f fragment) (string, error) {
+func (c *Console) renderFragment(r *http.Request, v *visit, f fragment) (string, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), pageLimit)
 	defer cancel()
+	leave, err := c.seat(ctx, v)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
 	r = r.WithContext(ctx)
 	v.now = time.Now()
 	component, err := f(r, v)
@@ -97,6 +110,12 @@ func renderFragment(r *http.Request, v *visit, f fragment) (string, error) {
 		return "", fmt.Errorf("couldn't render: %w", err)
 	}
 	return html.String(), nil
+}
+
+// isRateLimited reports whether it was not the tenant's turn.
+func isRateLimited(err error) bool {
+	var refusal *tenant.Refusal
+	return errors.As(err, &refusal) && refusal.Code == tenant.RateLimited
 }
 
 // rest waits for d; false when ctx ended first.

@@ -59,6 +59,9 @@ var (
 	figAttempts    = prometheus.NewDesc("hibari_webhook_attempts_total", "Attempts to deliver a webhook, by outcome.", []string{"outcome"}, nil)
 	figAuth        = prometheus.NewDesc("hibari_auth_webhooks_total", "Questions to tenants' auth webhooks, by outcome.", []string{"outcome"}, nil)
 	figSlowStreams = prometheus.NewDesc("hibari_streams_slow_total", "Streams closed because their reader did not keep up.", nil, nil)
+	figStreamsOver = prometheus.NewDesc("hibari_streams_refused_total", "Streams refused because their tenant had too many open at this node.", nil, nil)
+	figRequests    = prometheus.NewDesc("hibari_requests_refused_total", "Requests of members and tenants' servers refused because too many of the tenant were under way at this node.", nil, nil)
+	figLivePages   = prometheus.NewDesc("hibari_live_pages_refused_total", "Live pages refused because their tenant had too many open at this node.", nil, nil)
 	figSockets     = prometheus.NewDesc("hibari_signaling_sockets", "Open signalling WebSockets.", nil, nil)
 	figWishes      = prometheus.NewDesc("hibari_whip_requests_total", "Requests of WHIP and WHEP clients, by protocol, method and status.", []string{"protocol", "method", "status"}, nil)
 	figSessions    = prometheus.NewDesc("hibari_whip_sessions", "WHIP and WHEP sessions on this node.", nil, nil)
@@ -140,6 +143,9 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	counter(figAuth, hooks.AuthTimeouts, "timeout")
 	counter(figAuth, hooks.AuthUnavailable, "unavailable")
 	counter(figSlowStreams, hooks.SlowStreams)
+	counter(figStreamsOver, hooks.StreamsRefused)
+	counter(figRequests, f.requests.Refused())
+	counter(figLivePages, f.console.LivePagesRefused())
 	gauge(figLive, oneIf(f.node.Live()))
 }
 

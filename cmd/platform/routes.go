@@ -26,7 +26,7 @@ func (p *platform) routes() http.Handler {
 
 	// A tenant's server: API key.
 	r.Get("/stream", p.withAPIKey(p.hooks.Stream))
-	r.Post("/", p.withAPIKey(p.action))
+	r.Post("/", p.withAPIKey(p.inTurn(p.action)))
 
 	// Operators.
 	r.Get("/livez", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
@@ -57,6 +57,28 @@ func (p *platform) withAPIKey(next func(http.ResponseWriter, *http.Request, tena
 			p.fail(w, r, err)
 			return
 		}
+		next(w, r, scope)
+	}
+}
+
+// How many requests of one tenant are answered at once on this node, how many
+// more wait for their turn, and for how long: the database's connections are
+// everybody's.
+const (
+	requestsAtOnce  = 8
+	requestsWaiting = 64
+	requestPatience = 2 * time.Second
+)
+
+// inTurn lets a request of a tenant's server go on when the tenant has a seat.
+func (p *platform) inTurn(next func(http.ResponseWriter, *http.Request, tenant.Scope)) func(http.ResponseWriter, *http.Request, tenant.Scope) {
+	return func(w http.ResponseWriter, r *http.Request, scope tenant.Scope) {
+		leave, err := p.requests.Take(r.Context(), scope.Tenant())
+		if err != nil {
+			p.fail(w, r, err)
+			return
+		}
+		defer leave()
 		next(w, r, scope)
 	}
 }

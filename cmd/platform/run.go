@@ -45,11 +45,13 @@ type platform struct {
 	media   *sfu.SFU
 	door    *signaling.Door
 	console *ui.Console
-	server  *http.Server
-	clients *boundedListener
-	running sync.WaitGroup // the background loops
-	halt    context.CancelFunc
-	broken  chan error // buffered: why the HTTP server ended by itself
+	// requests are the seats of members' and servers' requests.
+	requests *tenant.Seats
+	server   *http.Server
+	clients  *boundedListener
+	running  sync.WaitGroup // the background loops
+	halt     context.CancelFunc
+	broken   chan error // buffered: why the HTTP server ended by itself
 }
 
 // serve runs the platform until ctx ends.
@@ -102,7 +104,9 @@ func (p *platform) start(ctx context.Context) error {
 	p.node.HandleDisconnect(func(id tenant.ID, connectionID, reason string) bool {
 		return p.media.Disconnect(id, connectionID, reason) || p.door.Disconnect(id, connectionID, reason)
 	})
+	p.requests = tenant.NewSeats("requests", requestsAtOnce, requestsWaiting, requestPatience)
 	p.console = ui.New(ui.Config{
+		Requests:   p.requests,
 		Tenants:    p.tenants,
 		Ledger:     p.ledger,
 		Hooks:      p.hooks,

@@ -140,10 +140,23 @@ func (h home) elsewhere(nodeID string) error {
 	return &tenant.Elsewhere{NodeID: h.nodeID, PublicURL: h.there}
 }
 
+// How many of one tenant look at once and wait to, and for how long: a crowd of
+// its clients must not take the connections that others look through.
+const (
+	looksAtOnce  = 2
+	looksWaiting = 2000
+	lookTime     = 5 * time.Second
+)
+
 // Look returns how many connections the channel of an opening has on all nodes, for
 // who has to decide about it. The error is the one that Open on the node would meet
 // if the channel is of the other kind or lives elsewhere; nothing is taken.
 func (l *Ledger) Look(ctx context.Context, nodeID string, o tenant.Opening) (tenant.Counts, error) {
+	leave, err := l.looking.Take(ctx, o.Tenant)
+	if err != nil {
+		return tenant.Counts{}, err
+	}
+	defer leave()
 	h, err := readHome(ctx, l.pool, nodeID, o)
 	if err == nil {
 		err = h.refuseKind(o)

@@ -62,7 +62,9 @@ type Ledger struct {
 	starts   *turns[tenant.ID, *start]
 	ends     *turns[tenant.ID, *end]
 
-	rejects        rejectLimits // locks for itself
+	rejects        rejectLimits  // locks for itself
+	noting         *tenant.Seats // who write that somebody was rejected: they would wait for one row
+	looking        *tenant.Seats // who look at a channel
 	rejectsDropped atomic.Int64
 
 	mu sync.Mutex
@@ -74,6 +76,8 @@ type Ledger struct {
 // NewLedger returns the ledger of the database behind pool.
 func NewLedger(pool *pgxpool.Pool, outbox Outbox, log *slog.Logger) *Ledger {
 	l := &Ledger{pool: pool, outbox: outbox, log: log, owners: map[string]tenant.ID{}}
+	l.noting = tenant.NewSeats("refusals", 1, rejectBurst, noteTime)
+	l.looking = tenant.NewSeats("looks at channels", looksAtOnce, looksWaiting, lookTime)
 	l.openings = newTurns(l.admit, l.openAlone)
 	l.starts = newTurns(l.connect, l.connectAlone)
 	l.ends = newTurns(l.closeAll, l.closeAlone)

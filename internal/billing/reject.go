@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/time/rate"
@@ -19,6 +20,8 @@ const (
 	rejectBurst      = 100
 	// A warning is logged for the first of so many that are dropped.
 	rejectsPerWarning = 1000
+	// noteTime is how long one may wait for those before it to be written.
+	noteTime = 5 * time.Second
 )
 
 // rejectLimits holds each tenant's allowance of rejected events.
@@ -55,7 +58,12 @@ func (l *Ledger) Reject(ctx context.Context, o tenant.Opening, r *tenant.Refusal
 	}
 	c := &segment{tenant: o.Tenant, id: tenant.Printable(o.ConnectionID, maxText), channel: tenant.Printable(o.Channel, maxText),
 		role: o.Role, clientID: tenant.Printable(o.ClientID, maxText), metadata: o.Metadata}
-	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+	leave, err := l.noting.Take(ctx, o.Tenant)
+	if err != nil {
+		return fmt.Errorf("couldn't write that %s was rejected: %w", o.ConnectionID, err)
+	}
+	defer leave()
+	err = pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
 		now, err := lockTenant(ctx, tx, o.Tenant)
 		if err != nil {
 			return err

@@ -10,7 +10,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hibari/hibari/internal/tenant"
@@ -27,49 +26,13 @@ const (
 	// maxAuthPerTenant is how many questions to one tenant's server are open at
 	// once, on this node. The others wait, and hold up no other tenant.
 	maxAuthPerTenant = 32
+	// maxAuthWaiting is how many wait for one of these: more clients at once than
+	// any licence lets in are not worth asking about.
+	maxAuthWaiting = 2000
 	// authIdle is how many connections to one server are kept for the next
 	// question.
 	authIdle = 8
 )
-
-// authSeats gives each tenant its share of open questions.
-type authSeats struct {
-	mu sync.Mutex
-	// Guarded by mu.
-	byTenant map[tenant.ID]*authSeat
-}
-
-// authSeat is there while somebody uses it or waits for it.
-type authSeat struct {
-	users int           // guarded by authSeats.mu
-	taken chan struct{} // one for each open question
-}
-
-// take waits for a seat; false: ctx ended first. Whoever has one calls leave.
-func (s *authSeats) take(ctx context.Context, t tenant.ID) (leave func(), ok bool) {
-	s.mu.Lock()
-	seat := s.byTenant[t]
-	if seat == nil {
-		seat = &authSeat{taken: make(chan struct{}, maxAuthPerTenant)}
-		s.byTenant[t] = seat
-	}
-	seat.users++
-	s.mu.Unlock()
-	forget := func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if seat.users--; seat.users == 0 {
-			delete(s.byTenant, t)
-		}
-	}
-	select {
-	case seat.taken <- struct{}{}:
-		return func() { <-seat.taken; forget() }, true
-	case <-ctx.Done():
-		forget()
-		return nil, false
-	}
-}
 
 // Authorize asks a tenant's server about a client and returns what it grants.
 // The error is a *tenant.Refusal: auth_rejected with the server's reason,
@@ -97,8 +60,8 @@ func (w *Webhooks) Authorize(ctx context.Context, hook tenant.AuthWebhook, a ten
 }
 
 func (w *Webhooks) authorize(ctx context.Context, hook tenant.AuthWebhook, a tenant.Arrival) (tenant.Grant, *tenant.Refusal) {
-	leave, ok := w.authSeats.take(ctx, a.Tenant)
-	if !ok {
+	leave, err := w.authSeats.Take(ctx, a.Tenant)
+	if err != nil {
 		return tenant.Grant{}, unanswered(fmt.Sprintf("%d questions to your auth webhook were open for %s already", maxAuthPerTenant, seconds(authTimeout)))
 	}
 	defer leave()

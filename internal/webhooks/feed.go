@@ -80,7 +80,7 @@ func (f *Feed) Close() { f.hooks.feeds.remove(f) }
 // the errors of ctx and of the database, after which it may be called again.
 func (f *Feed) Next(ctx context.Context) ([]tenant.Event, error) {
 	for {
-		events, err := f.hooks.Events(ctx, f.scope, f.after, MaxEvents)
+		events, err := f.read(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -100,6 +100,16 @@ func (f *Feed) Next(ctx context.Context) ([]tenant.Event, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// read asks for the next events when it is the feed's turn.
+func (f *Feed) read(ctx context.Context) ([]tenant.Event, error) {
+	leave, err := f.hooks.reads.Take(ctx, f.scope.Tenant())
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	return f.hooks.Events(ctx, f.scope, f.after, MaxEvents)
 }
 
 func (f *feeds) add(feed *Feed) {

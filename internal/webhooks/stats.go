@@ -12,6 +12,8 @@ type Stats struct {
 	Failed      int64 // attempts that were not, and will be repeated
 	Dead        int64 // attempts that were not, and were the last of their delivery
 	SlowStreams int64 // streams closed because their reader did not keep up
+	// StreamsRefused were one too many of their tenant.
+	StreamsRefused int64
 
 	// What auth webhooks said.
 	AuthAllowed, AuthRejected, AuthTimeouts, AuthUnavailable int64
@@ -53,7 +55,7 @@ func (w *Webhooks) Stats() Stats {
 	c := &w.counters
 	return Stats{
 		Delivered: c.delivered.Load(), Failed: c.failed.Load(), Dead: c.dead.Load(),
-		SlowStreams: c.slowStreams.Load(),
+		SlowStreams: c.slowStreams.Load(), StreamsRefused: w.streams.Refused(),
 		AuthAllowed: c.authAllowed.Load(), AuthRejected: c.authRejected.Load(),
 		AuthTimeouts: c.authTimeouts.Load(), AuthUnavailable: c.authUnavailable.Load(),
 	}

@@ -27,6 +27,13 @@ const (
 	streamPatience = 10 * time.Second
 	// writeTimeout ends a connection whose reader is not coming back.
 	writeTimeout = 30 * time.Second
+	// maxStreams is how many streams of one tenant may be open, on this node. Each
+	// is a server of the tenant that follows its events, not a client of it.
+	maxStreams = 32
+	// maxReads is how many of them ask the database at once: an event wakes all,
+	// and each of them asks. The others wait, for readPatience at most.
+	maxReads     = 2
+	readPatience = 10 * time.Second
 )
 
 // stream is one WebSocket that follows a tenant's events.
@@ -58,9 +65,15 @@ func (w *Webhooks) Stream(rw http.ResponseWriter, r *http.Request, scope tenant.
 		err = tenant.ErrScope
 	}
 	if err != nil {
+		refuseStream(rw, tenant.Refuse(tenant.BadMessage, "%v", err))
+		return
+	}
+	leave, err := w.streams.Take(r.Context(), scope.Tenant())
+	if err != nil {
 		refuseStream(rw, err)
 		return
 	}
+	defer leave()
 	conn, err := websocket.Accept(rw, r, nil)
 	if err != nil {
 		return // Accept has answered
@@ -83,12 +96,22 @@ func (w *Webhooks) Stream(rw http.ResponseWriter, r *http.Request, scope tenant.
 	closeStream(conn, err)
 }
 
-// refuseStream answers a bad request with a problem document (RFC 9457).
+// refuseStream answers a request that gets no stream with a problem document
+// (RFC 9457): it is bad, or one too many.
 func refuseStream(rw http.ResponseWriter, err error) {
+	var refusal *tenant.Refusal
+	if !errors.As(err, &refusal) {
+		return // whoever asked has gone
+	}
+	status := http.StatusBadRequest
+	if refusal.Code == tenant.RateLimited {
+		status = http.StatusTooManyRequests
+		rw.Header().Set("Retry-After", "10")
+	}
 	rw.Header().Set("Content-Type", "application/problem+json")
-	rw.WriteHeader(http.StatusBadRequest)
+	rw.WriteHeader(status)
 	json.NewEncoder(rw).Encode(map[string]any{
-		"title": "Bad request", "status": http.StatusBadRequest, "code": tenant.BadMessage, "detail": err.Error(),
+		"title": http.StatusText(status), "status": status, "code": refusal.Code, "detail": refusal.Detail,
 	})
 }
 

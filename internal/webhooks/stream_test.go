@@ -334,3 +334,44 @@ func TestFeedEndsWithItsContext(t *testing.T) {
 		t.Errorf("then %d events, %v", len(events), err)
 	}
 }
+
+// A tenant may have 32 streams at a node; the next is told to wait, and another
+// tenant's is not. Each stream that ends makes room.
+func TestStreamsOfATenantEnd(t *testing.T) {
+	w := newWorld(t, webhooks.Config{})
+	s, other := w.tenant(), w.tenant()
+	url := w.streams(s)
+	var first *client
+	for range 32 {
+		c := dial(t, url, nil)
+		c.event()
+		if first == nil {
+			first = c
+		}
+	}
+	_, answer, err := websocket.Dial(t.Context(), url, nil)
+	if err == nil || answer == nil || answer.StatusCode != http.StatusTooManyRequests || answer.Header.Get("Retry-After") == "" {
+		t.Fatalf("stream 33: %v, %+v", err, answer)
+	}
+	if n := w.hooks.Stats().StreamsRefused; n != 1 {
+		t.Errorf("counted %d", n)
+	}
+	dial(t, w.streams(other), nil).event()
+	// All of them hear of an event, though few may ask the database at once.
+	w.tell(s, event(tenant.ConnectionCreated, "told to all"))
+	if e := first.event(); e.ConnectionID != "told to all" {
+		t.Errorf("heard %+v", e)
+	}
+	first.conn.Close(websocket.StatusNormalClosure, "")
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		conn, _, err := websocket.Dial(t.Context(), url, nil)
+		if err == nil {
+			conn.CloseNow()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no room after one has ended: %v", err)
+		}
+	}
+}

@@ -78,10 +78,13 @@ type Webhooks struct {
 	closed     chan struct{} // closed when Run is told to stop: feeds end
 	close      func()
 
-	toFanOut  *bell     // tenants that have new events
-	toClaim   *bell     // tenants that have new deliveries
-	feeds     feeds     // who listens to what
-	authSeats authSeats // locks for itself
+	toFanOut *bell // tenants that have new events
+	toClaim  *bell // tenants that have new deliveries
+	feeds    feeds // who listens to what
+	// These lock for themselves.
+	authSeats *tenant.Seats // questions to auth webhooks
+	streams   *tenant.Seats // open streams
+	reads     *tenant.Seats // feeds that read from the database
 	counters  counters
 }
 
@@ -98,7 +101,9 @@ func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 		toFanOut:  newBell(),
 		toClaim:   newBell(),
 		feeds:     feeds{listening: map[tenant.ID]map[*Feed]struct{}{}},
-		authSeats: authSeats{byTenant: map[tenant.ID]*authSeat{}},
+		authSeats: tenant.NewSeats("questions to the auth webhook", maxAuthPerTenant, maxAuthWaiting, authTimeout),
+		streams:   tenant.NewSeats("streams", maxStreams, 0, 0),
+		reads:     tenant.NewSeats("reads of streams", maxReads, maxStreams, readPatience),
 	}
 	w.close = sync.OnceFunc(func() { close(w.closed) })
 	if w.log == nil {
