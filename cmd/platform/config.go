@@ -30,6 +30,7 @@ type config struct {
 	logLevel           slog.Level
 	signupOpen         bool
 	tlsCert, tlsKey    string
+	trustedProxies     []netip.Prefix // whose word about clients' addresses is taken
 }
 
 // setting is one environment variable and its flag.
@@ -54,6 +55,7 @@ func settings() []setting {
 		{"HIBARI_SMTP_URL", "", "mail server; this version sends no mail and refuses it", setSMTPURL},
 		{"HIBARI_LOG", "info", "debug, info, warn or error", setLog},
 		{"HIBARI_SIGNUP", "open", "open or closed", setSignup},
+		{"HIBARI_TRUSTED_PROXIES", "", "CIDRs of proxies whose Forwarded or X-Forwarded-For is believed, comma-separated", setTrustedProxies},
 		{"HIBARI_TLS_CERT", "", "certificate file: serve HTTPS", func(c *config, v string) error { c.tlsCert = v; return nil }},
 		{"HIBARI_TLS_KEY", "", "key file of the certificate", func(c *config, v string) error { c.tlsKey = v; return nil }},
 	}
@@ -265,6 +267,26 @@ func setEgressAllow(c *config, v string) error {
 			return fmt.Errorf("%q is no CIDR such as 10.1.0.0/16", s)
 		}
 		c.egressAllow = append(c.egressAllow, prefix.Masked())
+	}
+	return nil
+}
+
+func setTrustedProxies(c *config, v string) error {
+	for s := range strings.SplitSeq(v, ",") {
+		if s = strings.TrimSpace(s); s == "" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(s)
+		if addr, errAddr := netip.ParseAddr(s); errAddr == nil {
+			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		if err != nil {
+			return fmt.Errorf("%q is no CIDR such as 10.1.0.0/16", s)
+		}
+		if prefix.Bits() == 0 {
+			return fmt.Errorf("%q is everybody: then clients could write what address they like", s)
+		}
+		c.trustedProxies = append(c.trustedProxies, prefix.Masked())
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 // routes is every URL but the console's own, which ui lists in its one table.
 func (p *platform) routes() http.Handler {
 	r := chi.NewRouter()
-	r.Use(p.recoverPanics)
+	r.Use(p.recoverPanics, p.withCaller)
 	r.Use(middleware.GetHead) // load balancers ask for health with HEAD
 
 	// Clients: a token in the first message, or request, says who they are.
