@@ -36,6 +36,8 @@ var endWords = map[string]string{
 	"failed":        "something broke on our side",
 	"protocol":      "the client broke the signalling protocol",
 	"peer_left":     "the other side of the call left",
+	"banned":        "a ban came to name it",
+	"replaced":      "another came with its client_id",
 }
 
 // protocolWord names the way a client came in.

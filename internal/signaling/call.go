@@ -19,6 +19,7 @@ type call struct {
 	maxDuration time.Duration   // from its token or grant; 0: none
 	opening     tenant.Opening  // of a call without a life; of others what ids say
 	id          string          // of the connection
+	subject     tenant.Subject  // what a ban may name it by
 	channel     string          // as its client named it, perhaps with @TENANT_ID
 	opened      bool            // the ledger said that it took a place; false: perhaps it did
 	channels    bool            // the client is to signal over DataChannels
@@ -37,6 +38,8 @@ type call struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
+	entered  bool          // it has come to its life
+	doomed   string        // why it is to end as soon as it has; "": it may stay
 	settling bool          // the connection has ended
 	over     chan struct{} // closed when it has; made with told
 	told     chan struct{} // closed when the ledger was told that media is up, or need not be; nil: it is not up
@@ -51,6 +54,41 @@ func (c *call) start() {
 		return
 	}
 	c.life.AfterEnd(c.settle)
+}
+
+// enter starts a call that has come to its life, and ends it if that was asked for
+// meanwhile.
+func (c *call) enter() {
+	c.start()
+	c.mu.Lock()
+	c.entered = true
+	doomed := c.doomed
+	c.mu.Unlock()
+	if doomed != "" {
+		c.life.Disconnect(doomed)
+	}
+}
+
+// doom is why the call is to end as soon as it has come to its life; "": it may
+// stay.
+func (c *call) doom() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.doomed
+}
+
+// disconnect ends a call with a tenant.End reason, at once or as soon as it has
+// come to its life. It never blocks; the first reason counts.
+func (c *call) disconnect(reason string) {
+	c.mu.Lock()
+	entered := c.entered
+	if !entered && c.doomed == "" {
+		c.doomed = reason
+	}
+	c.mu.Unlock()
+	if entered {
+		c.life.Disconnect(reason)
+	}
 }
 
 // forgetRequest frees what only the offer needs.
@@ -89,6 +127,7 @@ func (c *call) runTold(up time.Time, told chan<- struct{}, over <-chan struct{})
 // settle tells the ledger of the connection's end. It is a goroutine of its own.
 func (c *call) settle() {
 	defer c.door.count(present{calls: -1})
+	c.door.calls.remove(c)
 	at, ending := time.Now(), c.life.Ending()
 	c.mu.Lock()
 	c.settling = true

@@ -16,13 +16,16 @@ const CodeRefused websocket.StatusCode = 4490
 // closeReasonBytes is the most a close frame has room for (RFC 6455 §5.5).
 const closeReasonBytes = 123
 
-// Close reasons of an orderly end, always with code 1000: Sora's words, which
-// client code compares, and one of our own.
+// Close reasons of an orderly end, always with code 1000, so that no client takes
+// it for an accident and comes back by itself: Sora's words, which client code
+// compares, and some of our own.
 const (
 	ReasonTypeDisconnect  = "TYPE-DISCONNECT"  // the client said disconnect
 	ReasonDisconnectedAPI = "DISCONNECTED-API" // the tenant ended it, by API or in the console
 	ReasonLifetimeExpired = "LIFETIME-EXPIRED" // the token's max_duration passed
 	ReasonServerShutdown  = "SERVER-SHUTDOWN"  // the node stops; connect again
+	ReasonBanned          = "BANNED"           // the tenant barred it; to connect again is of no use
+	ReasonReplaced        = "REPLACED"         // another client came with its client_id; to connect again would replace that
 )
 
 // farewell is how a session ends: the close frame for the client, and the
@@ -70,6 +73,10 @@ func ended(reason string) farewell {
 		return orderly(ReasonLifetimeExpired)
 	case tenant.EndShutdown:
 		return orderly(ReasonServerShutdown)
+	case tenant.EndBanned:
+		return orderly(ReasonBanned)
+	case tenant.EndReplaced:
+		return orderly(ReasonReplaced)
 	case tenant.EndPeerLeft:
 		return orderly("") // Ayame's bye said it
 	case tenant.EndTimeout:

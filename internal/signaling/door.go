@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -45,6 +46,15 @@ type Ledger interface {
 	Look(ctx context.Context, o tenant.Opening) (tenant.Counts, error)
 }
 
+// Bans says who is barred, from memory. What has become known here holds also
+// while the database is away.
+type Bans interface {
+	// Barred returns the refusal of who may not come in; nil: no ban names it.
+	Barred(s tenant.Subject) *tenant.Refusal
+	// Ousted reports whether a ban ends a connection that is in.
+	Ousted(s tenant.Subject) bool
+}
+
 // Media lets an admitted client into its channel.
 type Media interface {
 	Join(ctx context.Context, r sfu.JoinRequest) (*sfu.Connection, error)
@@ -57,6 +67,7 @@ type Media interface {
 type Config struct {
 	Verifier   Verifier
 	Authorizer Authorizer // nil: tenants with an auth webhook are refused
+	Bans       Bans       // nil: nobody is barred
 	Ledger     Ledger
 	Media      Media
 	Version    string // the platform's, shown to clients in the offer
@@ -85,6 +96,7 @@ type Door struct {
 	// Static.
 	verifier   Verifier
 	authorizer Authorizer
+	bans       Bans // nil: nobody is barred
 	ledger     Ledger
 	media      Media
 	version    string
@@ -93,6 +105,7 @@ type Door struct {
 	compress   bool // what is said there
 	log        *slog.Logger
 	knocks     *knocks      // by tenant; lock for themselves
+	calls      calls        // that come in or are in; lock for themselves
 	rooms      *rooms       // of peer-to-peer calls; lock for themselves
 	wishes     wishSessions // of WHIP and WHEP; lock for themselves
 	servers    func(string) []ICEServer
@@ -131,9 +144,10 @@ func New(c Config) *Door {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Door{
-		verifier: c.Verifier, authorizer: c.Authorizer, ledger: c.Ledger, media: c.Media, version: c.Version,
+		verifier: c.Verifier, authorizer: c.Authorizer, bans: c.Bans, ledger: c.Ledger, media: c.Media, version: c.Version,
 		limits: c.Limits.withDefaults(), channels: !c.WebSocketOnly, compress: !c.Uncompressed, log: c.Log,
-		knocks: newKnocks(c.Limits.withDefaults()), rooms: newRooms(), built: time.Now(), refused: map[tenant.Code]int64{},
+		knocks: newKnocks(c.Limits.withDefaults()), calls: calls{byID: map[string]*call{}},
+		rooms: newRooms(), built: time.Now(), refused: map[tenant.Code]int64{},
 		wishes:  wishSessions{byID: map[string]*wishSession{}, requests: map[WishRequest]int64{}},
 		servers: c.ICEServers, url: c.PublicURL,
 	}
@@ -186,10 +200,21 @@ func (d *Door) enter(v visitor) (*call, error) {
 	if !asked.hopeless() && v.hopeless() {
 		return nil, d.reject(opening, errNothingGranted)
 	}
-	return d.admit(v, opening, &call{
-		door: d, id: id, opening: opening, channel: v.Channel,
+	c := &call{
+		door: d, id: id, subject: opening.Subject(), opening: opening, channel: v.Channel,
 		maxDuration: lifetime(claim), metadata: firstJSON(claim.Grant.Metadata, claim.Metadata),
-	})
+	}
+	// Noted first: a ban that comes after the look at the bans finds it there.
+	d.calls.add(c)
+	if refusal := d.barred(c.subject); refusal != nil {
+		d.calls.remove(c)
+		return nil, d.reject(opening, refusal)
+	}
+	admitted, err := d.admit(v, opening, c)
+	if err != nil {
+		d.calls.remove(c)
+	}
+	return admitted, err
 }
 
 // errNothingGranted refuses a client that would have nothing to do.
@@ -223,6 +248,13 @@ func (d *Door) admit(v visitor, opening tenant.Opening, c *call) (*call, error) 
 		return nil, d.refuse(fmt.Errorf("couldn't open connection %s: %w", c.id, err))
 	}
 	c.opened = true
+	// Before it joins: the end of one in a room is the end of the other.
+	d.calls.end(opening.Tenant, opened.Replaced, tenant.EndReplaced)
+	if doomed := c.doom(); doomed != "" {
+		where.release(c.id)
+		c.start() // to close it
+		return nil, d.refuse(tenant.Refuse(tenant.ChannelDenied, "ended while it came in: %s", doomed))
+	}
 	if err := where.join(ctx, c, v, opened); err != nil {
 		c.start() // to close it
 		if errors.Is(err, sfu.ErrClosed) {
@@ -231,7 +263,7 @@ func (d *Door) admit(v visitor, opening tenant.Opening, c *call) (*call, error) 
 		return nil, d.refuse(fmt.Errorf("couldn't join channel: %w", err))
 	}
 	c.opening = tenant.Opening{} // the ledger has it
-	c.start()
+	c.enter()
 	return c, nil
 }
 
@@ -243,6 +275,7 @@ func (v visitor) opening(id string, claim tenant.Claim, channel string) tenant.O
 		ClientID: firstOf(v.ClientID, id), Protocol: v.Protocol,
 		KeyID: claim.KeyID, TokenHash: claim.TokenHash, TokenExpiresAt: claim.ExpiresAt,
 		Metadata: firstJSON(claim.Grant.EventMetadata, claim.Metadata), RemoteAddress: v.RemoteAddress, UserAgent: v.UserAgent,
+		MaxChannelConnections: claim.Grant.MaxChannelConnections, Duplicates: cmp.Or(claim.Grant.Duplicates, claim.Duplicates),
 	}
 }
 

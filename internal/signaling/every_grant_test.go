@@ -93,8 +93,10 @@ var effects = map[string]effect{
 		offer: `{"rpc_methods":["2025.2.0/RequestSimulcastRid"]}`, request: func(r sfu.JoinRequest) bool {
 			return slices.ContainsFunc(r.DataChannels, func(c sfu.DataChannel) bool { return c.Label == "rpc" })
 		}},
-	"Metadata":      {grant: `{"metadata":{"hello":1}}`, offer: `{"metadata":{"hello":1}}`},
-	"EventMetadata": {grant: `{"event_metadata":{"order":1}}`, opening: func(o tenant.Opening) bool { return string(o.Metadata) == `{"order":1}` }},
+	"MaxChannelConnections": {grant: `{"max_channel_connections":7}`, opening: func(o tenant.Opening) bool { return o.MaxChannelConnections == 7 }},
+	"Duplicates":            {grant: `{"duplicate_client_id":"replace"}`, opening: func(o tenant.Opening) bool { return o.Duplicates == tenant.DuplicatesReplace }},
+	"Metadata":              {grant: `{"metadata":{"hello":1}}`, offer: `{"metadata":{"hello":1}}`},
+	"EventMetadata":         {grant: `{"event_metadata":{"order":1}}`, opening: func(o tenant.Opening) bool { return string(o.Metadata) == `{"order":1}` }},
 }
 
 // seenElsewhere are fields whose effect comes after the offer, each with its

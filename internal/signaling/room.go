@@ -38,6 +38,7 @@ type peer struct {
 	rooms *rooms
 	name  roomName
 	id    string        // of the connection
+	as    string        // its client id
 	ring  chan struct{} // a token when something waits to be taken
 
 	// Set by join; Static from then on.
@@ -61,13 +62,13 @@ func newRooms() *rooms {
 
 // reserve implements venue: it keeps a place until the client joins, or release.
 func (r *rooms) reserve(o tenant.Opening) error {
-	p := &peer{rooms: r, name: roomName{o.Tenant, o.Channel}, id: o.ConnectionID, ring: make(chan struct{}, 1)}
+	p := &peer{rooms: r, name: roomName{o.Tenant, o.Channel}, id: o.ConnectionID, as: o.ClientID, ring: make(chan struct{}, 1)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return errDraining
 	}
-	if n := len(r.byName[p.name]); n >= roomPlaces {
+	if n := r.staying(o); n >= roomPlaces {
 		full := tenant.Refuse(tenant.ChannelFull, "a peer-to-peer room has %d places and both are taken: use another room", roomPlaces)
 		full.Current, full.Max = n, roomPlaces
 		return full
@@ -75,6 +76,16 @@ func (r *rooms) reserve(o tenant.Opening) error {
 	r.byName[p.name] = append(r.byName[p.name], p)
 	r.byID[p.id] = p
 	return nil
+}
+
+// staying is how many of a room stay if o comes in; the caller holds mu.
+func (r *rooms) staying(o tenant.Opening) (n int) {
+	for _, q := range r.byName[roomName{o.Tenant, o.Channel}] {
+		if o.Duplicates != tenant.DuplicatesReplace || q.as != o.ClientID {
+			n++
+		}
+	}
+	return n
 }
 
 // release implements venue.

@@ -18,6 +18,7 @@ type Claim struct {
 	Metadata    json.RawMessage // the token's metadata claim, handed to events and webhooks; nil: none
 	Grant       Grant           // what else the token decides
 	AuthWebhook *AuthWebhook    // who else is to be asked; nil: nobody
+	Duplicates  Duplicates      // the tenant's own policy, unless Grant has one; "": DuplicatesAllow
 }
 
 // ProtocolAyame is the Protocol of peer-to-peer connections: their media does
@@ -38,7 +39,28 @@ type Opening struct {
 	Metadata       json.RawMessage
 	RemoteAddress  string
 	UserAgent      string
+	// MaxChannelConnections refuses it as channel_full if the channel has as many
+	// connections already; 0: the licence alone says how many there may be.
+	MaxChannelConnections int
+	Duplicates            Duplicates // "": DuplicatesAllow
 }
+
+// Subject is what a ban may name the connection by.
+func (o Opening) Subject() Subject {
+	return Subject{Tenant: o.Tenant, Channel: o.Channel, ConnectionID: o.ConnectionID, ClientID: o.ClientID, TokenHash: o.TokenHash}
+}
+
+// Duplicates is what becomes of a client whose client_id is in its channel
+// already. A client without one is known by its connection's id, which nobody
+// else has.
+type Duplicates string
+
+// The policies for duplicate client ids, counted per channel.
+const (
+	DuplicatesAllow   Duplicates = "allow"   // both stay
+	DuplicatesRefuse  Duplicates = "refuse"  // the newcomer is refused, as channel_denied
+	DuplicatesReplace Duplicates = "replace" // the newcomer takes the place; who had it is ended, as EndReplaced
+)
 
 // PeerToPeer reports whether its media will not pass the platform.
 func (o Opening) PeerToPeer() bool { return o.Protocol == ProtocolAyame }
@@ -69,6 +91,9 @@ type Arrival struct {
 type Opened struct {
 	SessionID string
 	Counts    Counts // of the channel, this connection included
+	// Replaced are the connections whose places it took over (DuplicatesReplace).
+	// In the books they have ended; their media is still to be.
+	Replaced []string
 }
 
 // Counts says how many connections a channel has, in all and by role.
@@ -101,4 +126,6 @@ const (
 	EndProtocol     = "protocol"      // the client broke the signalling protocol
 	EndPeerLeft     = "peer_left"     // the other side of a peer-to-peer call left, or was ended
 	EndRateLimited  = "rate_limited"  // the client sent more messages on data channels than it may
+	EndBanned       = "banned"        // a ban came to name it
+	EndReplaced     = "replaced"      // another came with its client_id
 )

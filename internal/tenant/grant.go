@@ -55,10 +55,13 @@ type Grant struct {
 	SignalingNotifyMetadataExt        json.RawMessage `json:"signaling_notify_metadata_ext,omitempty"`
 	SignalingNotifyICEConnectionState *bool           `json:"signaling_notify_ice_connection_state,omitempty"`
 
-	RTCStats           *bool              `json:"rtc_stats,omitempty"`           // false: the client is asked for none
-	RPCMethods         []string           `json:"rpc_methods,omitzero"`          // what it may call; none unless set
-	ConnectionLifetime int                `json:"connection_lifetime,omitempty"` // seconds of media
-	ForwardingFilters  []ForwardingFilter `json:"forwarding_filters,omitzero"`
+	RTCStats           *bool    `json:"rtc_stats,omitempty"`           // false: the client is asked for none
+	RPCMethods         []string `json:"rpc_methods,omitzero"`          // what it may call; none unless set
+	ConnectionLifetime int      `json:"connection_lifetime,omitempty"` // seconds of media
+	// MaxChannelConnections keeps the client out of a channel that has as many.
+	MaxChannelConnections int                `json:"max_channel_connections,omitempty"`
+	Duplicates            Duplicates         `json:"duplicate_client_id,omitempty"` // allow, refuse or replace
+	ForwardingFilters     []ForwardingFilter `json:"forwarding_filters,omitzero"`
 
 	// Metadata goes to the client in its offer, EventMetadata to webhooks and
 	// events. Of a token, the claim metadata has both meanings and stands in
@@ -88,6 +91,7 @@ var (
 	layers       = []string{"r0", "r1", "r2"}
 	layersOrNone = []string{"none", "r0", "r1", "r2"}
 	rpcLayers    = []string{"none", "r0", "r1", "r2", "auto"}
+	duplicates   = []string{string(DuplicatesAllow), string(DuplicatesRefuse), string(DuplicatesReplace)}
 )
 
 // ReadGrant reads a Grant from a JSON object; other fields in it mean nothing.
@@ -131,6 +135,8 @@ func readGrant(f Fields) Grant {
 		RTCStats:                          f.Switch("rtc_stats"),
 		RPCMethods:                        names(f, "rpc_methods", maxRPCMethods),
 		ConnectionLifetime:                f.Number("connection_lifetime", 1, int(MaxConnectionDuration/time.Second)),
+		MaxChannelConnections:             f.Number("max_channel_connections", 1, MaxChannelConnections),
+		Duplicates:                        Duplicates(f.Choice("duplicate_client_id", duplicates...)),
 		ForwardingFilters:                 ReadForwardingFilters(f),
 		EventMetadata:                     anyJSON(f, "event_metadata", MaxMetadataBytes),
 		AudioStreamingLanguageCode:        f.Name("audio_streaming_language_code"),

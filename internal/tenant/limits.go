@@ -27,6 +27,8 @@ const (
 	MaxNotifyMetadataBytes = 8 << 10
 	// MaxDataChannels bounds the messaging channels of a connection.
 	MaxDataChannels = 32
+	// MaxChannelConnections bounds max_channel_connections: no licence has more.
+	MaxChannelConnections = 100_000
 	// MaxSpotlightNumber bounds how many speakers are in focus.
 	MaxSpotlightNumber = 8
 

@@ -36,6 +36,8 @@ const farewells = {
   "TYPE-DISCONNECT": "Stopped.",
   "DISCONNECTED-API": "You were disconnected from the console or by your server.",
   "LIFETIME-EXPIRED": "The access token's time was up.",
+  "BANNED": "You were barred.",
+  "REPLACED": "Another client came with the same client id.",
   "SERVER-SHUTDOWN": "The server is stopping. Try again in a moment.",
 };
 
