@@ -3,6 +3,7 @@ package billing_test
 import (
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -55,13 +56,13 @@ func TestOpenAgainTakesOnePlace(t *testing.T) {
 	b.must(err)
 	again, err := b.Open(t.Context(), b.node, o)
 	b.must(err)
-	if first != again {
+	if !reflect.DeepEqual(first, again) {
 		t.Fatalf("first %+v, again %+v", first, again)
 	}
 	b.must(b.SetLicence(t.Context(), scope, 10, 10))
 	again, err = b.Open(t.Context(), b.node, o)
 	b.must(err)
-	if first != again {
+	if !reflect.DeepEqual(first, again) {
 		t.Fatalf("first %+v, again with places left %+v", first, again)
 	}
 	b.check(scope)
