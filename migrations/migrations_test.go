@@ -5,17 +5,20 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/hibari/hibari/migrations"
 	"github.com/hibari/hibari/migrations/dbtest"
 )
 
 // Two processes that start at once must both come up on a migrated database.
 func TestApplyTwiceAtOnce(t *testing.T) {
-	pool := dbtest.New(t)
 	ctx := context.Background()
-	if _, err := pool.Exec(ctx, "drop schema public cascade; create schema public"); err != nil {
+	pool, err := pgxpool.New(ctx, dbtest.Empty(t))
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer pool.Close()
 	var wg sync.WaitGroup
 	ran := make([]int, 2)
 	for i := range ran {

@@ -14,7 +14,9 @@ import (
 func TestDatabaseAwayHasItsPage(t *testing.T) {
 	s := newSite(t)
 	p := s.owner(t, "Lark")
-	killer, err := pgx.ConnectConfig(t.Context(), s.pool.Config().ConnConfig)
+	owner := s.pool.Config().ConnConfig
+	delete(owner.RuntimeParams, "role") // the platform's role may not end others
+	killer, err := pgx.ConnectConfig(t.Context(), owner)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/hibari/hibari/internal/tenant"
 	"github.com/hibari/hibari/migrations"
 	"github.com/hibari/hibari/migrations/privatepg"
 )
@@ -38,23 +39,33 @@ func openDatabase(ctx context.Context, c *config, log *slog.Logger) (*database, 
 		url = cluster.URL()
 	}
 	var p patience
-	pool, err := connect(ctx, url, p.dial)
-	if err != nil && db.private == nil {
-		return nil, fmt.Errorf("HIBARI_DATABASE_URL: %w", err)
-	}
-	if err != nil {
+	if err := db.open(ctx, url, p.dial, log); err != nil {
+		if db.private == nil {
+			err = fmt.Errorf("HIBARI_DATABASE_URL: %w", err)
+		}
 		return nil, errors.Join(err, db.Close())
 	}
-	db.Pool = pool
-	n, err := migrations.Apply(ctx, pool)
+	p.end()
+	return db, nil
+}
+
+// open migrates the database as the role that its URL names, which owns the
+// schema, and then connects as one that does not.
+func (db *database) open(ctx context.Context, url string, dial pgconn.DialFunc, log *slog.Logger) error {
+	owner, err := connect(ctx, url, "", dial)
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return err
+	}
+	n, err := migrations.Apply(ctx, owner)
+	owner.Close()
+	if err != nil {
+		return err
 	}
 	if n > 0 {
 		log.Info("migrated the database", "migrations", n)
 	}
-	p.end()
-	return db, nil
+	db.Pool, err = connect(ctx, url, tenant.WorkerRole, dial)
+	return err
 }
 
 // connectPatience is how long a Postgres may take to answer at our start.
@@ -64,9 +75,10 @@ const connectPatience = 15 * time.Second
 // them is made at once: pgx's default of 512 is 100 kB for each connection.
 const statementsKept = 128
 
-// connect opens a pool and waits a little for a Postgres that is just
-// starting, as beside us in a compose file.
-func connect(ctx context.Context, url string, dial pgconn.DialFunc) (*pgxpool.Pool, error) {
+// connect opens a pool whose connections work as the role, "" being that of the
+// URL, and waits a little for a Postgres that is just starting, as beside us in a
+// compose file.
+func connect(ctx context.Context, url, role string, dial pgconn.DialFunc) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("is no valid Postgres URL") // err may quote the password
@@ -74,7 +86,10 @@ func connect(ctx context.Context, url string, dial pgconn.DialFunc) (*pgxpool.Po
 	config.ConnConfig.DialFunc = dial
 	config.ConnConfig.RuntimeParams["application_name"] = "hibari"
 	config.MaxConns = max(config.MaxConns, 16)
-	config.MinConns = max(config.MinConns, 4) // a crowd finds them open
+	if role != "" {
+		config.ConnConfig.RuntimeParams["role"] = role
+		config.MinConns = max(config.MinConns, 4) // a crowd finds them open
+	}
 	config.ConnConfig.StatementCacheCapacity = statementsKept
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

@@ -126,7 +126,7 @@ func (b *bench) must(err error) {
 func (b *bench) awaitLockWaiter() {
 	b.t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
-	for !one[bool](b, `select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')`) {
+	for !one[bool](b, `select exists (select from pg_locks l join pg_stat_activity using (pid) where datname = current_database() and not l.granted)`) {
 		if time.Now().After(deadline) {
 			b.t.Fatal("nobody waits for a lock")
 		}

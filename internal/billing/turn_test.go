@@ -28,7 +28,7 @@ func (b *bench) hold(scope tenant.Scope) (release func()) {
 func (b *bench) waiting(n int) {
 	b.t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
-	for one[int](b, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) < n {
+	for one[int](b, `select count(distinct pid) from pg_locks l join pg_stat_activity using (pid) where datname = current_database() and not l.granted`) < n {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("never %d transactions waited", n)
 		}

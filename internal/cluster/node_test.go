@@ -344,7 +344,7 @@ func TestStopOverlooksNoPlace(t *testing.T) {
 	stopped := make(chan error)
 	go func() { stopped <- n.Stop(t.Context()) }()
 	b.eventually("Stop waits for the transaction", func() bool {
-		return one[int](b, `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`) > 0
+		return one[int](b, `select count(distinct pid) from pg_locks l join pg_stat_activity using (pid) where datname = current_database() and not l.granted`) > 0
 	})
 	b.must(tx.Commit(t.Context()))
 	b.must(<-stopped)

@@ -20,14 +20,18 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
+// workerRole is tenant.WorkerRole: this package knows none of the platform's.
+const workerRole = "hibari_worker"
+
 // poolSize keeps a hundred tests at once within the server's connections.
 const poolSize = 8
 
 // patience bounds what is done for a test, on a machine busy with others.
 const patience = 2 * time.Minute
 
-// New returns a pool on a new, migrated database. Both are gone after the
-// test; what the test borrowed from the pool it must have given back.
+// New returns a pool on a new, migrated database, whose connections work as the
+// platform's do: as a role that owns nothing. Both are gone after the test; what
+// the test borrowed from the pool it must have given back.
 func New(t testing.TB) *pgxpool.Pool {
 	t.Helper()
 	config, err := pgxpool.ParseConfig(URL(t))
@@ -35,6 +39,7 @@ func New(t testing.TB) *pgxpool.Pool {
 		t.Fatalf("couldn't read the test database's URL: %v", err)
 	}
 	config.MaxConns = poolSize
+	config.ConnConfig.RuntimeParams["role"] = workerRole
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	if err != nil {
 		t.Fatalf("couldn't make a pool: %v", err)
