@@ -13,6 +13,7 @@ import (
 
 	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/tenant"
+	"github.com/hibari/hibari/internal/webhooks"
 )
 
 // told returns the minutes of the connection.updated events of a connection.
@@ -166,7 +167,7 @@ func TestEventsCannotBeWritten(t *testing.T) {
 	scope := b.newTenant(5, 5)
 	var broken atomic.Bool
 	b.Ledger = billing.NewLedger(b.pool, func(ctx context.Context, tx pgx.Tx, events ...tenant.Event) error {
-		if err := outbox(ctx, tx, events...); err != nil {
+		if err := new(webhooks.Webhooks).Append(ctx, tx, events...); err != nil {
 			return err
 		}
 		if broken.Load() {

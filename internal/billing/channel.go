@@ -13,112 +13,23 @@ import (
 	"github.com/hibari/hibari/internal/tenant"
 )
 
-// mayJoin is true of a live channel h that one may join who would start it like
-// excluded. A channel lives on one node: media does
-// not pass between nodes. It is free to move when that node has ended, or was
-// never known; a node whose lease ran out may come back, so it is no reason yet.
-const mayJoin = `
-	h.peer = excluded.peer and (h.node_id is null or h.node_id = excluded.node_id
-		or not exists (select from node n where n.node_id = h.node_id and n.state in ('up', 'draining')))`
-
-// errNoReason says that a channel took nobody in, and that a moment later nothing
-// was wrong with it.
-var errNoReason = errors.New("the channel took nobody in, and nothing is wrong with it")
-
-// takeChannelPlace takes a place in the channel, which it starts on the node if
-// nobody is there. The tenant's row is locked, so the channel's cannot change
-// meanwhile; the node that has the channel may end, though, between the refusal
-// and the look for its reason. That happens to a node once.
-func takeChannelPlace(ctx context.Context, tx pgx.Tx, nodeID string, o tenant.Opening, limit int) (opened tenant.Opened, started bool, err error) {
-	opened, started, err = tryChannelPlace(ctx, tx, nodeID, o, limit)
-	if errors.Is(err, errNoReason) {
-		return tryChannelPlace(ctx, tx, nodeID, o, limit)
-	}
-	return opened, started, err
-}
-
-func tryChannelPlace(ctx context.Context, tx pgx.Tx, nodeID string, o tenant.Opening, limit int) (opened tenant.Opened, started bool, err error) {
-	var first tenant.Counts
-	if err := count(&first, o.Role, 1); err != nil {
-		return opened, false, err
-	}
-	session := tenant.NewID()
-	c := &opened.Counts
-	err = tx.QueryRow(ctx, `
-		with started as (
-			insert into channel_session (session_id, tenant_id, channel_id)
-			select $3, $1, $2 where $7 > 0
-				and not exists (select from channel_live where tenant_id = $1 and channel_id = $2)
-		)
-		insert into channel_live as h (tenant_id, channel_id, session_id, connections, sendrecv, sendonly, recvonly, node_id, peer)
-		select $1, $2, $3, 1, $4, $5, $6, $8, $9 where $7 > 0
-		on conflict (tenant_id, channel_id) do update set node_id = excluded.node_id,
-			connections = h.connections + 1, sendrecv = h.sendrecv + $4, sendonly = h.sendonly + $5, recvonly = h.recvonly + $6
-		where h.connections < $7 and `+mayJoin+`
-		returning session_id, connections, sendrecv, sendonly, recvonly`,
-		o.Tenant, o.Channel, session, first.SendRecv, first.SendOnly, first.RecvOnly, limit, nodeID, o.PeerToPeer()).
-		Scan(&opened.SessionID, &c.Connections, &c.SendRecv, &c.SendOnly, &c.RecvOnly)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return opened, false, refuseChannel(ctx, tx, nodeID, o, limit)
-	}
-	if err != nil {
-		return opened, false, fmt.Errorf("couldn't take a place in channel %q: %w", o.Channel, err)
-	}
-	return opened, opened.SessionID == session, nil
-}
-
-// refuseChannel says why there was no place in the channel.
-func refuseChannel(ctx context.Context, tx pgx.Tx, nodeID string, o tenant.Opening, limit int) error {
-	h, err := readHome(ctx, tx, nodeID, o)
-	if err != nil {
-		return err
-	}
-	if err := h.refuseKind(o); err != nil {
-		return err
-	}
-	if current := h.counts.Connections; current >= limit {
-		r := tenant.Refuse(tenant.ChannelFull,
-			"a channel may have %d connections and %q has %d: use another channel, or ask for a larger limit",
-			limit, o.Channel, current)
-		r.Current, r.Max = current, limit
-		return r
-	}
-	if err := h.elsewhere(nodeID); err != nil {
-		return err
-	}
-	return errNoReason
-}
+// A channel lives on one node: media does not pass between nodes. It is free to move
+// when that node has ended, or was never known; a node whose lease ran out may come
+// back, so it is no reason yet.
 
 // home is where a channel is, as somebody who comes to a node sees it; zero: it is
 // not live.
 type home struct {
-	counts      tenant.Counts
 	peer        bool   // it is a room of a peer-to-peer call
 	nodeID      string // "": not known
 	up, leased  bool   // that node has not ended; it has renewed its lease in time
 	there, here string // public URLs, of that node and of the one that is asked
 }
 
-// readHome reads where the channel of an opening is.
-func readHome(ctx context.Context, db rowReader, nodeID string, o tenant.Opening) (h home, err error) {
-	c := &h.counts
-	err = db.QueryRow(ctx, `
-		select connections, sendrecv, sendonly, recvonly, peer, coalesce(h.node_id, ''), coalesce(n.state in ('up', 'draining'), false),
-			coalesce(n.lease_until > clock_timestamp(), false), coalesce(n.public_url, ''),
-			coalesce((select public_url from node where node_id = $3), '')
-		from channel_live h left join node n using (node_id) where tenant_id = $1 and channel_id = $2`,
-		o.Tenant, o.Channel, nodeID).
-		Scan(&c.Connections, &c.SendRecv, &c.SendOnly, &c.RecvOnly, &h.peer, &h.nodeID, &h.up, &h.leased, &h.there, &h.here)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return h, fmt.Errorf("couldn't look at channel %q: %w", o.Channel, err)
-	}
-	return h, nil
-}
-
-// refuseKind refuses a client whose kind does not go with those that are there.
-func (h home) refuseKind(o tenant.Opening) error {
+// refuseKind refuses a client whose kind does not go with those that are live there.
+func (h home) refuseKind(live int, peer bool) error {
 	switch {
-	case h.counts.Connections == 0 || h.peer == o.PeerToPeer():
+	case live == 0 || h.peer == peer:
 		return nil
 	case h.peer:
 		return tenant.Refuse(tenant.ChannelDenied, "a peer-to-peer call (Ayame) has this channel; use another")
@@ -157,19 +68,22 @@ func (l *Ledger) Look(ctx context.Context, nodeID string, o tenant.Opening) (ten
 		return tenant.Counts{}, err
 	}
 	defer leave()
-	h, err := readHome(ctx, l.pool, nodeID, o)
-	if err == nil {
-		err = h.refuseKind(o)
+	var h home
+	var c tenant.Counts
+	err = l.pool.QueryRow(ctx, `
+		select connections, sendrecv, sendonly, recvonly, peer, coalesce(h.node_id, ''), coalesce(n.state in ('up', 'draining'), false),
+			coalesce(n.lease_until > clock_timestamp(), false), coalesce(n.public_url, ''),
+			coalesce((select public_url from node where node_id = $3), '')
+		from channel_live h left join node n using (node_id) where tenant_id = $1 and channel_id = $2`,
+		o.Tenant, o.Channel, nodeID).
+		Scan(&c.Connections, &c.SendRecv, &c.SendOnly, &c.RecvOnly, &h.peer, &h.nodeID, &h.up, &h.leased, &h.there, &h.here)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return c, fmt.Errorf("couldn't look at channel %q: %w", o.Channel, err)
 	}
-	if err == nil {
-		err = h.elsewhere(nodeID)
+	if err := h.refuseKind(c.Connections, o.PeerToPeer()); err != nil {
+		return c, err
 	}
-	return h.counts, err
-}
-
-// rowReader is a transaction or a pool.
-type rowReader interface {
-	QueryRow(ctx context.Context, sql string, arguments ...any) pgx.Row
+	return c, h.elsewhere(nodeID)
 }
 
 // channelCounts reads how many connections a channel has; none if it is not live.

@@ -169,8 +169,7 @@ func freePlaces(ctx context.Context, tx pgx.Tx, id tenant.ID, live []*segment) e
 	if tag.RowsAffected() != int64(len(live)) {
 		return fmt.Errorf("freed %d places of %d although tenant %s was locked", tag.RowsAffected(), len(live), id)
 	}
-	if _, err := tx.Exec(ctx, `
-		update tenant_live set connections = connections - $2 where tenant_id = $1`, id, len(live)); err != nil {
+	if _, err := tx.Exec(ctx, freePlacesRow, id, len(live)); err != nil {
 		return fmt.Errorf("couldn't count off the places: %w", err)
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/tenant"
+	"github.com/hibari/hibari/internal/webhooks"
 )
 
 func TestLifeOfAConnection(t *testing.T) {
@@ -228,7 +229,7 @@ func TestAbandonWaitsForAnOpenThatCommits(t *testing.T) {
 	slow := billing.NewLedger(b.pool, func(ctx context.Context, tx pgx.Tx, events ...tenant.Event) error {
 		close(committing)
 		<-commit
-		return outbox(ctx, tx, events...)
+		return new(webhooks.Webhooks).Append(ctx, tx, events...)
 	}, slog.New(slog.DiscardHandler))
 	opened, abandoned := make(chan error, 1), make(chan error, 1)
 	go func() {

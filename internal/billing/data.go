@@ -57,6 +57,13 @@ type ChannelData struct {
 	DurationSeconds int64  `json:"duration_seconds"` // 0 in channel.started
 }
 
+// ThresholdData is the data of licence.threshold.
+type ThresholdData struct {
+	Threshold      int `json:"threshold"`   // in percent: 80 or 100
+	Connections    int `json:"connections"` // at one time, when it was reached
+	MaxConnections int `json:"max_connections"`
+}
+
 // connectionEvent makes an event about a connection. Its id and seq are the
 // outbox's to give.
 func connectionEvent(c *segment, kind tenant.EventType, at time.Time, data any) (tenant.Event, error) {

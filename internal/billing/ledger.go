@@ -79,6 +79,7 @@ func NewLedger(pool *pgxpool.Pool, outbox Outbox, log *slog.Logger) *Ledger {
 	l.noting = tenant.NewSeats("refusals", 1, rejectBurst, noteTime)
 	l.looking = tenant.NewSeats("looks at channels", looksAtOnce, looksWaiting, lookTime)
 	l.openings = newTurns(l.admit, l.openAlone)
+	l.openings.atOnce = make(chan struct{}, admissionsAtOnce)
 	l.starts = newTurns(l.connect, l.connectAlone)
 	l.ends = newTurns(l.closeAll, l.closeAlone)
 	return l

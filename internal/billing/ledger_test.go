@@ -13,10 +13,11 @@ import (
 
 	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/tenant"
+	"github.com/hibari/hibari/internal/webhooks"
 	"github.com/hibari/hibari/migrations/dbtest"
 )
 
-// bench is a ledger on a database of its own, with one node.
+// bench is a ledger with the product's outbox on a database of its own, with one node.
 type bench struct {
 	*billing.Ledger
 	t    testing.TB
@@ -27,35 +28,9 @@ type bench struct {
 func newBench(t testing.TB) *bench {
 	t.Helper()
 	pool := dbtest.New(t)
-	b := &bench{billing.NewLedger(pool, outbox, slog.New(slog.DiscardHandler)), t, pool, ""}
+	b := &bench{billing.NewLedger(pool, new(webhooks.Webhooks).Append, slog.New(slog.DiscardHandler)), t, pool, ""}
 	b.node = b.newNode()
 	return b
-}
-
-// outbox writes events as the product's does: seq from the tenant's locked
-// row, connection_seq from the connection's.
-func outbox(ctx context.Context, tx pgx.Tx, events ...tenant.Event) error {
-	for _, e := range events {
-		var seq int64
-		err := tx.QueryRow(ctx, `update tenant_live set event_seq = event_seq + 1 where tenant_id = $1 returning event_seq`, e.Tenant).Scan(&seq)
-		if err != nil {
-			return err
-		}
-		var connectionSeq *int
-		err = tx.QueryRow(ctx, `update connection set event_count = event_count + 1 where connection_id = $1 returning event_count`,
-			e.ConnectionID).Scan(&connectionSeq)
-		if err != nil && err != pgx.ErrNoRows {
-			return err
-		}
-		_, err = tx.Exec(ctx, `
-			insert into event (tenant_id, seq, event_id, type, occurred_at, channel_id, connection_id, connection_seq, data)
-			values ($1, $2, $3, $4, $5, nullif($6, ''), nullif($7, ''), $8, $9)`,
-			e.Tenant, seq, "evt_"+tenant.NewID(), e.Type, e.Timestamp, e.Channel, e.ConnectionID, connectionSeq, e.Data)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (b *bench) exec(sql string, args ...any) {

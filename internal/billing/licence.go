@@ -45,15 +45,33 @@ func (l *Ledger) SetLicence(ctx context.Context, scope tenant.Scope, connections
 	if connections < 0 || perChannel < 0 {
 		return fmt.Errorf("a licence of %d connections, %d in a channel: want no less than 0", connections, perChannel)
 	}
-	tag, err := l.pool.Exec(ctx, `
-		update tenant_live set max_connections = $2, max_per_channel = $3 where tenant_id = $1`,
-		scope.Tenant(), connections, perChannel)
+	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+		return l.Relicense(ctx, tx, scope.Tenant(), connections, perChannel)
+	})
 	if err != nil {
 		return fmt.Errorf("couldn't set the licence of %s: %w", scope.Tenant(), err)
 	}
-	if tag.RowsAffected() == 0 {
-		return ErrNotFound
-	}
 	l.changed(scope.Tenant())
+	return nil
+}
+
+// Relicense changes how many connections a tenant may have at one time, in all and in
+// one channel, in the caller's transaction, whose first lock it has to be: it takes the
+// tenant_live row. A threshold that the tenant has reached so is told with it. OnChange's
+// subscribers are the caller's to tell, when tx is committed.
+func (l *Ledger) Relicense(ctx context.Context, tx pgx.Tx, id tenant.ID, connections, perChannel int) error {
+	a, err := lockAccount(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if err := a.limit(connections, perChannel); err != nil {
+		return err
+	}
+	if err := a.save(ctx, tx); err != nil {
+		return err
+	}
+	if events := a.tell(); len(events) > 0 {
+		return l.outbox(ctx, tx, events...)
+	}
 	return nil
 }

@@ -116,7 +116,7 @@ func (m *machine) openAgain(t *rapid.T) {
 	var r *tenant.Refusal
 	switch {
 	case c.ended: // the id is used up, or there is no place to find that out
-		if !errors.Is(err, billing.ErrConnectionUsed) && !errors.As(err, &r) && !errors.As(err, new(*tenant.Elsewhere)) {
+		if !errors.Is(err, billing.ErrConnectionUsed) && !errors.Is(err, billing.ErrNodeEnded) && !errors.As(err, &r) && !errors.As(err, new(*tenant.Elsewhere)) {
 			t.Fatal(err)
 		}
 	case err != nil:

@@ -231,7 +231,8 @@ func TestReject(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.must(b.Reject(t.Context(), o, r))
-	e := b.events(scope)[2]
+	all := b.events(scope)
+	e := all[len(all)-1]
 	if e.Type != tenant.ConnectionRejected || e.ConnectionID != o.ConnectionID || e.Channel != "room" ||
 		e.Data.Code != tenant.TenantFull || e.Data.Reason != "tenant_full" || e.Data.Detail != r.Detail ||
 		e.Data.Current != 1 || e.Data.Max != 1 || e.Data.Connections != 1 || e.Data.Role != tenant.RecvOnly {

@@ -66,6 +66,20 @@ func (c *segment) end(at time.Time, e tenant.Ending) time.Time {
 	return end
 }
 
+// unproven is how much more than what was metered the ledger itself takes for media:
+// a node meters its connections every ten seconds.
+const unproven = 15 * time.Second
+
+// provable returns how long the media of a live connection has lasted, for who ends it
+// in the ledger without asking its node: until now, if that was metered lately; of one
+// whose node has gone silent, what was metered and a little. 0: it never connected.
+func (c *segment) provable(now time.Time) time.Duration {
+	if c.connectedAt == nil {
+		return 0
+	}
+	return min(now.Sub(*c.connectedAt), c.meteredThrough.Sub(*c.connectedAt)+unproven)
+}
+
 // data returns what every event about the connection carries, with the
 // channel's counts at that moment.
 func (c *segment) data(counts tenant.Counts) ConnectionData {

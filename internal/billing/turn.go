@@ -30,6 +30,7 @@ type turns[K comparable, T any] struct {
 	// Static.
 	together func(ctx context.Context, key K, entries []T) error // all or nothing
 	alone    func(ctx context.Context, key K, entry T) error     // has the last word
+	atOnce   chan struct{}                                       // a token for each transaction under way; nil: any number
 
 	mu sync.Mutex
 	// Guarded by mu. A key is there while its goroutine works.
@@ -77,11 +78,27 @@ func (t *turns[K, T]) withdraw(key K, mine *turn[T]) bool {
 // run makes the entries of one key until none waits.
 func (t *turns[K, T]) run(key K) {
 	for {
-		list := t.next(key)
+		t.enter()
+		list := t.next(key) // not before: who comes while we wait comes along
+		if len(list) > 0 {
+			t.make(key, list)
+		}
+		t.leave()
 		if len(list) == 0 {
 			return
 		}
-		t.make(key, list)
+	}
+}
+
+func (t *turns[K, T]) enter() {
+	if t.atOnce != nil {
+		t.atOnce <- struct{}{}
+	}
+}
+
+func (t *turns[K, T]) leave() {
+	if t.atOnce != nil {
+		<-t.atOnce
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 // EventType names a kind of event (DESIGN A7).
 type EventType string
 
-// The event types. Those about recordings, thresholds and draining are part of
+// The event types. Those about recordings, usage and draining are part of
 // the contract already, so that an endpoint may choose them, but nothing writes
 // them yet.
 const (
@@ -38,6 +38,6 @@ type Event struct {
 	Seq           int64           `json:"seq"` // gapless per tenant
 	Channel       string          `json:"channel_id,omitempty"`
 	ConnectionID  string          `json:"connection_id,omitempty"`
-	ConnectionSeq int             `json:"connection_seq,omitempty"` // 1, 2, 3 … per connection
+	ConnectionSeq int             `json:"connection_seq,omitempty"` // 1, 2, 3 … per connection; the outbox gives it to one that has none
 	Data          json.RawMessage `json:"data"`
 }

@@ -18,8 +18,10 @@ import (
 // Append writes events in the caller's transaction, in the order given, and
 // numbers them: seq is the tenant's next, without gaps, because the tenant_live
 // row stays locked until the caller commits; connection_seq is the connection's
-// next when the connection has a row. ID and Timestamp are filled in if empty,
-// Seq and ConnectionSeq are ignored. The events given are not changed.
+// next when the connection has a row. ID and Timestamp are filled in if empty, Seq
+// is ignored. A ConnectionSeq that is given counts: whoever gives one has written it
+// as the connection's event_count, and gives one to all of the call's events about
+// that connection. The events given are not changed.
 //
 // It locks tenant_live rows (in the order of tenant ids), then connection rows,
 // and touches nothing of the endpoints. After the commit call Wake.
@@ -46,6 +48,7 @@ type columns struct {
 	ids, types, channels, connections, data []string
 	at                                      []*time.Time
 	nth                                     []int32 // of its connection, in this call
+	given                                   []int32 // its connection_seq; 0: none was given
 	count                                   map[string]int32
 }
 
@@ -65,7 +68,9 @@ func columnsOf(events []tenant.Event) (columns, error) {
 			at = &e.Timestamp
 		}
 		connection := cleanText(e.ConnectionID)
-		c.count[connection]++
+		if e.ConnectionSeq == 0 {
+			c.count[connection]++
+		}
 		c.ids = append(c.ids, id)
 		c.types = append(c.types, string(e.Type))
 		c.channels = append(c.channels, cleanText(e.Channel))
@@ -73,6 +78,7 @@ func columnsOf(events []tenant.Event) (columns, error) {
 		c.data = append(c.data, string(data))
 		c.at = append(c.at, at)
 		c.nth = append(c.nth, c.count[connection])
+		c.given = append(c.given, int32(e.ConnectionSeq))
 	}
 	delete(c.count, "")
 	return c, nil
@@ -101,14 +107,14 @@ func appendFor(ctx context.Context, tx pgx.Tx, t tenant.ID, events []tenant.Even
 			returning c.connection_id, c.event_count - k.n as base)
 		insert into event (tenant_id, seq, event_id, type, occurred_at, channel_id, connection_id, connection_seq, data)
 		select $1, live.event_seq - cardinality($4::text[]) + e.nr, e.event_id, e.type, coalesce(e.at, clock_timestamp()),
-			nullif(e.channel_id, ''), nullif(e.connection_id, ''), told.base + e.nth, e.data::jsonb
+			nullif(e.channel_id, ''), nullif(e.connection_id, ''), coalesce(nullif(e.given, 0), told.base + e.nth), e.data::jsonb
 		from tenant_live live
-		cross join unnest($4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::int[], $10::text[])
-			with ordinality as e(event_id, type, at, channel_id, connection_id, nth, data, nr)
+		cross join unnest($4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[], $9::int[], $10::int[], $11::text[])
+			with ordinality as e(event_id, type, at, channel_id, connection_id, nth, given, data, nr)
 		left join told on told.connection_id = e.connection_id
 		where live.tenant_id = $1
 		order by e.nr`,
-		t, counted, counts, c.ids, c.types, c.at, c.channels, c.connections, c.nth, c.data)
+		t, counted, counts, c.ids, c.types, c.at, c.channels, c.connections, c.nth, c.given, c.data)
 	results := tx.SendBatch(ctx, batch)
 	defer results.Close()
 	tag, err := results.Exec()
