@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/tenant"
 )
@@ -48,6 +49,8 @@ func doctor(ctx context.Context, args []string, io stdio) error {
 		add("clock", err, detail)
 		detail, err = checkSecrets(ctx, t.tenants)
 		add("secrets", err, detail)
+		detail, err = checkPlaces(ctx, t.ledger)
+		add("places", err, detail)
 		nodes, err := cluster.List(ctx, t.db.Pool)
 		if err == nil {
 			detail, err = checkNodes(nodes, time.Now())
@@ -130,6 +133,20 @@ func checkSecrets(ctx context.Context, tenants *tenant.Store) (string, error) {
 			"set HIBARI_MASTER_KEY, or restore master.key in the data directory, as it was when they were made", unusable, keys)
 	}
 	return fmt.Sprintf("the master key opens all of %d signing keys", keys), nil
+}
+
+// checkPlaces recounts the licence places that are taken.
+func checkPlaces(ctx context.Context, ledger *billing.Ledger) (string, error) {
+	drifts, err := ledger.Recount(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(drifts) > 0 {
+		d := drifts[0]
+		return "", fmt.Errorf("%d counts of licence places are wrong, the first of tenant %s, channel %q: it says %d, and there are %d; "+
+			"this is a bug, please report it", len(drifts), d.Tenant, d.Channel, d.Counted, d.Places)
+	}
+	return "every count of licence places is right", nil
 }
 
 // checkNodes finds nodes that clients cannot be sent to: each channel is on one

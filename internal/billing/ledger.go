@@ -66,6 +66,7 @@ type Ledger struct {
 	noting         *tenant.Seats // who write that somebody was rejected: they would wait for one row
 	looking        *tenant.Seats // who look at a channel
 	rejectsDropped atomic.Int64
+	drift          atomic.Int64 // counts that the last recount found wrong
 
 	mu sync.Mutex
 	// Guarded by mu

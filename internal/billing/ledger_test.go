@@ -3,8 +3,10 @@ package billing_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -155,45 +157,55 @@ func (b *bench) story(scope tenant.Scope) string {
 	return story
 }
 
-// checkInvariants asks the database for what must hold after every step.
-func (b *bench) checkInvariants(scope tenant.Scope) error {
-	for _, rule := range []struct{ broken, sql string }{
-		{"the tenant's counter is not its places", `select count(*) from tenant_live t where tenant_id = $1
+// invariants are what must hold after every step: queries that find 0.
+var invariants = []struct{ broken, sql string }{
+	{"the tenant's counter is not its places", `select count(*) from tenant_live t where tenant_id = $1
 			and connections <> (select count(*) from live_connection l where l.tenant_id = t.tenant_id)`},
-		{"a channel's counters are not its places", `select count(*) from channel_live h where tenant_id = $1
+	{"a channel's counters are not its places", `select count(*) from channel_live h where tenant_id = $1
 			and array[connections, sendrecv, sendonly, recvonly]::bigint[] is distinct from (
 				select array[count(*), count(*) filter (where role = 'sendrecv'), count(*) filter (where role = 'sendonly'), count(*) filter (where role = 'recvonly')]
 				from live_connection l where l.tenant_id = h.tenant_id and l.channel_id = h.channel_id)`},
-		{"an empty channel is live, or a place is in no channel", `
+	{"an empty channel is live, or a place is in no channel", `
 			select (select count(*) from channel_live where tenant_id = $1 and connections = 0)
 				+ (select count(*) from live_connection l where tenant_id = $1
 					and not exists (select from channel_live h where h.tenant_id = l.tenant_id and h.channel_id = l.channel_id))`},
-		{"a place and an open connection are not the same thing", `select count(*) from connection c
+	{"a place and an open connection are not the same thing", `select count(*) from connection c
 			full join live_connection l using (tenant_id, connection_id)
 			where tenant_id = $1 and (l.connection_id is null) <> (c.ended_at is not null)`},
-		{"a session is open without a channel, or the other way round", `select count(*) from channel_session s
+	{"a session is open without a channel, or the other way round", `select count(*) from channel_session s
 			left join channel_live h using (tenant_id, session_id)
 			where tenant_id = $1 and (h.session_id is null) <> (s.ended_at is not null)`},
-		{"the event numbers have gaps", `select abs(event_seq - (select count(*) from event e where e.tenant_id = t.tenant_id))
+	{"the event numbers have gaps", `select abs(event_seq - (select count(*) from event e where e.tenant_id = t.tenant_id))
 				+ abs(event_seq - (select coalesce(max(seq), 0) from event e where e.tenant_id = t.tenant_id))
 			from tenant_live t where tenant_id = $1`},
-		{"a connection's events are not one complete story", `select count(*) from connection c where tenant_id = $1
+	{"a connection's events are not one complete story", `select count(*) from connection c where tenant_id = $1
 			and (select array_agg(type order by seq) from event e where e.connection_id = c.connection_id and type <> 'connection.updated')
 				is distinct from array['connection.connecting']
 					|| case when connected_at is not null then array['connection.created'] else '{}' end
 					|| case when ended_at is null then '{}' when connected_at is null then array['connection.rejected'] else array['connection.destroyed'] end`},
-		{"a connection ended before it was metered through", `select count(*) from connection
+	{"a connection ended before it was metered through", `select count(*) from connection
 			where tenant_id = $1 and ended_at is distinct from metered_through and ended_at is not null and connected_at is not null`},
-	} {
-		var n int64
-		if err := b.pool.QueryRow(context.Background(), rule.sql, scope.Tenant()).Scan(&n); err != nil {
-			return fmt.Errorf("%s: %w", rule.broken, err)
-		}
-		if n != 0 {
-			return fmt.Errorf("%s (%d)", rule.broken, n)
-		}
+}
+
+// checkInvariants asks for them in one statement, which sees one moment.
+func (b *bench) checkInvariants(scope tenant.Scope) error {
+	var sql []string
+	for i, rule := range invariants {
+		sql = append(sql, fmt.Sprintf("(%d, (%s))", i, rule.sql))
 	}
-	return nil
+	rows, err := b.pool.Query(context.Background(),
+		"select rule, n from (values "+strings.Join(sql, ", ")+") as rules (rule, n) where n <> 0", scope.Tenant())
+	if err != nil {
+		return err
+	}
+	var failed error
+	var rule int
+	var n int64
+	_, err = pgx.ForEachRow(rows, []any{&rule, &n}, func() error {
+		failed = errors.Join(failed, fmt.Errorf("%s (%d)", invariants[rule].broken, n))
+		return nil
+	})
+	return errors.Join(err, failed)
 }
 
 func (b *bench) check(scope tenant.Scope) {
