@@ -32,6 +32,8 @@ func problemOf(err error) problem {
 		return problem{403, "Your role does not allow this", "Ask an owner or admin of your organisation to do it, or to change your role."}
 	case errors.Is(err, errEndpointDisabled):
 		return problem{409, "The endpoint is disabled", "Enable it first, then send again."}
+	case errors.Is(err, tenant.ErrTooManyBans):
+		return problem{409, "There are as many bans as there may be", "Lift some that are no longer needed, then do it again."}
 	case errors.Is(err, errBadForm):
 		return problem{400, "The form could not be read", "Go back and send it again."}
 	case errors.As(err, &refusal) && refusal.Code == tenant.RateLimited:

@@ -28,7 +28,7 @@ func (c *Console) showKeys(w http.ResponseWriter, r *http.Request, v *visit, sta
 	if d.signing, err = c.Tenants.SigningKeys(ctx, scope); err != nil {
 		return err
 	}
-	if d.bans, err = c.Tenants.Bans(ctx, scope); err != nil {
+	if d.bans, _, err = c.Tenants.Bans(ctx, scope, tenant.BanQuery{Kind: tenant.TokenBan}); err != nil {
 		return err
 	}
 	return v.page(w, r, status, keysPage(v, d))

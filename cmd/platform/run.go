@@ -95,12 +95,14 @@ func (p *platform) start(ctx context.Context) error {
 	p.door = signaling.New(signaling.Config{
 		Verifier:   p.tenants,
 		Authorizer: p.hooks,
+		Bans:       p.tenants,
 		Ledger:     nodeLedger{p.ledger, p.node},
 		Media:      p.media,
 		Version:    version,
 		Log:        p.log,
 		PublicURL:  p.config.publicURL,
 	})
+	p.tenants.OnBan(p.door.EndBanned)
 	p.node.HandleDisconnect(func(id tenant.ID, connectionID, reason string) bool {
 		return p.media.Disconnect(id, connectionID, reason) || p.door.Disconnect(id, connectionID, reason)
 	})

@@ -31,7 +31,7 @@ func TestBan(t *testing.T) {
 	}
 	h.refuses(h.store, token, "room", tenant.SendOnly, tenant.Banned)
 
-	bans, err := h.store.Bans(t.Context(), h.scope)
+	bans, _, err := h.store.Bans(t.Context(), h.scope, tenant.BanQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,12 +55,12 @@ func TestBanOnlyGrows(t *testing.T) {
 	}
 	ban(time.Now().Add(-time.Hour))
 	h.accepts(h.store, token, "room", tenant.SendOnly)
-	if bans, err := h.store.Bans(t.Context(), h.scope); err != nil || len(bans) != 0 {
+	if bans, _, err := h.store.Bans(t.Context(), h.scope, tenant.BanQuery{}); err != nil || len(bans) != 0 {
 		t.Errorf("bans = %+v, %v, want none", bans, err)
 	}
 	ban(time.Now().Add(time.Hour))
 	ban(time.Now().Add(time.Minute))
-	bans, err := h.store.Bans(t.Context(), h.scope)
+	bans, _, err := h.store.Bans(t.Context(), h.scope, tenant.BanQuery{})
 	if err != nil || len(bans) != 1 || time.Until(bans[0].ExpiresAt) < 59*time.Minute {
 		t.Fatalf("bans = %+v, %v, want one of an hour", bans, err)
 	}
@@ -70,7 +70,7 @@ func TestBanOnlyGrows(t *testing.T) {
 	if err := h.store.BanToken(t.Context(), h.scope, unknown, time.Time{}, ""); err != nil {
 		t.Fatal(err)
 	}
-	if bans, _ = h.store.Bans(t.Context(), h.scope); len(bans) != 2 || time.Until(bans[0].ExpiresAt) < tenant.MaxTokenTTL {
+	if bans, _, _ = h.store.Bans(t.Context(), h.scope, tenant.BanQuery{}); len(bans) != 2 || time.Until(bans[0].ExpiresAt) < tenant.MaxTokenTTL {
 		t.Errorf("bans = %+v, want one as long as the longest token", bans)
 	}
 }
@@ -98,7 +98,9 @@ func TestZeroScope(t *testing.T) {
 		"RotateAuthSecret":    func(z tenant.Scope) error { _, err := s.RotateAuthSecret(ctx, z); return err },
 		"AcceptSigningSecret": func(z tenant.Scope) error { return s.AcceptSigningSecret(ctx, z, true) },
 		"BanToken":            func(z tenant.Scope) error { return s.BanToken(ctx, z, [32]byte{}, time.Time{}, "") },
-		"Bans":                func(z tenant.Scope) error { _, err := s.Bans(ctx, z); return err },
+		"Ban":                 func(z tenant.Scope) error { _, err := s.Ban(ctx, z, tenant.NewBan{}); return err },
+		"Unban":               func(z tenant.Scope) error { return s.Unban(ctx, z, "ban_x") },
+		"Bans":                func(z tenant.Scope) error { _, _, err := s.Bans(ctx, z, tenant.BanQuery{}); return err },
 		"Audit":               func(z tenant.Scope) error { return s.Audit(ctx, h.pool, z, "x", "", nil) },
 		"AuditEntries":        func(z tenant.Scope) error { _, err := s.AuditEntries(ctx, z, 0, 10); return err },
 	} {

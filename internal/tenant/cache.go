@@ -2,7 +2,6 @@ package tenant
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,16 +16,10 @@ import (
 // snapshot is everything Verify needs to know. One that readers can see is
 // never changed: changes are made to a copy.
 type snapshot struct {
-	keys      map[string]*verifyKey  // active signing keys by kid
-	symmetric map[ID][]*verifyKey    // of them the HS256 ones by tenant, for tokens without kid
-	suspended map[ID]bool            // tenants that are not active
-	bans      map[tokenBan]time.Time // barred tokens and until when
-	settings  map[ID]*setting        // of tenants that have set something
-}
-
-type tokenBan struct {
-	tenant ID
-	hash   [32]byte
+	keys      map[string]*verifyKey // active signing keys by kid
+	symmetric map[ID][]*verifyKey   // of them the HS256 ones by tenant, for tokens without kid
+	suspended map[ID]bool           // tenants that are not active
+	settings  map[ID]*setting       // of tenants that have set something
 }
 
 // change is an edit of a snapshot that is not yet visible.
@@ -65,7 +58,6 @@ func (c *cache) apply(edit change) {
 		keys:      maps.Clone(now.keys),
 		symmetric: maps.Clone(now.symmetric),
 		suspended: maps.Clone(now.suspended),
-		bans:      maps.Clone(now.bans),
 		settings:  maps.Clone(now.settings),
 	}
 	edit(next)
@@ -161,6 +153,9 @@ func (s *Store) refreshSeated(ctx context.Context) error {
 	defer cancel()
 	s.cache.begin()
 	read, err := s.readSnapshot(ctx)
+	if err == nil {
+		err = s.readBans(ctx) // nobody is let in before they are known
+	}
 	if err != nil {
 		s.cache.lastFailed = time.Now()
 		read = nil
@@ -170,7 +165,7 @@ func (s *Store) refreshSeated(ctx context.Context) error {
 }
 
 func (s *Store) readSnapshot(ctx context.Context) (*snapshot, error) {
-	v := &snapshot{keys: map[string]*verifyKey{}, symmetric: map[ID][]*verifyKey{}, suspended: map[ID]bool{}, bans: map[tokenBan]time.Time{}}
+	v := &snapshot{keys: map[string]*verifyKey{}, symmetric: map[ID][]*verifyKey{}, suspended: map[ID]bool{}}
 	now := s.cache.current.Load()
 	if now == nil {
 		now = &snapshot{}
@@ -192,9 +187,6 @@ func (s *Store) readSnapshot(ctx context.Context) (*snapshot, error) {
 	}
 	for _, id := range suspended {
 		v.suspended[id] = true
-	}
-	if err := s.readBans(ctx, v); err != nil {
-		return nil, fmt.Errorf("couldn't read bans: %w", err)
 	}
 	return v, nil
 }
@@ -255,27 +247,6 @@ func (s *Store) readKeys(ctx context.Context, condition string, argument any) ([
 		key.material = material
 		return key, nil
 	})
-}
-
-func (s *Store) readBans(ctx context.Context, v *snapshot) error {
-	rows, err := s.pool.Query(ctx, `
-		select tenant_id, subject, expires_at from ban
-		where kind = 'token' and expires_at > clock_timestamp()`)
-	if err != nil {
-		return err
-	}
-	var id ID
-	var subject string
-	var until time.Time
-	_, err = pgx.ForEachRow(rows, []any{&id, &subject, &until}, func() error {
-		hash, err := hex.DecodeString(subject)
-		if err != nil || len(hash) != 32 {
-			return fmt.Errorf("ban of %s names no SHA-256", id)
-		}
-		v.bans[tokenBan{id, [32]byte(hash)}] = until
-		return nil
-	})
-	return err
 }
 
 // keyQuery asks for one key by its kid, or for a tenant's HS256 keys.

@@ -59,6 +59,12 @@ const (
 	LoginsPerAddress       = 50 // an office behind one address is many people
 	LoginsPerAddressRefill = 6 * time.Second
 
+	// MaxBans bounds the bans of a tenant that stand, MaxBanDuration each of them.
+	MaxBans        = 5_000
+	MaxBanDuration = 366 * 24 * time.Hour
+	// BansEvery is how often each process asks what has changed about bans.
+	BansEvery = 250 * time.Millisecond
+
 	// RefreshEvery is how old the memory behind Verify may be. A revoked key
 	// or a ban written on another node works here after at most this time and
 	// one query.

@@ -50,7 +50,7 @@ func (s *Store) Settings(ctx context.Context, scope Scope) (set Settings, err er
 // leaves the secret as it is. It works here at once, on other nodes within
 // RefreshEvery.
 func (s *Store) SetAuthURL(ctx context.Context, scope Scope, url string) (secret string, err error) {
-	err = s.changeSettings(ctx, scope, func(row *settingRow) (Diff, error) {
+	err = s.changeSettings(ctx, scope, func(row *settingRow) (detail any, err error) {
 		if url == row.url {
 			return nil, nil
 		}
@@ -61,9 +61,8 @@ func (s *Store) SetAuthURL(ctx context.Context, scope Scope, url string) (secret
 			secret = NewWebhookSecret()
 			row.sealed = s.master.seal([]byte(secret), sealedAuthSecret(scope.tenant)...)
 		}
-		diff := Diff{"auth_url": {row.url, url}}
 		row.url = url
-		return diff, nil
+		return map[string]any{"auth_url": url}, nil
 	})
 	if err != nil {
 		return "", err
@@ -74,13 +73,13 @@ func (s *Store) SetAuthURL(ctx context.Context, scope Scope, url string) (secret
 // RotateAuthSecret replaces the secret that the requests to AuthURL are signed
 // with. It is returned now and never again. ErrNotFound if there is no URL.
 func (s *Store) RotateAuthSecret(ctx context.Context, scope Scope) (secret string, err error) {
-	err = s.changeSettings(ctx, scope, func(row *settingRow) (Diff, error) {
+	err = s.changeSettings(ctx, scope, func(row *settingRow) (detail any, err error) {
 		if row.url == "" {
 			return nil, ErrNotFound
 		}
 		secret = NewWebhookSecret()
 		row.sealed = s.master.seal([]byte(secret), sealedAuthSecret(scope.tenant)...)
-		return Diff{"auth_secret": {Redacted, Redacted}}, nil
+		return map[string]any{"auth_secret": "rotated"}, nil
 	})
 	if err != nil {
 		return "", err
@@ -91,12 +90,12 @@ func (s *Store) RotateAuthSecret(ctx context.Context, scope Scope) (secret strin
 // AcceptSigningSecret sets Settings.AcceptSigningSecret, as quickly as
 // SetAuthURL.
 func (s *Store) AcceptSigningSecret(ctx context.Context, scope Scope, on bool) error {
-	return s.changeSettings(ctx, scope, func(row *settingRow) (Diff, error) {
+	return s.changeSettings(ctx, scope, func(row *settingRow) (detail any, err error) {
 		if on == row.acceptSecret {
 			return nil, nil
 		}
 		row.acceptSecret = on
-		return Diff{"accept_signing_secret": {!on, on}}, nil
+		return map[string]any{"accept_signing_secret": on}, nil
 	})
 }
 
@@ -108,9 +107,9 @@ type settingRow struct {
 	acceptSecret bool
 }
 
-// changeSettings makes one change with its entry in the audit log, whose diff
+// changeSettings makes one change with its entry in the audit log, whose detail
 // is what change returns; nil: there is nothing to change.
-func (s *Store) changeSettings(ctx context.Context, scope Scope, change func(*settingRow) (Diff, error)) error {
+func (s *Store) changeSettings(ctx context.Context, scope Scope, change func(*settingRow) (detail any, err error)) error {
 	if scope.tenant == "" {
 		return ErrScope
 	}
@@ -124,8 +123,8 @@ func (s *Store) changeSettings(ctx context.Context, scope Scope, change func(*se
 		if err != nil {
 			return fmt.Errorf("couldn't read the settings: %w", err)
 		}
-		diff, err := change(&row)
-		if err != nil || diff == nil {
+		detail, err := change(&row)
+		if err != nil || detail == nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, `update tenant_setting
@@ -134,7 +133,7 @@ func (s *Store) changeSettings(ctx context.Context, scope Scope, change func(*se
 		if err != nil {
 			return fmt.Errorf("couldn't change the settings: %w", err)
 		}
-		return audit(ctx, tx, scope, "settings.changed", string(scope.tenant), "", diff)
+		return audit(ctx, tx, scope, "settings.changed", string(scope.tenant), "", detail)
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,6 +24,7 @@ var (
 	ErrAPIKey       = errors.New("the API key is malformed, unknown or revoked")
 	ErrNoSigningKey = errors.New("the tenant has no active HS256 signing key: create one")
 	ErrTooManyKeys  = errors.New("too many active keys: revoke one first")
+	ErrTooManyBans  = errors.New("too many bans: lift one first")
 	ErrNotFound     = errors.New("not found")
 	ErrAmbiguous    = errors.New("more than one tenant has this name: use the tenant id")
 	ErrScope        = errors.New("the scope proves no tenant")
@@ -43,6 +45,7 @@ type Store struct {
 	knownKeys knownKeys // API keys; lock for themselves
 
 	cache cache
+	bans  bans
 }
 
 // NewStore returns a store on pool. The master key is 32 bytes: AES-256-GCM
@@ -79,6 +82,9 @@ func (s *Store) Run(ctx context.Context) {
 	defer refresh.Stop()
 	defer flush.Stop()
 	defer purge.Stop()
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { s.runBans(ctx) })
 	report := reporter{log: s.log, failing: map[string]bool{}}
 	report.of(ctx, "refresh of keys and bans", s.Refresh(ctx))
 	report.of(ctx, "purge of expired rows", s.purge(ctx))
@@ -143,9 +149,9 @@ func (s *Store) flushUsed(ctx context.Context) error {
 	return nil
 }
 
-// purge deletes bans and sessions that have ended by themselves.
+// purge deletes bans that are over and sessions that have ended by themselves.
 func (s *Store) purge(ctx context.Context) error {
-	_, err := s.pool.Exec(ctx, `delete from ban where expires_at < clock_timestamp()`)
+	_, err := s.pool.Exec(ctx, `delete from ban where least(expires_at, lifted_at) < clock_timestamp() - $1::interval`, bansKept)
 	if err != nil {
 		return fmt.Errorf("couldn't purge bans: %w", err)
 	}

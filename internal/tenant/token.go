@@ -279,7 +279,7 @@ func hashToken(token, algorithm string) [32]byte {
 // Verify does.
 func (s *Store) admit(view *snapshot, c Claim, w TokenWish, now time.Time) (Claim, string, error) {
 	channel := withoutTenant(w.Channel, c.Tenant)
-	if refusal := allows(view, c, channel, w.Role, now); refusal != nil {
+	if refusal := s.allows(view, c, channel, w.Role, now); refusal != nil {
 		return c, "", refusal
 	}
 	if set := view.settings[c.Tenant]; set != nil {
@@ -289,12 +289,13 @@ func (s *Store) admit(view *snapshot, c Claim, w TokenWish, now time.Time) (Clai
 }
 
 // allows says why a claim does not let a client into a channel; nil: it does.
-func allows(view *snapshot, c Claim, channel string, role Role, now time.Time) *Refusal {
+func (s *Store) allows(view *snapshot, c Claim, channel string, role Role, now time.Time) *Refusal {
 	if view.suspended[c.Tenant] {
 		return Refuse(TenantSuspended, "the tenant is suspended; its owner should ask the operator")
 	}
-	if until, ok := view.bans[tokenBan{c.Tenant, c.TokenHash}]; ok && until.After(now) {
-		return Refuse(Banned, "this access token is barred until it expires; a new one is needed to come back")
+	// Of the client's name not all is known yet: the door asks again.
+	if b := s.bans.find(Subject{Tenant: c.Tenant, Channel: channel, TokenHash: c.TokenHash}, now, false); b != nil {
+		return b.refusal(now)
 	}
 	if channel == "" || len(channel) > MaxNameBytes || badText(channel) {
 		return Refuse(ChannelDenied, "the channel's name must have 1 to %d bytes and no control characters", MaxNameBytes)
