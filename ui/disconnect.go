@@ -53,12 +53,12 @@ func (c *Console) disconnect(w http.ResponseWriter, r *http.Request, v *visit) e
 		}
 		done = "disconnect-ban"
 	}
-	err = c.Node.Disconnect(ctx, scope, h.ConnectionID, tenant.EndConsole)
-	if err != nil && !errors.Is(err, tenant.ErrNotFound) { // it may have left just now
-		return err
-	}
 	detail := map[string]any{"channel_id": h.Channel, "client_id": h.ClientID, "token_barred": done == "disconnect-ban"}
 	if err := c.auditLog(ctx, v, "connection.disconnected", h.ConnectionID, detail); err != nil {
+		return err
+	}
+	err = c.Node.Disconnect(ctx, scope, h.ConnectionID, tenant.EndConsole)
+	if err != nil && !errors.Is(err, tenant.ErrNotFound) { // it may have left just now
 		return err
 	}
 	return v.finish(w, r, "/console/connections", done)
@@ -104,12 +104,19 @@ func (c *Console) endChannel(w http.ResponseWriter, r *http.Request, v *visit) e
 			return err
 		}
 	}
-	ended, err := c.Node.DisconnectChannel(ctx, scope, channel, tenant.EndConsole)
-	if err != nil && !errors.Is(err, tenant.ErrNotFound) {
+	live, err := c.liveChannel(r, v, channel)
+	if err != nil {
 		return err
 	}
-	detail := map[string]any{"connections": ended, "tokens_barred": barred}
+	detail := map[string]any{"connections": 0, "tokens_barred": barred}
+	if live != nil {
+		detail["connections"] = live.Counts.Connections
+	}
 	if err := c.auditLog(ctx, v, "channel.disconnected", channel, detail); err != nil {
+		return err
+	}
+	_, err = c.Node.DisconnectChannel(ctx, scope, channel, tenant.EndConsole)
+	if err != nil && !errors.Is(err, tenant.ErrNotFound) {
 		return err
 	}
 	return v.finish(w, r, channelPath(channel), "end-channel")

@@ -31,9 +31,6 @@ func (c *Console) enableEndpoint(w http.ResponseWriter, r *http.Request, v *visi
 	if err := c.Hooks.EnableEndpoint(r.Context(), v.login.Scope, id); err != nil {
 		return err
 	}
-	if err := c.auditLog(r.Context(), v, "webhook_endpoint.enabled", id, nil); err != nil {
-		return err
-	}
 	return v.finish(w, r, "/console/webhooks/"+id, "enable")
 }
 
@@ -52,9 +49,6 @@ func (c *Console) rotateSecret(w http.ResponseWriter, r *http.Request, v *visit)
 	if err != nil {
 		return err
 	}
-	if err := c.auditLog(r.Context(), v, "webhook_endpoint.secret_rotated", id, nil); err != nil {
-		return err
-	}
 	return c.showSecret(w, r, v, id, "rotate", "The endpoint's new secret", secret)
 }
 
@@ -70,9 +64,6 @@ func (c *Console) askDeleteEndpoint(w http.ResponseWriter, r *http.Request, v *v
 func (c *Console) deleteEndpoint(w http.ResponseWriter, r *http.Request, v *visit) error {
 	id := param(r, "endpoint")
 	if err := c.Hooks.DeleteEndpoint(r.Context(), v.login.Scope, id); err != nil {
-		return err
-	}
-	if err := c.auditLog(r.Context(), v, "webhook_endpoint.deleted", id, nil); err != nil {
 		return err
 	}
 	return v.finish(w, r, "/console/webhooks", "delete")

@@ -12,6 +12,7 @@ type input struct {
 	Problem      string // what is wrong with Value; "": nothing
 	Placeholder  string
 	Autocomplete string
+	List         string // id of a datalist to choose from; "": none
 	Required     bool
 	Focus        bool
 }

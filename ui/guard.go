@@ -217,8 +217,11 @@ func address(r *http.Request) string {
 	return host
 }
 
-// auditLog writes an entry about something the console did itself. Siblings
-// write their own, in the transaction of the change.
+// auditLog writes an entry about something the console does that changes no row: a
+// disconnect is a word to a connection's loop, here or by a command to another
+// node, so there is no transaction to share. The entry goes first: there may be one
+// of a deed that did not succeed, but no deed without one. Siblings write their
+// own, in the transaction of the change.
 func (c *Console) auditLog(ctx context.Context, v *visit, action, target string, detail any) error {
 	return c.Tenants.Audit(ctx, c.DB, v.login.Scope, action, target, detail)
 }

@@ -65,6 +65,9 @@ var matrix = map[string][]tenant.MemberRole{
 	"GET /console/usage":                                everyone,
 	"GET /console/usage.csv":                            everyone,
 	"GET /console/audit":                                keepers,
+	"GET /console/audit/{entry}":                        keepers,
+	"GET /console/export/audit.csv":                     keepers,
+	"GET /console/export/audit.jsonl":                   keepers,
 	"GET /demo/{channel}":                               builders,
 	"POST /demo/{channel}/token":                        builders,
 }

@@ -28,6 +28,9 @@ type route struct {
 // page (errors.go); it must have written nothing then.
 type action func(w http.ResponseWriter, r *http.Request, v *visit) error
 
+// exportPrefix is where files are that may take longer than a page.
+const exportPrefix = "/console/export/"
+
 // table lists every route behind the log-in.
 func (c *Console) table() []route {
 	return []route{
@@ -81,6 +84,9 @@ func (c *Console) table() []route {
 		{"GET", "/console/usage", everyone, c.usage},
 		{"GET", "/console/usage.csv", everyone, c.usageCSV},
 		{"GET", "/console/audit", keepers, c.audit},
+		{"GET", "/console/audit/{entry}", keepers, c.auditEntry},
+		{"GET", exportPrefix + "audit.csv", keepers, c.auditCSV},
+		{"GET", exportPrefix + "audit.jsonl", keepers, c.auditLines},
 
 		{"GET", "/demo/{channel}", builders, c.demo},
 		{"POST", "/demo/{channel}/token", builders, c.demoToken},
@@ -103,7 +109,7 @@ func (c *Console) Routes(r chi.Router) {
 		pages.Post("/login", c.login)
 		pages.Post("/logout", c.logout)
 		for _, route := range c.table() {
-			if strings.HasPrefix(route.path, "/console/live/") {
+			if strings.HasPrefix(route.path, "/console/live/") || strings.HasPrefix(route.path, exportPrefix) {
 				r.Method(route.method, route.path, c.member(route))
 				continue
 			}

@@ -73,6 +73,9 @@ func (c *Console) usageCSV(w http.ResponseWriter, r *http.Request, v *visit) err
 	if err != nil {
 		return err
 	}
+	if err := c.auditLog(r.Context(), v, "usage.exported", string(v.tenant.ID), map[string]any{"format": "csv", "range": chosen.key}); err != nil {
+		return err
+	}
 	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 	w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="hibari-usage-%s.csv"`, v.now.In(v.zone).Format(time.DateOnly)))
 	lines := csv.NewWriter(w)

@@ -47,9 +47,6 @@ func (c *Console) createEndpoint(w http.ResponseWriter, r *http.Request, v *visi
 	case err != nil:
 		return err
 	default:
-		if err := c.auditLog(r.Context(), v, "webhook_endpoint.created", e.ID, map[string]any{"url": e.URL, "types": e.Types}); err != nil {
-			return err
-		}
 		return c.showSecret(w, r, v, e.ID, "endpoint", "The endpoint's secret", secret)
 	}
 	return c.showWebhooks(w, r, v, http.StatusUnprocessableEntity, d)

@@ -79,6 +79,7 @@ type Node struct {
 	renewed    time.Time // when the last successful renewal was begun, monotonic
 	steady     time.Time // since when renewals have come without a gap, monotonic
 	ended      bool      // lost or stopped
+	draining   bool      // no new channels (drain.go)
 	disconnect func(id tenant.ID, connectionID, reason string) bool
 }
 
@@ -138,6 +139,7 @@ func (n *Node) Run(ctx context.Context) {
 	var loops sync.WaitGroup
 	loops.Go(func() { n.every(ctx, n.conf.Heartbeat, nil, n.reap) })
 	loops.Go(func() { n.every(ctx, n.conf.Poll, n.wake, n.obey) })
+	loops.Go(func() { n.every(ctx, n.conf.Poll, nil, n.lookAtState) })
 	loops.Go(func() {
 		n.every(ctx, n.conf.Heartbeat, nil, func(ctx context.Context) error {
 			err := n.renew(ctx)

@@ -22,6 +22,9 @@ func asElsewhere(err error) *tenant.Elsewhere {
 // send is the answer to a visitor whose channel lives elsewhere: that, if it can
 // make something of it, or a refusal for people to read.
 func (d *Door) send(v visitor, to *tenant.Elsewhere) error {
+	if !v.Redirects && to.Draining {
+		return d.refuse(tenant.Refuse(tenant.Draining, "this node takes no new channels; connect to %s", to.PublicURL))
+	}
 	if !v.Redirects {
 		return d.refuse(tenant.Refuse(tenant.Unavailable, "another node has this channel; connect to %s", to.PublicURL))
 	}

@@ -70,6 +70,7 @@ func (o Opening) PeerToPeer() bool { return o.Protocol == ProtocolAyame }
 type Elsewhere struct {
 	NodeID    string
 	PublicURL string // what the node is reached by, such as https://a.example.com; without a path
+	Draining  bool   // the channel is nowhere yet, and the node that was asked takes no new ones
 }
 
 // Error says where.

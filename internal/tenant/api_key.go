@@ -97,7 +97,7 @@ func (s *Store) CreateAPIKey(ctx context.Context, scope Scope, name string) (sec
 		if err != nil {
 			return err
 		}
-		return audit(ctx, tx, scope, "api_key.created", k.ID, "", map[string]any{"name": k.Name})
+		return audit(ctx, tx, scope, "api_key.created", k.ID, "", Diff{"name": {nil, k.Name}, "last4": {nil, k.Last4}})
 	})
 	if err != nil {
 		return "", APIKey{}, err
@@ -202,8 +202,8 @@ func (s *Store) AuthenticateAPIKey(ctx context.Context, bearer string) (Scope, e
 	var want []byte
 	var stale bool
 	err := s.pool.QueryRow(ctx, `
-		select tenant_id, secret_hash, coalesce(last_used_at < clock_timestamp() - interval '1 minute', true)
-		from api_key where api_key_id = $1 and revoked_at is null`, id).Scan(&scope.tenant, &want, &stale)
+		select tenant_id, name, secret_hash, coalesce(last_used_at < clock_timestamp() - interval '1 minute', true)
+		from api_key where api_key_id = $1 and revoked_at is null`, id).Scan(&scope.tenant, &scope.name, &want, &stale)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Scope{}, ErrAPIKey
 	}

@@ -59,7 +59,9 @@ func (s *Store) LogIn(ctx context.Context, email, password, address, userAgent s
 }
 
 // scope is what the member's log-in opens.
-func (m Member) scope() Scope { return Scope{tenant: m.Tenant, actor: "member:" + m.ID} }
+func (m Member) scope() Scope {
+	return Scope{tenant: m.Tenant, actor: "member:" + m.ID, name: m.Email}
+}
 
 // charge takes one attempt from the account and from the address.
 func (s *Store) charge(account, from string) error {

@@ -25,7 +25,7 @@ const maxUserAgent = 256
 // the value for the session cookie, which is kept nowhere else.
 func (s *Store) StartSession(ctx context.Context, memberID, address, userAgent string) (cookie string, err error) {
 	m := Member{ID: memberID}
-	err = s.pool.QueryRow(ctx, `select tenant_id from member where member_id = $1`, memberID).Scan(&m.Tenant)
+	err = s.pool.QueryRow(ctx, `select tenant_id, email from member where member_id = $1`, memberID).Scan(&m.Tenant, &m.Email)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", ErrNotFound
 	}
@@ -106,8 +106,10 @@ func (s *Store) LogOut(ctx context.Context, cookie string) error {
 	}
 	return s.inTx(ctx, func(tx pgx.Tx) error {
 		var m Member
-		err := tx.QueryRow(ctx, `delete from login_session where session_hash = $1 returning tenant_id, member_id`, hash).
-			Scan(&m.Tenant, &m.ID)
+		err := tx.QueryRow(ctx, `
+			delete from login_session l using member m
+			where l.session_hash = $1 and m.tenant_id = l.tenant_id and m.member_id = l.member_id
+			returning m.tenant_id, m.member_id, m.email`, hash).Scan(&m.Tenant, &m.ID, &m.Email)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}

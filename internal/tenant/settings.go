@@ -50,7 +50,7 @@ func (s *Store) Settings(ctx context.Context, scope Scope) (set Settings, err er
 // leaves the secret as it is. It works here at once, on other nodes within
 // RefreshEvery.
 func (s *Store) SetAuthURL(ctx context.Context, scope Scope, url string) (secret string, err error) {
-	err = s.changeSettings(ctx, scope, func(row *settingRow) (detail any, err error) {
+	err = s.changeSettings(ctx, scope, func(row *settingRow) (Diff, error) {
 		if url == row.url {
 			return nil, nil
 		}
@@ -61,8 +61,9 @@ func (s *Store) SetAuthURL(ctx context.Context, scope Scope, url string) (secret
 			secret = NewWebhookSecret()
 			row.sealed = s.master.seal([]byte(secret), sealedAuthSecret(scope.tenant)...)
 		}
+		diff := Diff{"auth_url": {row.url, url}}
 		row.url = url
-		return map[string]any{"auth_url": url}, nil
+		return diff, nil
 	})
 	if err != nil {
 		return "", err
@@ -73,13 +74,13 @@ func (s *Store) SetAuthURL(ctx context.Context, scope Scope, url string) (secret
 // RotateAuthSecret replaces the secret that the requests to AuthURL are signed
 // with. It is returned now and never again. ErrNotFound if there is no URL.
 func (s *Store) RotateAuthSecret(ctx context.Context, scope Scope) (secret string, err error) {
-	err = s.changeSettings(ctx, scope, func(row *settingRow) (detail any, err error) {
+	err = s.changeSettings(ctx, scope, func(row *settingRow) (Diff, error) {
 		if row.url == "" {
 			return nil, ErrNotFound
 		}
 		secret = NewWebhookSecret()
 		row.sealed = s.master.seal([]byte(secret), sealedAuthSecret(scope.tenant)...)
-		return map[string]any{"auth_secret": "rotated"}, nil
+		return Diff{"auth_secret": {Redacted, Redacted}}, nil
 	})
 	if err != nil {
 		return "", err
@@ -90,12 +91,12 @@ func (s *Store) RotateAuthSecret(ctx context.Context, scope Scope) (secret strin
 // AcceptSigningSecret sets Settings.AcceptSigningSecret, as quickly as
 // SetAuthURL.
 func (s *Store) AcceptSigningSecret(ctx context.Context, scope Scope, on bool) error {
-	return s.changeSettings(ctx, scope, func(row *settingRow) (detail any, err error) {
+	return s.changeSettings(ctx, scope, func(row *settingRow) (Diff, error) {
 		if on == row.acceptSecret {
 			return nil, nil
 		}
 		row.acceptSecret = on
-		return map[string]any{"accept_signing_secret": on}, nil
+		return Diff{"accept_signing_secret": {!on, on}}, nil
 	})
 }
 
@@ -107,9 +108,9 @@ type settingRow struct {
 	acceptSecret bool
 }
 
-// changeSettings makes one change with its entry in the audit log, whose detail
+// changeSettings makes one change with its entry in the audit log, whose diff
 // is what change returns; nil: there is nothing to change.
-func (s *Store) changeSettings(ctx context.Context, scope Scope, change func(*settingRow) (detail any, err error)) error {
+func (s *Store) changeSettings(ctx context.Context, scope Scope, change func(*settingRow) (Diff, error)) error {
 	if scope.tenant == "" {
 		return ErrScope
 	}
@@ -123,8 +124,8 @@ func (s *Store) changeSettings(ctx context.Context, scope Scope, change func(*se
 		if err != nil {
 			return fmt.Errorf("couldn't read the settings: %w", err)
 		}
-		detail, err := change(&row)
-		if err != nil || detail == nil {
+		diff, err := change(&row)
+		if err != nil || diff == nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, `update tenant_setting
@@ -133,7 +134,7 @@ func (s *Store) changeSettings(ctx context.Context, scope Scope, change func(*se
 		if err != nil {
 			return fmt.Errorf("couldn't change the settings: %w", err)
 		}
-		return audit(ctx, tx, scope, "settings.changed", string(scope.tenant), "", detail)
+		return audit(ctx, tx, scope, "settings.changed", string(scope.tenant), "", diff)
 	})
 	if err != nil {
 		return err

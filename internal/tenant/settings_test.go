@@ -78,9 +78,11 @@ func TestSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []string{`{"auth_url": ""}`, `{"auth_secret": "rotated"}`, `{"auth_url": "` + authURL + `2"}`, `{"auth_url": "` + authURL + `"}`} {
-		if e := entries[i]; e.Action != "settings.changed" || string(e.Detail) != want || e.Actor != h.scope.Actor() {
-			t.Errorf("entry %d is %s %s, want %s", i, e.Action, e.Detail, want)
+	told := func(key string) string { return `"` + strings.Replace(authURL, "=1", "="+key, 1) + `"` }
+	for i, want := range []string{`{"auth_url": [` + told("redacted") + `, ""]}`, `{"auth_secret": ["[redacted]", "[redacted]"]}`,
+		`{"auth_url": [` + told("redacted") + `, ` + told("redacted") + `]}`, `{"auth_url": ["", ` + told("redacted") + `]}`} {
+		if e := entries[i]; e.Action != "settings.changed" || string(e.Diff) != want || e.Actor != h.scope.Actor() {
+			t.Errorf("entry %d is %s %s, want %s", i, e.Action, e.Diff, want)
 		}
 	}
 	var stored int

@@ -69,7 +69,7 @@ func (s *Store) CreateSigningKey(ctx context.Context, scope Scope, name string) 
 		if err != nil {
 			return err
 		}
-		return audit(ctx, tx, scope, "signing_key.created", k.ID, "", map[string]any{"name": k.Name, "algorithm": k.Algorithm})
+		return audit(ctx, tx, scope, "signing_key.created", k.ID, "", Diff{"name": {nil, k.Name}, "algorithm": {nil, k.Algorithm}})
 	})
 	if err != nil {
 		return "", SigningKey{}, err

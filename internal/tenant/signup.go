@@ -63,7 +63,7 @@ func (s *Store) CreateTenant(ctx context.Context, n NewTenant) (Created, error) 
 		}
 	}
 	made := Created{Tenant: ID("ten_" + NewID()), MemberID: "mem_" + NewID(), Email: n.Email}
-	scope := Scope{tenant: made.Tenant, actor: "member:" + made.MemberID}
+	scope := Member{ID: made.MemberID, Tenant: made.Tenant, Email: made.Email}.scope()
 	var key *verifyKey
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		if err := insertTenant(ctx, tx, made, n, hash); err != nil {
@@ -78,7 +78,8 @@ func (s *Store) CreateTenant(ctx context.Context, n NewTenant) (Created, error) 
 			return err
 		}
 		made.SigningKeyID = described.ID
-		return audit(ctx, tx, scope, "tenant.created", string(made.Tenant), "", map[string]any{"name": n.Name})
+		return audit(ctx, tx, scope, "tenant.created", string(made.Tenant), "", Diff{
+			"name": {nil, n.Name}, "time_zone": {nil, n.TimeZone}, "max_connections": {nil, n.Licence}, "owner": {nil, n.Email}})
 	})
 	if taken(err, "member_email") {
 		return Created{}, ErrEmailTaken
@@ -155,28 +156,4 @@ func checkEmail(email string) (string, error) {
 func taken(err error, index string) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "23505" && pg.ConstraintName == index
-}
-
-// CreateOperator makes a log-in for somebody who runs the platform.
-func (s *Store) CreateOperator(ctx context.Context, email, password string) error {
-	email, err := checkEmail(email)
-	if err != nil {
-		return err
-	}
-	if err := checkPassword(password); err != nil {
-		return err
-	}
-	hash, err := s.passwords.hash(ctx, password)
-	if err != nil {
-		return err
-	}
-	_, err = s.pool.Exec(ctx, `insert into operator (operator_id, email, password_hash) values ($1, $2, $3)`,
-		"opr_"+NewID(), email, hash)
-	if taken(err, "operator_email") {
-		return ErrEmailTaken
-	}
-	if err != nil {
-		return fmt.Errorf("couldn't create the operator: %w", err)
-	}
-	return nil
 }

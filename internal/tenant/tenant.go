@@ -89,14 +89,19 @@ func (r MemberRole) In(roles ...MemberRole) bool { return slices.Contains(roles,
 type Scope struct {
 	tenant ID
 	actor  string
+	name   string // who that is, to read
 }
 
 // Tenant returns whose data the scope opens; "" for the zero Scope.
 func (s Scope) Tenant() ID { return s.tenant }
 
-// Actor names who acts, for the audit log: "member:…", "api_key:…" or
-// "operator".
+// Actor names who acts, for the audit log: "member:…", "api_key:…",
+// "operator:…", "operator" (the command line) or "system".
 func (s Scope) Actor() string { return s.actor }
+
+// ActorName says who that is for people: an e-mail address, the name of an API
+// key. It is kept in the audit log, where it outlives its owner.
+func (s Scope) ActorName() string { return s.name }
 
 // ChannelName is a channel's name as it is known inside: what a caller wrote,
 // without the @TENANT_ID that clients may know it by.
@@ -104,4 +109,8 @@ func (s Scope) ChannelName(channel string) string { return withoutTenant(channel
 
 // OperatorScope is the scope of somebody with the machine's own authority: the
 // command line. It must not be reachable from a request.
-func OperatorScope(id ID) Scope { return Scope{tenant: id, actor: "operator"} }
+func OperatorScope(id ID) Scope { return Scope{tenant: id, actor: "operator", name: "command line"} }
+
+// SystemScope is the scope of what the platform does for a tenant by itself, such
+// as an end that was set long before. It must not be reachable from a request.
+func SystemScope(id ID) Scope { return Scope{tenant: id, actor: "system", name: "Hibari"} }

@@ -132,7 +132,12 @@ func (w *Webhooks) Replay(ctx context.Context, s tenant.Scope, deliveryID string
 		return "", err
 	}
 	newID = "dlv_" + tenant.NewID()
-	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error { return replay(ctx, tx, t, deliveryID, newID) })
+	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+		if err := replay(ctx, tx, t, deliveryID, newID); err != nil {
+			return err
+		}
+		return tenant.Audit(ctx, tx, s, "delivery.replayed", deliveryID, map[string]any{"replay_id": newID})
+	})
 	if err != nil {
 		return "", fmt.Errorf("couldn't replay a delivery: %w", err)
 	}

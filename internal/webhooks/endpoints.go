@@ -73,8 +73,10 @@ func (w *Webhooks) CreateEndpoint(ctx context.Context, s tenant.Scope, url strin
 		return "", Endpoint{}, err
 	}
 	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-		e, err = insertEndpoint(ctx, tx, t, url, types, sealed)
-		return err
+		if e, err = insertEndpoint(ctx, tx, t, url, types, sealed); err != nil {
+			return err
+		}
+		return tenant.Audit(ctx, tx, s, "webhook_endpoint.created", e.ID, tenant.Diff{"url": {nil, e.URL}, "types": {nil, e.Types}})
 	})
 	if err != nil {
 		return "", Endpoint{}, fmt.Errorf("couldn't create a webhook endpoint: %w", err)
@@ -190,11 +192,11 @@ func (w *Webhooks) DeleteEndpoint(ctx context.Context, s tenant.Scope, id string
 			and state in ('waiting', 'pending') order by event_seq for update`, t, id); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `delete from webhook_endpoint where tenant_id = $1 and endpoint_id = $2`, t, id)
-		if err == nil && tag.RowsAffected() == 0 {
-			err = ErrNotFound
+		var url string
+		if _, err := found("", tx.QueryRow(ctx, `delete from webhook_endpoint where tenant_id = $1 and endpoint_id = $2 returning url`, t, id).Scan(&url)); err != nil {
+			return err
 		}
-		return err
+		return tenant.Audit(ctx, tx, s, "webhook_endpoint.deleted", id, tenant.Diff{"url": {url, nil}})
 	})
 	if err != nil {
 		return fmt.Errorf("couldn't delete a webhook endpoint: %w", err)
@@ -214,13 +216,16 @@ func (w *Webhooks) EnableEndpoint(ctx context.Context, s tenant.Scope, id string
 		if err := holdCursor(ctx, tx, t); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `update webhook_endpoint e set status = 'enabled', failing_since = null,
-				from_seq = case when e.status = 'enabled' then e.from_seq else l.event_seq end
-			from tenant_live l where l.tenant_id = $1 and e.tenant_id = $1 and e.endpoint_id = $2`, t, id)
-		if err == nil && tag.RowsAffected() == 0 {
-			err = ErrNotFound
+		was, err := lockStatus(ctx, tx, t, id)
+		if err != nil {
+			return err
 		}
-		return err
+		if _, err := tx.Exec(ctx, `update webhook_endpoint e set status = 'enabled', failing_since = null,
+				from_seq = case when e.status = 'enabled' then e.from_seq else l.event_seq end
+			from tenant_live l where l.tenant_id = $1 and e.tenant_id = $1 and e.endpoint_id = $2`, t, id); err != nil {
+			return err
+		}
+		return tenant.Audit(ctx, tx, s, "webhook_endpoint.enabled", id, tenant.Diff{"status": {was, "enabled"}})
 	})
 	if err != nil {
 		return fmt.Errorf("couldn't enable a webhook endpoint: %w", err)
@@ -232,7 +237,31 @@ func (w *Webhooks) EnableEndpoint(ctx context.Context, s tenant.Scope, id string
 // DisableEndpoint stops deliveries to an endpoint until it is enabled again.
 // ErrNotFound.
 func (w *Webhooks) DisableEndpoint(ctx context.Context, s tenant.Scope, id string) error {
-	return w.changeEndpoint(ctx, s, `update webhook_endpoint set status = 'disabled' where tenant_id = $1 and endpoint_id = $2`, id)
+	t, err := tenantOf(s)
+	if err != nil {
+		return err
+	}
+	err = s.In(w.pool).Tx(ctx, func(tx pgx.Tx) error {
+		was, err := lockStatus(ctx, tx, t, id)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `update webhook_endpoint set status = 'disabled' where tenant_id = $1 and endpoint_id = $2`, t, id); err != nil {
+			return err
+		}
+		return tenant.Audit(ctx, tx, s, "webhook_endpoint.disabled", id, tenant.Diff{"status": {was, "disabled"}})
+	})
+	if err != nil {
+		return fmt.Errorf("couldn't disable a webhook endpoint: %w", err)
+	}
+	return nil
+}
+
+// lockStatus locks an endpoint and returns its status; ErrNotFound.
+func lockStatus(ctx context.Context, tx pgx.Tx, t tenant.ID, id string) (status string, err error) {
+	err = tx.QueryRow(ctx, `select status from webhook_endpoint
+		where tenant_id = $1 and endpoint_id = $2 for update`, t, id).Scan(&status)
+	return found(status, err)
 }
 
 // RotateSecret replaces an endpoint's secret; attempts from now on are signed
@@ -242,27 +271,24 @@ func (w *Webhooks) RotateSecret(ctx context.Context, s tenant.Scope, id string) 
 	if err != nil {
 		return "", err
 	}
-	if err := w.changeEndpoint(ctx, s, `update webhook_endpoint set secret_sealed = $3
-		where tenant_id = $1 and endpoint_id = $2`, id, sealed); err != nil {
-		return "", err
-	}
-	return secret, nil
-}
-
-// changeEndpoint runs a statement about one endpoint: $1 is the tenant, $2 the id.
-func (w *Webhooks) changeEndpoint(ctx context.Context, s tenant.Scope, statement, id string, more ...any) error {
 	t, err := tenantOf(s)
 	if err != nil {
-		return err
+		return "", err
 	}
-	tag, err := w.pool.Exec(ctx, statement, append([]any{t, id}, more...)...)
+	err = s.In(w.pool).Tx(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `update webhook_endpoint set secret_sealed = $3 where tenant_id = $1 and endpoint_id = $2`, t, id, sealed)
+		if err == nil && tag.RowsAffected() == 0 {
+			err = ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		return tenant.Audit(ctx, tx, s, "webhook_endpoint.secret_rotated", id, tenant.Diff{"secret": {tenant.Redacted, tenant.Redacted}})
+	})
 	if err != nil {
-		return fmt.Errorf("couldn't change a webhook endpoint: %w", err)
+		return "", fmt.Errorf("couldn't replace a webhook endpoint's secret: %w", err)
 	}
-	if tag.RowsAffected() == 0 {
-		return ErrNotFound
-	}
-	return nil
+	return secret, nil
 }
 
 // SendTest makes a ping event and delivers it to this endpoint only. It returns
@@ -286,10 +312,12 @@ func (w *Webhooks) SendTest(ctx context.Context, s tenant.Scope, id string) (del
 		if err := w.Append(ctx, tx, ping); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `insert into delivery (delivery_id, tenant_id, endpoint_id, event_id, event_seq, ordering_key, state)
+		if _, err := tx.Exec(ctx, `insert into delivery (delivery_id, tenant_id, endpoint_id, event_id, event_seq, ordering_key, state)
 			select $1, tenant_id, $2, event_id, seq, $3, 'pending' from event where event_id = $4`,
-			deliveryID, id, orderingKey(ping), ping.ID)
-		return err
+			deliveryID, id, orderingKey(ping), ping.ID); err != nil {
+			return err
+		}
+		return tenant.Audit(ctx, tx, s, "webhook_endpoint.tested", id, map[string]any{"delivery_id": deliveryID})
 	})
 	if err != nil {
 		return "", fmt.Errorf("couldn't send a test event: %w", err)
