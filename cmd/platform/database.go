@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -75,6 +76,11 @@ const connectPatience = 15 * time.Second
 // them is made at once: pgx's default of 512 is 100 kB for each connection.
 const statementsKept = 128
 
+// idleInTransaction is how long Postgres bears a transaction of ours that does nothing. A
+// process that was stopped in the middle of one would keep its locks for ever: the row
+// that its tenant's clients wait for, and its node's, so that it could not be ended.
+const idleInTransaction = 10 * time.Second
+
 // connect opens a pool whose connections work as the role, "" being that of the
 // URL, and waits a little for a Postgres that is just starting, as beside us in a
 // compose file.
@@ -88,6 +94,7 @@ func connect(ctx context.Context, url, role string, dial pgconn.DialFunc) (*pgxp
 	config.MaxConns = max(config.MaxConns, 16)
 	if role != "" {
 		config.ConnConfig.RuntimeParams["role"] = role
+		config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(idleInTransaction.Milliseconds(), 10)
 		config.MinConns = max(config.MinConns, 4) // a crowd finds them open
 	}
 	config.ConnConfig.StatementCacheCapacity = statementsKept

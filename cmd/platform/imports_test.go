@@ -48,7 +48,7 @@ var arrows = map[string][]string{
 }
 
 // forTests are what test files may import besides what their package may.
-var forTests = []string{"migrations/dbtest", "migrations/privatepg", "internal/browsertest", "internal/sfu/sfutest", "internal/sfu/transport", "internal/sfu", "internal/tenant", "internal/webhooks", "cmd/platform/load"}
+var forTests = []string{"migrations", "migrations/dbtest", "migrations/privatepg", "internal/browsertest", "internal/sfu/sfutest", "internal/sfu/transport", "internal/sfu", "internal/tenant", "internal/webhooks", "cmd/platform/load"}
 
 // TestImports reads the sources itself: go list's answer would be cached by
 // go test, which cannot see what a child process reads.
