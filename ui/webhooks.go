@@ -73,7 +73,7 @@ func (d webhooksData) chosenType(name string) bool { return slices.Contains(d.ty
 // would promise what cannot come yet.
 var emittedTypes = []tenant.EventType{
 	tenant.ConnectionConnecting, tenant.ConnectionCreated, tenant.ConnectionUpdated, tenant.ConnectionDestroyed,
-	tenant.ConnectionRejected, tenant.ChannelStarted, tenant.ChannelEnded,
+	tenant.ConnectionRejected, tenant.ChannelStarted, tenant.ChannelEnded, tenant.NodeDraining,
 }
 
 // typeWords say when an event comes.
@@ -85,4 +85,5 @@ var typeWords = map[tenant.EventType]string{
 	tenant.ConnectionRejected:   "a client was refused",
 	tenant.ChannelStarted:       "the first one came",
 	tenant.ChannelEnded:         "the last one left",
+	tenant.NodeDraining:         "a node with connections of yours is being emptied",
 }

@@ -92,6 +92,10 @@ func (p *platform) ready(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, tenant.Refuse(tenant.Unavailable, "the node's lease is not renewed; is Postgres reachable?"))
 		return
 	}
+	if p.node.Draining() {
+		p.fail(w, r, tenant.Refuse(tenant.Draining, "the node is drained: it takes no new channels"))
+		return
+	}
 	if err := p.db.Ping(ctx); err != nil {
 		p.fail(w, r, tenant.Refuse(tenant.Unavailable, "Postgres does not answer"))
 		return

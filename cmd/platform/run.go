@@ -96,7 +96,7 @@ func (p *platform) start(ctx context.Context) error {
 		Verifier:   p.tenants,
 		Authorizer: p.hooks,
 		Bans:       p.tenants,
-		Ledger:     nodeLedger{p.ledger, p.node},
+		Ledger:     drainedLedger{nodeLedger{p.ledger, p.node}, p.node},
 		Media:      p.media,
 		Version:    version,
 		Log:        p.log,

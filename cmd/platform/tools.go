@@ -21,6 +21,7 @@ import (
 // or HTTP, on the same database as the server.
 type tools struct {
 	config  *config
+	log     *slog.Logger
 	db      *database
 	tenants *tenant.Store
 	ledger  *billing.Ledger
@@ -49,7 +50,7 @@ func (c *config) withTools(ctx context.Context, io stdio, f func(*tools) error) 
 			return err
 		}
 	}
-	t := &tools{config: c}
+	t := &tools{config: c, log: log}
 	if t.db, err = openDatabase(ctx, c, log); err != nil {
 		return err
 	}
