@@ -17,6 +17,8 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/tenant"
@@ -29,9 +31,8 @@ type Config struct {
 	Ledger  *billing.Ledger
 	Hooks   *webhooks.Webhooks
 	Node    *cluster.Node
-	// DB is where the console writes the audit entries of what it does itself:
-	// a pool.
-	DB tenant.Execer
+	// DB is where the console writes the audit entries of what it does itself.
+	DB *pgxpool.Pool
 	// Requests are the seats of members' requests; nil: without end.
 	Requests *tenant.Seats
 	// PublicURL is the origin people reach us by, such as https://hibari.example.

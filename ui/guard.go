@@ -223,5 +223,5 @@ func address(r *http.Request) string {
 // of a deed that did not succeed, but no deed without one. Siblings write their
 // own, in the transaction of the change.
 func (c *Console) auditLog(ctx context.Context, v *visit, action, target string, detail any) error {
-	return c.Tenants.Audit(ctx, c.DB, v.login.Scope, action, target, detail)
+	return c.Tenants.Audit(ctx, v.login.Scope.In(c.DB), v.login.Scope, action, target, detail)
 }

@@ -213,7 +213,7 @@ func (p *platform) disconnectChannel(ctx context.Context, scope tenant.Scope, a 
 func (p *platform) audit(ctx context.Context, scope tenant.Scope, action, target string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := p.tenants.Audit(ctx, p.db.Pool, scope, action, target, nil); err != nil {
+	if err := p.tenants.Audit(ctx, scope.In(p.db.Pool), scope, action, target, nil); err != nil {
 		p.log.Error("couldn't write the audit log", "action", action, "target", target, "err", err)
 	}
 }

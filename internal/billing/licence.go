@@ -23,7 +23,7 @@ func (l *Ledger) Licence(ctx context.Context, scope tenant.Scope) (Licence, erro
 		return Licence{}, tenant.ErrScope
 	}
 	var licence Licence
-	err := l.pool.QueryRow(ctx, `
+	err := scope.In(l.pool).QueryRow(ctx, `
 		select connections, max_connections, max_per_channel from tenant_live where tenant_id = $1`,
 		scope.Tenant()).Scan(&licence.Connections, &licence.MaxConnections, &licence.MaxPerChannel)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -45,7 +45,7 @@ func (l *Ledger) SetLicence(ctx context.Context, scope tenant.Scope, connections
 	if connections < 0 || perChannel < 0 {
 		return fmt.Errorf("a licence of %d connections, %d in a channel: want no less than 0", connections, perChannel)
 	}
-	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+	err := scope.In(l.pool).Tx(ctx, func(tx pgx.Tx) error {
 		return l.Relicense(ctx, tx, scope.Tenant(), connections, perChannel)
 	})
 	if err != nil {

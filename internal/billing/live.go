@@ -80,7 +80,7 @@ func (l *Ledger) Live(ctx context.Context, scope tenant.Scope, q LiveQuery) (row
 	if limit <= 0 {
 		limit = usualPage
 	}
-	found, err := l.pool.Query(ctx, `
+	found, err := scope.In(l.pool).Query(ctx, `
 		select `+historyColumns+`
 		from live_connection l join connection c using (tenant_id, connection_id)
 		where l.tenant_id = $1 and ($2 = '' or l.channel_id = $2)
@@ -111,7 +111,7 @@ func (l *Ledger) Channels(ctx context.Context, scope tenant.Scope) ([]Channel, e
 	if scope.Tenant() == "" {
 		return nil, tenant.ErrScope
 	}
-	rows, err := l.pool.Query(ctx, `
+	rows, err := scope.In(l.pool).Query(ctx, `
 		select l.channel_id, session_id, s.started_at, connections, sendrecv, sendonly, recvonly
 		from channel_live l join channel_session s using (tenant_id, session_id)
 		where tenant_id = $1 order by l.channel_id`, scope.Tenant())
@@ -134,7 +134,7 @@ func (l *Ledger) Connection(ctx context.Context, scope tenant.Scope, connectionI
 	if scope.Tenant() == "" {
 		return History{}, tenant.ErrScope
 	}
-	rows, err := l.pool.Query(ctx, `
+	rows, err := scope.In(l.pool).Query(ctx, `
 		select `+historyColumns+` from connection c where tenant_id = $1 and connection_id = $2`,
 		scope.Tenant(), connectionID)
 	if err != nil {

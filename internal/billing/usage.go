@@ -74,7 +74,7 @@ func (l *Ledger) Usage(ctx context.Context, scope tenant.Scope, from, to time.Ti
 	if !from.Before(to) || to.Sub(from) > longestUsage {
 		return nil, ErrUsageQuery
 	}
-	zone, err := l.timeZone(ctx, scope.Tenant())
+	zone, err := l.timeZone(ctx, scope)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (l *Ledger) Usage(ctx context.Context, scope tenant.Scope, from, to time.Ti
 	if err != nil {
 		return nil, err
 	}
-	segments, err := l.pool.Query(ctx, `
+	segments, err := scope.In(l.pool).Query(ctx, `
 		select channel_id, role, connected_at, coalesce(ended_at, metered_through, connected_at), bytes_in, bytes_out
 		from connection
 		where tenant_id = $1 and connected_at < $3 and (connected_at >= $2 or ended_at is null or ended_at > $2)`,
@@ -102,9 +102,10 @@ func (l *Ledger) Usage(ctx context.Context, scope tenant.Scope, from, to time.Ti
 }
 
 // timeZone returns the tenant's time zone.
-func (l *Ledger) timeZone(ctx context.Context, id tenant.ID) (*time.Location, error) {
+func (l *Ledger) timeZone(ctx context.Context, scope tenant.Scope) (*time.Location, error) {
 	var name string
-	err := l.pool.QueryRow(ctx, `select time_zone from tenant where tenant_id = $1`, id).Scan(&name)
+	id := scope.Tenant()
+	err := scope.In(l.pool).QueryRow(ctx, `select time_zone from tenant where tenant_id = $1`, id).Scan(&name)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrNotFound
 	}

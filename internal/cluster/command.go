@@ -48,7 +48,7 @@ func (n *Node) Disconnect(ctx context.Context, scope tenant.Scope, connectionID,
 	// Elsewhere, or here and for a moment in the ledger only, while it is being
 	// set up: a command finds it then.
 	var live bool
-	err := n.pool.QueryRow(ctx, `
+	err := scope.In(n.pool).QueryRow(ctx, `
 		select exists (select from live_connection where tenant_id = $1 and connection_id = $2)
 		from connection where tenant_id = $1 and connection_id = $2`, scope.Tenant(), connectionID).Scan(&live)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -60,7 +60,7 @@ func (n *Node) Disconnect(ctx context.Context, scope tenant.Scope, connectionID,
 	if !live {
 		return nil
 	}
-	return n.command(ctx, scope.Tenant(), []string{connectionID}, reason)
+	return n.command(ctx, scope, []string{connectionID}, reason)
 }
 
 // DisconnectChannel ends all live connections of one of the tenant's channels
@@ -69,7 +69,7 @@ func (n *Node) DisconnectChannel(ctx context.Context, scope tenant.Scope, channe
 	if scope.Tenant() == "" {
 		return 0, tenant.ErrScope
 	}
-	rows, err := n.pool.Query(ctx, `
+	rows, err := scope.In(n.pool).Query(ctx, `
 		select connection_id from live_connection where tenant_id = $1 and channel_id = $2 order by connection_id`,
 		scope.Tenant(), channel)
 	if err != nil {
@@ -88,7 +88,7 @@ func (n *Node) DisconnectChannel(ctx context.Context, scope tenant.Scope, channe
 	if len(elsewhere) == 0 {
 		return len(ids), nil
 	}
-	if err := n.command(ctx, scope.Tenant(), elsewhere, reason); err != nil {
+	if err := n.command(ctx, scope, elsewhere, reason); err != nil {
 		return len(ids) - len(elsewhere), err
 	}
 	return len(ids), nil
@@ -96,14 +96,14 @@ func (n *Node) DisconnectChannel(ctx context.Context, scope tenant.Scope, channe
 
 // command writes the commands that end the connections, for the nodes that
 // have them. One open command per connection is enough.
-func (n *Node) command(ctx context.Context, id tenant.ID, connectionIDs []string, reason string) error {
-	if _, err := n.pool.Exec(ctx, `
+func (n *Node) command(ctx context.Context, scope tenant.Scope, connectionIDs []string, reason string) error {
+	if _, err := scope.In(n.pool).Exec(ctx, `
 		insert into node_command (node_id, tenant_id, action, connection_id, reason)
 		select l.node_id, l.tenant_id, 'disconnect', l.connection_id, $3 from live_connection l
 		where l.tenant_id = $1 and l.connection_id = any($2) and not exists (
 			select from node_command c
 			where c.node_id = l.node_id and c.connection_id = l.connection_id and c.done_at is null)`,
-		id, connectionIDs, reason); err != nil {
+		scope.Tenant(), connectionIDs, reason); err != nil {
 		return fmt.Errorf("couldn't command the disconnect: %w", err)
 	}
 	select {

@@ -88,7 +88,7 @@ func (s *Store) CreateAPIKey(ctx context.Context, scope Scope, name string) (sec
 	if scope.tenant == "" {
 		return "", APIKey{}, ErrScope
 	}
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
+	err = scope.In(s.pool).Tx(ctx, func(tx pgx.Tx) error {
 		err := roomForKey(ctx, tx, scope, `select count(*) from api_key where tenant_id = $1 and revoked_at is null`, MaxActiveAPIKeys)
 		if err != nil {
 			return err
@@ -145,7 +145,7 @@ func (s *Store) APIKeys(ctx context.Context, scope Scope) ([]APIKey, error) {
 	if scope.tenant == "" {
 		return nil, ErrScope
 	}
-	rows, err := s.pool.Query(ctx, `
+	rows, err := scope.In(s.pool).Query(ctx, `
 		select api_key_id, name, last4, created_at, last_used_at, revoked_at
 		from api_key where tenant_id = $1 order by created_at desc, api_key_id`, scope.tenant)
 	if err != nil {
@@ -169,7 +169,7 @@ func (s *Store) RevokeAPIKey(ctx context.Context, scope Scope, id string) error 
 		return ErrNotFound
 	}
 	defer s.knownKeys.forget(id)
-	return s.inTx(ctx, func(tx pgx.Tx) error {
+	return scope.In(s.pool).Tx(ctx, func(tx pgx.Tx) error {
 		done, err := tx.Exec(ctx, `
 			update api_key set revoked_at = clock_timestamp()
 			where tenant_id = $1 and api_key_id = $2 and revoked_at is null`, scope.tenant, id)

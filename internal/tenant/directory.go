@@ -21,7 +21,7 @@ type Tenant struct {
 
 // Tenants returns all tenants, oldest first: the operator's list.
 func (s *Store) Tenants(ctx context.Context) ([]Tenant, error) {
-	return s.tenants(ctx, `select tenant_id, name, time_zone, status, created_at from tenant order by created_at, tenant_id`)
+	return readTenants(ctx, s.pool, `select tenant_id, name, time_zone, status, created_at from tenant order by created_at, tenant_id`)
 }
 
 // Tenant returns the scope's own tenant.
@@ -29,7 +29,7 @@ func (s *Store) Tenant(ctx context.Context, scope Scope) (Tenant, error) {
 	if scope.tenant == "" {
 		return Tenant{}, ErrScope
 	}
-	return one(s.tenants(ctx, `select tenant_id, name, time_zone, status, created_at from tenant where tenant_id = $1`, scope.tenant))
+	return one(readTenants(ctx, scope.In(s.pool), `select tenant_id, name, time_zone, status, created_at from tenant where tenant_id = $1`, scope.tenant))
 }
 
 // FindTenant finds a tenant for the operator by its id, else by its name or a
@@ -44,15 +44,20 @@ func (s *Store) FindTenant(ctx context.Context, idOrNameOrEmail string) (Tenant,
 	if err == nil || !errors.Is(err, ErrNotFound) {
 		return t, err
 	}
-	return one(s.tenants(ctx, `
+	return one(readTenants(ctx, s.pool, `
 		select tenant_id, name, time_zone, status, created_at from tenant t
 		where lower(name) = lower($1)
 		   or exists (select from member m where m.tenant_id = t.tenant_id and lower(m.email) = lower($1))
 		limit 2`, wanted))
 }
 
-func (s *Store) tenants(ctx context.Context, sql string, arguments ...any) ([]Tenant, error) {
-	rows, err := s.pool.Query(ctx, sql, arguments...)
+// querier is a pool, or a tenant's view of one.
+type querier interface {
+	Query(ctx context.Context, sql string, arguments ...any) (pgx.Rows, error)
+}
+
+func readTenants(ctx context.Context, db querier, sql string, arguments ...any) ([]Tenant, error) {
+	rows, err := db.Query(ctx, sql, arguments...)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read tenants: %w", err)
 	}
@@ -80,7 +85,7 @@ func (s *Store) Members(ctx context.Context, scope Scope) ([]Member, error) {
 	if scope.tenant == "" {
 		return nil, ErrScope
 	}
-	rows, err := s.pool.Query(ctx, `
+	rows, err := scope.In(s.pool).Query(ctx, `
 		select member_id, tenant_id, email, role, created_at
 		from member where tenant_id = $1 order by created_at, member_id`, scope.tenant)
 	if err != nil {

@@ -44,7 +44,7 @@ func (s *Store) LogIn(ctx context.Context, email, password, address, userAgent s
 	}
 	if !ok {
 		if m.ID != "" {
-			if err := audit(ctx, s.pool, m.scope(), "login.failed", m.ID, address, nil); err != nil {
+			if err := audit(ctx, m.scope().In(s.pool), m.scope(), "login.failed", m.ID, address, nil); err != nil {
 				return "", Member{}, err
 			}
 		}
@@ -135,7 +135,7 @@ func (s *Store) SetPassword(ctx context.Context, scope Scope, memberID, password
 	if err != nil {
 		return err
 	}
-	return s.inTx(ctx, func(tx pgx.Tx) error {
+	return scope.In(s.pool).Tx(ctx, func(tx pgx.Tx) error {
 		done, err := tx.Exec(ctx, `update member set password_hash = $3 where tenant_id = $1 and member_id = $2`,
 			scope.tenant, memberID, hash)
 		if err != nil {

@@ -40,7 +40,7 @@ func (s *Store) startSession(ctx context.Context, m Member, address, userAgent s
 	rand.Read(secret)
 	hash := sha256.Sum256(secret)
 	address, userAgent = Printable(address, MaxNameBytes), Printable(userAgent, maxUserAgent)
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
+	err := m.scope().In(s.pool).Tx(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
 			insert into login_session (session_hash, tenant_id, member_id, expires_at, address, user_agent)
 			values ($1, $2, $3, clock_timestamp() + $4::interval, $5, $6)`,

@@ -36,7 +36,7 @@ func (s *Store) Settings(ctx context.Context, scope Scope) (set Settings, err er
 	if scope.tenant == "" {
 		return Settings{}, ErrScope
 	}
-	err = s.pool.QueryRow(ctx, `select auth_url, accept_signing_secret from tenant_setting where tenant_id = $1`,
+	err = scope.In(s.pool).QueryRow(ctx, `select auth_url, accept_signing_secret from tenant_setting where tenant_id = $1`,
 		scope.tenant).Scan(&set.AuthURL, &set.AcceptSigningSecret)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return Settings{}, fmt.Errorf("couldn't read the settings: %w", err)
@@ -115,7 +115,7 @@ func (s *Store) changeSettings(ctx context.Context, scope Scope, change func(*se
 		return ErrScope
 	}
 	row := settingRow{tenant: scope.tenant}
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
+	err := scope.In(s.pool).Tx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `insert into tenant_setting (tenant_id) values ($1) on conflict do nothing`, scope.tenant); err != nil {
 			return fmt.Errorf("couldn't change the settings: %w", err)
 		}

@@ -34,7 +34,7 @@ func (s *Store) SignToken(ctx context.Context, scope Scope, r TokenRequest) (str
 	}
 	var id string
 	var sealed []byte
-	err = s.pool.QueryRow(ctx, `
+	err = scope.In(s.pool).QueryRow(ctx, `
 		select signing_key_id, secret_sealed from signing_key
 		where tenant_id = $1 and algorithm = 'HS256' and revoked_at is null
 		order by created_at desc, signing_key_id desc limit 1`, scope.tenant).Scan(&id, &sealed)

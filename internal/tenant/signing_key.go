@@ -60,7 +60,7 @@ func (s *Store) CreateSigningKey(ctx context.Context, scope Scope, name string) 
 		return "", SigningKey{}, ErrScope
 	}
 	var key *verifyKey
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
+	err = scope.In(s.pool).Tx(ctx, func(tx pgx.Tx) error {
 		err := roomForKey(ctx, tx, scope, `select count(*) from signing_key where tenant_id = $1 and revoked_at is null`, MaxActiveSigningKeys)
 		if err != nil {
 			return err
@@ -152,7 +152,7 @@ func (s *Store) SigningKeys(ctx context.Context, scope Scope) ([]SigningKey, err
 	if scope.tenant == "" {
 		return nil, ErrScope
 	}
-	rows, err := s.pool.Query(ctx, `
+	rows, err := scope.In(s.pool).Query(ctx, `
 		select signing_key_id, name, algorithm, created_at, last_used_at, revoked_at
 		from signing_key where tenant_id = $1 order by created_at desc, signing_key_id`, scope.tenant)
 	if err != nil {
@@ -175,7 +175,7 @@ func (s *Store) RevokeSigningKey(ctx context.Context, scope Scope, id string) er
 	if !isSigningKeyID(id) {
 		return ErrNotFound
 	}
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
+	err := scope.In(s.pool).Tx(ctx, func(tx pgx.Tx) error {
 		done, err := tx.Exec(ctx, `
 			update signing_key set revoked_at = clock_timestamp()
 			where tenant_id = $1 and signing_key_id = $2 and revoked_at is null`, scope.tenant, id)
