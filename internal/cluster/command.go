@@ -47,20 +47,27 @@ func (n *Node) Disconnect(ctx context.Context, scope tenant.Scope, connectionID,
 	}
 	// Elsewhere, or here and for a moment in the ledger only, while it is being
 	// set up: a command finds it then.
-	var live bool
+	// One that its node entered anew (billing.Book) goes on under another id.
+	var live *string
 	err := scope.In(n.pool).QueryRow(ctx, `
-		select exists (select from live_connection where tenant_id = $1 and connection_id = $2)
-		from connection where tenant_id = $1 and connection_id = $2`, scope.Tenant(), connectionID).Scan(&live)
+		with recursive same as (
+			select connection_id from connection where tenant_id = $1 and connection_id = $2
+			union all
+			select c.connection_id from connection c join same on c.previous_connection_id = same.connection_id where c.tenant_id = $1
+		)
+		select (select l.connection_id from live_connection l join same using (connection_id) where l.tenant_id = $1 limit 1)
+		from same limit 1`,
+		scope.Tenant(), connectionID).Scan(&live)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrNotFound
 	}
 	if err != nil {
 		return fmt.Errorf("couldn't find connection %s: %w", connectionID, err)
 	}
-	if !live {
+	if live == nil {
 		return nil
 	}
-	return n.command(ctx, scope, []string{connectionID}, reason)
+	return n.command(ctx, scope, []string{*live}, reason)
 }
 
 // DisconnectChannel ends all live connections of one of the tenant's channels
@@ -116,9 +123,10 @@ func (n *Node) command(ctx context.Context, scope tenant.Scope, connectionIDs []
 // obey does the commands to this node. A command whose connection is not here
 // stays open as long as the connection is live: it may be about to be.
 func (n *Node) obey(ctx context.Context) error {
+	node := n.ID()
 	rows, err := n.pool.Query(ctx, `
 		select command_id, tenant_id, connection_id, reason from node_command
-		where node_id = $1 and done_at is null order by command_id limit $2`, n.id, commandsAtOnce)
+		where node_id = $1 and done_at is null order by command_id limit $2`, node, commandsAtOnce)
 	if err != nil {
 		return fmt.Errorf("couldn't look for commands: %w", err)
 	}
@@ -144,7 +152,7 @@ func (n *Node) obey(ctx context.Context) error {
 		update node_command c set done_at = clock_timestamp()
 		where node_id = $1 and done_at is null and (command_id = any($2)
 			or not exists (select from live_connection l where l.connection_id = c.connection_id))`,
-		n.id, done); err != nil {
+		node, done); err != nil {
 		return fmt.Errorf("couldn't note the commands as done: %w", err)
 	}
 	return nil

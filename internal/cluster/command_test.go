@@ -98,6 +98,22 @@ func TestDisconnectOnAnotherNode(t *testing.T) {
 	}
 }
 
+// A connection that its node entered anew is found by its earlier ids, too.
+func TestDisconnectByAnEarlierID(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	here, there := b.start("a", b), b.start("b", b)
+	first := b.connect(there, "room")
+	b.exec(`delete from live_connection where connection_id = $1`, first)
+	id := b.connect(there, "room")
+	b.exec(`update connection set previous_connection_id = $2 where connection_id = $1`, id, first)
+	newMedia(here, b.scope.Tenant())
+	m := newMedia(there, b.scope.Tenant(), id)
+	b.must(here.Disconnect(t.Context(), b.scope, first, tenant.EndAPI))
+	b.run(there)
+	b.eventually("it ends", func() bool { return m.endedAs()[id] == "api" })
+}
+
 // A connection can be in the ledger before the media plane knows it.
 func TestDisconnectWhileItIsSetUp(t *testing.T) {
 	t.Parallel()

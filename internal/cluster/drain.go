@@ -108,10 +108,14 @@ func (n *Node) Draining() bool {
 
 // lookAtState learns whether the node is to be drained.
 func (n *Node) lookAtState(ctx context.Context) error {
-	var draining bool
-	err := n.pool.QueryRow(ctx, `select state = 'draining' from node where node_id = $1`, n.ID()).Scan(&draining)
+	var state string
+	err := n.pool.QueryRow(ctx, `select state from node where node_id = $1`, n.ID()).Scan(&state)
 	if err != nil {
 		return fmt.Errorf("couldn't look at the node's state: %w", err)
+	}
+	draining := state == "draining"
+	if !draining && state != "up" {
+		return nil // what it was when it was ended holds when it comes back
 	}
 	n.mu.Lock()
 	was := n.draining

@@ -7,13 +7,13 @@
 //	Start ──► up ──(renewed every 5 s)──► stopped   Stop: the process ended well
 //	           └──(30 s without)────────► lost      the others, or its own next start, ended it
 //
-// A node that cannot renew stops admitting after 25 s (Live), that is, before
-// anybody may take it for dead. Media of calls in progress goes on. If it was
-// only cut off and comes back to find itself lost, its connections have been
-// ended and billed in the database, although their media still flows: it says
-// so loudly, closes Lost and never becomes Live again; the process must end
-// its connections and start anew. Which node has which channel is written by the
-// ledger (billing.Ledger.Open); moving channels comes later.
+// A node that cannot renew is not Live after 25 s, that is, before anybody may
+// take it for dead. Media of calls in progress goes on. If it was only cut off, or
+// stopped in its tracks, and comes back to find itself lost, its connections have
+// been ended in the database, although their media still flows: then it begins a
+// new incarnation, with a new id, and whoever called HandleReturn enters them anew
+// (billing.Book). Which node has which channel is written by the ledger
+// (billing.Ledger.Open); moving channels comes later.
 package cluster
 
 import (
@@ -67,20 +67,24 @@ type Config struct {
 // Node is this run of the platform.
 type Node struct {
 	// Static
-	id   string
 	pool *pgxpool.Pool
 	conf Config
 	log  *slog.Logger
-	lost chan struct{} // closed, with mu held, when state becomes lost
+	lost chan struct{} // closed, with mu held, when another process has the instance
 	wake chan struct{} // one token: look for commands now
+
+	next string // owned by Run: the id of the incarnation that is being begun; "": none
 
 	mu sync.Mutex
 	// Guarded by mu
+	id         string    // of the incarnation
 	renewed    time.Time // when the last successful renewal was begun, monotonic
 	steady     time.Time // since when renewals have come without a gap, monotonic
-	ended      bool      // lost or stopped
+	gone       bool      // somebody ended this incarnation, and the next has not begun
+	ended      bool      // lost for good or stopped
 	draining   bool      // no new channels (drain.go)
 	disconnect func(id tenant.ID, connectionID, reason string) bool
+	returned   func()
 }
 
 // Start registers a new node and ends at once what earlier nodes of the same
@@ -97,7 +101,7 @@ func Start(ctx context.Context, pool *pgxpool.Pool, c Config) (*Node, error) {
 		c.Poll = usualPoll
 	}
 	id := "node_" + tenant.NewID()
-	n := &Node{id: id, pool: pool, conf: c, log: c.Log.With("node", id),
+	n := &Node{id: id, pool: pool, conf: c, log: c.Log,
 		lost: make(chan struct{}), wake: make(chan struct{}, 1)}
 	earlier, err := n.markEarlier(ctx)
 	if err != nil {
@@ -117,19 +121,25 @@ func Start(ctx context.Context, pool *pgxpool.Pool, c Config) (*Node, error) {
 	return n, nil
 }
 
-// ID returns the node's id, new with every start.
-func (n *Node) ID() string { return n.id }
+// ID returns the id of the node's incarnation: new with every start, and after the
+// node was taken for dead. What was begun under an earlier one fails in the ledger
+// with ErrNodeEnded.
+func (n *Node) ID() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.id
+}
 
-// Live reports whether the node may admit: its lease was renewed within the
-// last 25 s, and it has been neither stopped nor lost.
+// Live reports whether the node may take new channels: its lease was renewed within
+// the last 25 s, and it has been neither stopped nor taken for dead.
 func (n *Node) Live() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return !n.ended && time.Since(n.renewed) < n.conf.Lease*5/6
+	return !n.ended && !n.gone && time.Since(n.renewed) < n.conf.Lease*5/6
 }
 
 // Lost returns a channel that is closed when the node finds that it was taken
-// for dead and its connections were ended in the database.
+// for dead and that another process runs on its data folder: it cannot come back.
 func (n *Node) Lost() <-chan struct{} { return n.lost }
 
 // Run renews the lease, ends dead nodes and obeys other nodes' commands, until
@@ -179,27 +189,24 @@ func (n *Node) every(ctx context.Context, interval time.Duration, wake <-chan st
 	}
 }
 
-// renew moves the lease forward. No row means that somebody ended the node.
+// renew moves the lease forward. No row means that somebody ended the node, which
+// then comes back.
 func (n *Node) renew(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, n.conf.Heartbeat)
+	renewing, cancel := context.WithTimeout(ctx, n.conf.Heartbeat)
 	defer cancel()
-	begun := time.Now()
-	tag, err := n.pool.Exec(ctx, `
+	begun, id := time.Now(), n.ID()
+	tag, err := n.pool.Exec(renewing, `
 		update node set lease_until = clock_timestamp() + $2::interval where node_id = $1 and state in ('up', 'draining')`,
-		n.id, n.conf.Lease)
+		id, n.conf.Lease)
 	if err != nil {
 		return fmt.Errorf("couldn't renew the node's lease: %w", err)
+	}
+	if tag.RowsAffected() == 0 && !n.isEnded() {
+		return n.comeBack(ctx, id)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.ended {
-		return nil
-	}
-	if tag.RowsAffected() == 0 {
-		n.ended = true
-		close(n.lost)
-		n.log.Error("the node was taken for dead while it was cut off from the database: " +
-			"its connections have been ended in the ledger; it admits nobody until the process is started again")
 		return nil
 	}
 	if begun.Sub(n.renewed) > n.conf.Lease/2 {
@@ -225,18 +232,19 @@ func (n *Node) Stop(ctx context.Context) error {
 	n.mu.Unlock()
 	// The row lock waits for transactions that are still taking a place on
 	// this node, so that none is overlooked.
+	id := n.ID()
 	err := pgx.BeginFunc(ctx, n.pool, func(tx pgx.Tx) error {
 		var state string
-		err := tx.QueryRow(ctx, `select state from node where node_id = $1 for update`, n.id).Scan(&state)
+		err := tx.QueryRow(ctx, `select state from node where node_id = $1 for update`, id).Scan(&state)
 		if err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, `
-			update node set state = 'stopped', ended_at = clock_timestamp() where node_id = $1 and state in ('up', 'draining')`, n.id)
+			update node set state = 'stopped', ended_at = clock_timestamp() where node_id = $1 and state in ('up', 'draining')`, id)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("couldn't stop the node: %w", err)
 	}
-	return n.endMarked(ctx, []string{n.id})
+	return n.endMarked(ctx, []string{id})
 }

@@ -285,11 +285,52 @@ func TestNobodyIsEndedAfterAnOutageOfAll(t *testing.T) {
 	}
 }
 
+// A node that was taken for dead and lives goes on as a new one, when what the dead
+// one left has been ended.
+func TestComesBack(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	n := b.start("a", b)
+	dead := n.ID()
+	b.connect(n, "room")
+	b.exec(`update node set state = 'draining' where node_id = $1`, dead)
+	stop := b.run(n)
+	b.eventually("it drains", n.Draining)
+	stop()
+	returned := make(chan string, 1)
+	n.HandleReturn(func() {
+		returned <- n.ID()
+	})
+	b.exec(`update node set state = 'lost' where node_id = $1`, dead)
+	b.run(n)
+	id := <-returned
+	if id == dead || id != n.ID() || !n.Live() || b.state(n) != "draining" || !n.Draining() {
+		t.Fatal("it is back as", id, n.Live(), b.state(n))
+	}
+	if places := one[int](b, `select count(*) from live_connection`); places != 0 {
+		t.Fatal("the dead one has left places:", places)
+	}
+	if state := one[string](b, `select state from node where node_id = $1`, dead); state != "lost" {
+		t.Fatal("the dead one is", state)
+	}
+	until := one[time.Time](b, `select lease_until from node where node_id = $1`, id)
+	b.eventually("it renews its new lease", func() bool {
+		return one[time.Time](b, `select lease_until from node where node_id = $1`, id).After(until)
+	})
+	b.must(n.Stop(t.Context()))
+	if b.state(n) != "stopped" {
+		t.Fatal("after Stop it is", b.state(n))
+	}
+}
+
+// A data folder belongs to one process: whoever has it ended the others, and they
+// do not come back.
 func TestLost(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	n := b.start("a", b)
-	b.exec(`update node set state = 'lost' where node_id = $1`, n.ID())
+	n.HandleReturn(func() { t.Error("it came back") })
+	next := b.start("a", b)
 	select {
 	case <-n.Lost():
 		t.Fatal("lost before it looked")
@@ -300,8 +341,8 @@ func TestLost(t *testing.T) {
 	if n.Live() {
 		t.Fatal("a lost node is live")
 	}
-	if b.must(n.Stop(t.Context())); b.state(n) != "lost" {
-		t.Fatal("a lost node is", b.state(n))
+	if b.must(n.Stop(t.Context())); b.state(n) != "lost" || b.state(next) != "up" {
+		t.Fatal("a lost node is", b.state(n), "and the next one", b.state(next))
 	}
 }
 

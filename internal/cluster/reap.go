@@ -55,7 +55,7 @@ func (n *Node) markExpired(ctx context.Context) ([]string, error) {
 			select node_id from node
 			where state in ('up', 'draining') and lease_until < clock_timestamp() and node_id <> $1
 			order by node_id for update skip locked)
-		returning node_id`, n.id)
+		returning node_id`, n.ID())
 	if err != nil {
 		return nil, fmt.Errorf("couldn't look for dead nodes: %w", err)
 	}
@@ -112,7 +112,7 @@ func (n *Node) endMarked(ctx context.Context, nodeIDs []string) error {
 			failed = errors.Join(failed, fmt.Errorf("couldn't end what node %s left: %w", id, err))
 			continue
 		}
-		if id != n.id || ended > 0 {
+		if id != n.ID() || ended > 0 {
 			n.log.Warn("ended what a node had left open", "ended_node", id, "connections", ended, "took", time.Since(begun))
 		}
 		if _, err := n.pool.Exec(ctx, `
