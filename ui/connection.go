@@ -33,6 +33,7 @@ var endWords = map[string]string{
 	"lifetime":      "its token's time was up",
 	"shutdown":      "the platform was stopped",
 	"node_lost":     "the platform's node was lost",
+	"no_place":      "the platform's node was cut off, and the place was another's when it came back",
 	"failed":        "something broke on our side",
 	"protocol":      "the client broke the signalling protocol",
 	"peer_left":     "the other side of the call left",

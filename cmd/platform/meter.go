@@ -36,7 +36,7 @@ func (p *platform) meter(ctx context.Context) {
 			lastFull = now
 		}
 		beat, cancel := context.WithTimeout(ctx, meterInterval)
-		if err := p.ledger.Beat(beat, p.node.ID(), marks(p.connections(), since, full)); err != nil && ctx.Err() == nil {
+		if err := p.book.Beat(beat, marks(p.connections(), since, full)); err != nil && ctx.Err() == nil {
 			p.log.Warn("couldn't meter the connections; the next beat makes up for it", "err", err)
 		}
 		cancel()

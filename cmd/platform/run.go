@@ -41,6 +41,7 @@ type platform struct {
 	hooks   *webhooks.Webhooks
 	ledger  *billing.Ledger
 	node    *cluster.Node
+	book    *billing.Book
 	port    *transport.Endpoint
 	media   *sfu.SFU
 	door    *signaling.Door
@@ -77,9 +78,7 @@ func serve(ctx context.Context, args []string, io stdio) error {
 	case err := <-p.broken:
 		return errors.Join(err, p.stop())
 	case <-p.node.Lost():
-		// Its connections are closed in the books already; to serve on would
-		// be to serve unbilled. A supervisor starts a new incarnation.
-		return errors.Join(errors.New("this node was out of the database's reach past its lease, and the other nodes ended it; start it again"), p.stop())
+		return errors.Join(errors.New("another process runs on this node's data folder; one of them has to have its own"), p.stop())
 	}
 }
 
@@ -96,7 +95,7 @@ func (p *platform) start(ctx context.Context) error {
 		Verifier:   p.tenants,
 		Authorizer: p.hooks,
 		Bans:       p.tenants,
-		Ledger:     drainedLedger{nodeLedger{p.ledger, p.node}, p.node},
+		Ledger:     drainedLedger{p.book, p.node},
 		Media:      p.media,
 		Version:    version,
 		Log:        p.log,
@@ -104,9 +103,16 @@ func (p *platform) start(ctx context.Context) error {
 	})
 	p.tenants.OnBan(p.door.EndBanned)
 	p.node.HandleDisconnect(func(id tenant.ID, connectionID, reason string) bool {
+		connectionID = p.book.MediaID(connectionID)
 		return p.media.Disconnect(id, connectionID, reason) || p.door.Disconnect(id, connectionID, reason)
 	})
 	p.requests = tenant.NewSeats("requests", requestsAtOnce, requestsWaiting, requestPatience)
+	p.node.HandleReturn(p.book.Stir)
+	p.book.HandleEnd(func(id tenant.ID, connectionID, reason string) {
+		if !p.media.Disconnect(id, connectionID, reason) {
+			p.door.Disconnect(id, connectionID, reason)
+		}
+	})
 	p.console = ui.New(ui.Config{
 		Requests:   p.requests,
 		Tenants:    p.tenants,
@@ -176,6 +182,10 @@ func (p *platform) openMedia(ctx context.Context) error {
 	p.node, err = cluster.Start(ctx, p.db.Pool, cluster.Config{
 		Name: name, Instance: instance, Reaper: p.ledger, PublicURL: p.config.publicURL.String(), Log: p.log,
 	})
+	if err != nil {
+		return err
+	}
+	p.book, err = billing.NewBook(p.ledger, p.node, p.log)
 	return err
 }
 
@@ -183,7 +193,7 @@ func (p *platform) openMedia(ctx context.Context) error {
 func (p *platform) runLoops() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.halt = cancel
-	for _, loop := range []func(context.Context){p.db.Run, p.tenants.Run, p.hooks.Run, p.ledger.Run, p.node.Run, p.meter} {
+	for _, loop := range []func(context.Context){p.db.Run, p.tenants.Run, p.hooks.Run, p.ledger.Run, p.node.Run, p.book.Run, p.meter} {
 		p.running.Go(func() { loop(ctx) })
 	}
 }
@@ -248,6 +258,9 @@ func (p *platform) stop() error {
 		p.door.Close(tenant.EndShutdown)
 		errs = append(errs, p.door.Wait(ctx))
 	}
+	if p.book != nil {
+		errs = append(errs, p.book.Flush(ctx))
+	}
 	if p.console != nil {
 		p.console.Close()
 	}
@@ -265,6 +278,9 @@ func (p *platform) stop() error {
 	if p.node != nil {
 		errs = append(errs, p.node.Stop(ctx))
 	}
+	if p.book != nil {
+		p.book.Stop()
+	}
 	if p.port != nil {
 		errs = append(errs, p.port.Close())
 	}
@@ -275,25 +291,6 @@ func (p *platform) stop() error {
 		p.dir.release()
 	}
 	return errors.Join(errs...)
-}
-
-// nodeLedger is the ledger as this node's doors see it.
-type nodeLedger struct {
-	*billing.Ledger
-	node *cluster.Node
-}
-
-// Open takes a place on this node, as long as its lease holds.
-func (l nodeLedger) Open(ctx context.Context, o tenant.Opening) (tenant.Opened, error) {
-	if !l.node.Live() {
-		return tenant.Opened{}, tenant.Refuse(tenant.Unavailable, "the platform's database is out of reach; try again in a few seconds")
-	}
-	return l.Ledger.Open(ctx, l.node.ID(), o)
-}
-
-// Look looks at a channel from this node.
-func (l nodeLedger) Look(ctx context.Context, o tenant.Opening) (tenant.Counts, error) {
-	return l.Ledger.Look(ctx, l.node.ID(), o)
 }
 
 // offeredIPs returns the addresses clients are told to send media to: the

@@ -99,6 +99,27 @@ func (l *Ledger) EndNode(ctx context.Context, nodeID string) (int, error) {
 // close ends those of one tenant's connections that are still live, in one
 // transaction, and returns how many those were.
 func (l *Ledger) close(ctx context.Context, id tenant.ID, ends []*end) (int, error) {
+	var live []*segment
+	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) (err error) {
+		live, err = l.closeIn(ctx, tx, id, ends)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	ids := make([]string, len(ends))
+	for i, e := range ends {
+		ids[i] = e.connectionID
+	}
+	l.forget(ids)
+	if len(live) > 0 {
+		l.changed(id)
+	}
+	return len(live), nil
+}
+
+// closeIn is close in the caller's transaction. It returns those that it ended.
+func (l *Ledger) closeIn(ctx context.Context, tx pgx.Tx, id tenant.ID, ends []*end) (live []*segment, err error) {
 	ids, byID := make([]string, len(ends)), make(map[string]*end, len(ends))
 	for i, e := range ends {
 		ids[i] = e.connectionID
@@ -106,54 +127,43 @@ func (l *Ledger) close(ctx context.Context, id tenant.ID, ends []*end) (int, err
 			byID[e.connectionID] = e
 		}
 	}
-	var live []*segment
-	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
-		now, err := lockTenant(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		live, err = lockLive(ctx, tx, id, ids)
-		if err != nil || len(live) == 0 {
-			return err
-		}
-		if err := freePlaces(ctx, tx, id, live); err != nil {
-			return err
-		}
-		channels, err := liveChannels(ctx, tx, id, live)
-		if err != nil {
-			return err
-		}
-		var events []tenant.Event
-		at, reasons := make([]time.Time, len(live)), make([]string, len(live))
-		for i, c := range live {
-			e := byID[c.id]
-			ending := e.ending
-			ending.Reason = tenant.Printable(ending.Reason, maxText)
-			reasons[i] = ending.Reason
-			var about []tenant.Event
-			about, at[i], err = endSegment(c, since(now, e.asked, ending.Ago), ending, channels[c.channel])
-			if err != nil {
-				return err
-			}
-			events = append(events, about...)
-		}
-		if err := writeEnds(ctx, tx, live, at, reasons); err != nil {
-			return err
-		}
-		ended, err := leaveChannels(ctx, tx, id, channels)
-		if err != nil {
-			return err
-		}
-		return l.outbox(ctx, tx, append(events, ended...)...)
-	})
+	now, err := lockTenant(ctx, tx, id)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	l.forget(ids)
-	if len(live) > 0 {
-		l.changed(id)
+	live, err = lockLive(ctx, tx, id, ids)
+	if err != nil || len(live) == 0 {
+		return nil, err
 	}
-	return len(live), nil
+	if err := freePlaces(ctx, tx, id, live); err != nil {
+		return nil, err
+	}
+	channels, err := liveChannels(ctx, tx, id, live)
+	if err != nil {
+		return nil, err
+	}
+	var events []tenant.Event
+	at, reasons := make([]time.Time, len(live)), make([]string, len(live))
+	for i, c := range live {
+		e := byID[c.id]
+		ending := e.ending
+		ending.Reason = tenant.Printable(ending.Reason, maxText)
+		reasons[i] = ending.Reason
+		var about []tenant.Event
+		about, at[i], err = endSegment(c, since(now, e.asked, ending.Ago), ending, channels[c.channel])
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, about...)
+	}
+	if err := writeEnds(ctx, tx, live, at, reasons); err != nil {
+		return nil, err
+	}
+	ended, err := leaveChannels(ctx, tx, id, channels)
+	if err != nil {
+		return nil, err
+	}
+	return live, l.outbox(ctx, tx, append(events, ended...)...)
 }
 
 // freePlaces deletes the places, which is what frees them, and counts them off.

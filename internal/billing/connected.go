@@ -43,45 +43,51 @@ func (l *Ledger) connectAlone(ctx context.Context, id tenant.ID, s *start) error
 // transaction. Those that have ended, or were recorded before, are passed over.
 func (l *Ledger) connect(ctx context.Context, id tenant.ID, starts []*start) error {
 	wrote := false
-	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
-		now, live, err := lockStarts(ctx, tx, id, starts)
-		if err != nil {
-			return err
-		}
-		byID := make(map[string]*start, len(starts))
-		for _, s := range starts {
-			if byID[s.connectionID] == nil { // the first counts
-				byID[s.connectionID] = s
-			}
-		}
-		var fresh []*segment
-		for _, c := range live {
-			if c.connectedAt == nil {
-				s := byID[c.id]
-				c.connect(since(now, s.asked, s.ago), s.ago)
-				fresh = append(fresh, c)
-			}
-		}
-		if len(fresh) == 0 {
-			return nil
-		}
-		counts, err := writeStarts(ctx, tx, id, fresh)
-		if err != nil {
-			return err
-		}
-		events := make([]tenant.Event, len(fresh))
-		for i, c := range fresh {
-			if events[i], err = connectionEvent(c, tenant.ConnectionCreated, *c.connectedAt, c.data(counts[c.channel])); err != nil {
-				return err
-			}
-		}
-		wrote = true
-		return l.outbox(ctx, tx, events...)
+	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) (err error) {
+		wrote, err = l.connectIn(ctx, tx, id, starts)
+		return err
 	})
 	if err == nil && wrote {
 		l.changed(id)
 	}
 	return err
+}
+
+// connectIn is connect in the caller's transaction. It reports whether there was
+// anything to record.
+func (l *Ledger) connectIn(ctx context.Context, tx pgx.Tx, id tenant.ID, starts []*start) (wrote bool, err error) {
+	now, live, err := lockStarts(ctx, tx, id, starts)
+	if err != nil {
+		return false, err
+	}
+	byID := make(map[string]*start, len(starts))
+	for _, s := range starts {
+		if byID[s.connectionID] == nil { // the first counts
+			byID[s.connectionID] = s
+		}
+	}
+	var fresh []*segment
+	for _, c := range live {
+		if c.connectedAt == nil {
+			s := byID[c.id]
+			c.connect(since(now, s.asked, s.ago), s.ago)
+			fresh = append(fresh, c)
+		}
+	}
+	if len(fresh) == 0 {
+		return false, nil
+	}
+	counts, err := writeStarts(ctx, tx, id, fresh)
+	if err != nil {
+		return false, err
+	}
+	events := make([]tenant.Event, len(fresh))
+	for i, c := range fresh {
+		if events[i], err = connectionEvent(c, tenant.ConnectionCreated, *c.connectedAt, c.data(counts[c.channel])); err != nil {
+			return false, err
+		}
+	}
+	return true, l.outbox(ctx, tx, events...)
 }
 
 // lockStarts locks the tenant's row and then those of the connections that are

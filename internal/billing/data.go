@@ -20,6 +20,9 @@ type ConnectionData struct {
 	SessionID string      `json:"session_id,omitempty"` // absent from connection.rejected of a connect that got no place
 	tenant.Counts
 	Metadata json.RawMessage `json:"metadata"` // the token's; null: none
+	// Previous is the connection that this one continues: its node was taken for
+	// dead, and came back.
+	Previous string `json:"previous_connection_id,omitempty"`
 }
 
 // UpdatedData is the data of connection.updated: one event for each full
@@ -62,6 +65,8 @@ type ThresholdData struct {
 	Threshold      int `json:"threshold"`   // in percent: 80 or 100
 	Connections    int `json:"connections"` // at one time, when it was reached
 	MaxConnections int `json:"max_connections"`
+	// Over is how many are too many: they were let in while the database was away.
+	Over int `json:"over,omitempty"`
 }
 
 // connectionEvent makes an event about a connection. Its id and seq are the

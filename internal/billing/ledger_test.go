@@ -127,6 +127,7 @@ type data struct {
 	Current   int         `json:"current"`
 	Max       int         `json:"max"`
 	SessionID string      `json:"session_id"`
+	Over      int         `json:"over"`
 }
 
 // events returns the tenant's events in the order of seq.

@@ -26,16 +26,17 @@ type segment struct {
 	bytesIn        int64
 	bytesOut       int64
 	minutesTold    int64
+	previous       string // the connection that it continues; "": none
 }
 
 // segmentColumns are the columns that scanSegment reads, of connection as c.
 const segmentColumns = `c.tenant_id, c.connection_id, c.channel_id, c.session_id, c.role, c.client_id, c.metadata,
-	c.opened_at, c.connected_at, c.metered_through, c.bytes_in, c.bytes_out, c.minutes_told`
+	c.opened_at, c.connected_at, c.metered_through, c.bytes_in, c.bytes_out, c.minutes_told, coalesce(c.previous_connection_id, '')`
 
 func scanSegment(row pgx.CollectableRow) (*segment, error) {
 	var c segment
 	err := row.Scan(&c.tenant, &c.id, &c.channel, &c.session, &c.role, &c.clientID, &c.metadata,
-		&c.openedAt, &c.connectedAt, &c.meteredThrough, &c.bytesIn, &c.bytesOut, &c.minutesTold)
+		&c.openedAt, &c.connectedAt, &c.meteredThrough, &c.bytesIn, &c.bytesOut, &c.minutesTold, &c.previous)
 	return &c, err
 }
 
@@ -83,7 +84,7 @@ func (c *segment) provable(now time.Time) time.Duration {
 // data returns what every event about the connection carries, with the
 // channel's counts at that moment.
 func (c *segment) data(counts tenant.Counts) ConnectionData {
-	return ConnectionData{Role: c.role, ClientID: c.clientID, SessionID: c.session, Counts: counts, Metadata: c.metadata}
+	return ConnectionData{Role: c.role, ClientID: c.clientID, SessionID: c.session, Counts: counts, Metadata: c.metadata, Previous: c.previous}
 }
 
 // count adds n connections of role to counts.

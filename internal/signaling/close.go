@@ -77,6 +77,8 @@ func ended(reason string) farewell {
 		return orderly(ReasonBanned)
 	case tenant.EndReplaced:
 		return orderly(ReasonReplaced)
+	case tenant.EndNoPlace:
+		return farewell{code: CodeRefused, reason: "unavailable: the platform's node was cut off, and another has the place now; connect again", end: reason}
 	case tenant.EndPeerLeft:
 		return orderly("") // Ayame's bye said it
 	case tenant.EndTimeout:

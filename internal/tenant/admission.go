@@ -123,6 +123,7 @@ const (
 	EndLifetime     = "lifetime"      // the token's max_duration passed
 	EndShutdown     = "shutdown"      // the node was stopped
 	EndNodeLost     = "node_lost"     // the node died; closed by lease
+	EndNoPlace      = "no_place"      // the node was taken for dead and came back, and the place is another's now
 	EndFailed       = "failed"        // something broke in the channel's worker
 	EndProtocol     = "protocol"      // the client broke the signalling protocol
 	EndPeerLeft     = "peer_left"     // the other side of a peer-to-peer call left, or was ended

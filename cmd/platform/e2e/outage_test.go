@@ -54,6 +54,19 @@ func (s *server) privatePostgres() (*pgx.Conn, int) {
 	return conn, pid
 }
 
+// ready waits until the server may take new channels: it has its database.
+func (s *server) ready() {
+	s.t.Helper()
+	eventually(s.t, "the server is ready", func() bool {
+		w, err := http.Get(s.url + "/readyz")
+		if err != nil {
+			return false
+		}
+		w.Body.Close()
+		return w.StatusCode == http.StatusOK
+	})
+}
+
 // wantEnd waits for the event that c was destroyed and checks when.
 func (s *server) wantEnd(a account, c *client2015, at time.Time) {
 	s.t.Helper()
@@ -76,8 +89,9 @@ func (s *server) wantEnd(a account, c *client2015, at time.Time) {
 }
 
 // TestPostgresHangsAndDies takes the database away under live calls, in both
-// ways a database can go. Calls go on, newcomers and the tenant's server are
-// told soon, and what ended meanwhile is written with its true time.
+// ways a database can go. Calls go on, newcomers are let into live channels, others
+// and the tenant's server are told soon, and what came and went meanwhile is written
+// with its true time.
 func TestPostgresHangsAndDies(t *testing.T) {
 	s := newServer(t, "HIBARI_DATABASE_URL=")
 	a := s.tenant("Lark")
@@ -93,7 +107,7 @@ func TestPostgresHangsAndDies(t *testing.T) {
 		}
 		return created == 4
 	})
-	token := s.token(a, "hello", "recvonly")
+	token, elsewhere := s.token(a, "hello", "recvonly"), s.token(a, "hall", "recvonly")
 	db, postmaster := s.privatePostgres()
 
 	// It hangs: nothing is refused, and nothing is answered.
@@ -125,9 +139,10 @@ func TestPostgresHangsAndDies(t *testing.T) {
 	}()
 	viewers[0].close()
 	ended := time.Now()
-	if _, err := dial2015(t, s, "downstream", "hello", token); err == nil || !strings.HasPrefix(err.Error(), "unavailable") {
-		t.Errorf("a newcomer was told %v", err)
+	if _, err := dial2015(t, s, "downstream", "hall", elsewhere); err == nil || !strings.HasPrefix(err.Error(), "unavailable") {
+		t.Errorf("who came to a new channel was told %v", err)
 	}
+	late := mustDial2015(t, s, "downstream", "hello", token)
 	if code := <-asked; code != "unavailable" {
 		t.Errorf("the tenant's server was told %s", code)
 	}
@@ -135,11 +150,14 @@ func TestPostgresHangsAndDies(t *testing.T) {
 		t.Errorf("they were told after %s", took)
 	}
 	before := viewers[1].video.Load()
-	eventually(t, "media goes on", func() bool { return viewers[1].video.Load() > before+10 })
+	eventually(t, "media goes on", func() bool { return viewers[1].video.Load() > before+10 && late.video.Load() > 10 })
+	late.close()
+	gone := time.Now()
 	if err := hang.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s.wantEnd(a, viewers[0], ended)
+	s.wantEnd(a, late, gone)
 
 	// It dies: the platform brings its own back.
 	if err := syscall.Kill(postmaster, syscall.SIGKILL); err != nil {
@@ -151,6 +169,7 @@ func TestPostgresHangsAndDies(t *testing.T) {
 		_, err := dial2015(t, s, "downstream", "hello", token)
 		return err == nil
 	})
+	s.ready()
 	s.wantEnd(a, viewers[1], ended)
 	before = viewers[2].video.Load()
 	eventually(t, "media goes on", func() bool { return viewers[2].video.Load() > before+10 })
