@@ -34,7 +34,7 @@ func (c *Console) signup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	wish := tenant.NewTenant{Name: r.PostForm.Get("organization"), Email: r.PostForm.Get("email"),
-		Password: r.PostForm.Get("password"), TimeZone: knownZone(r.PostForm.Get("time_zone"))}
+		Password: r.PostForm.Get("password"), TimeZone: knownZone(r.PostForm.Get("time_zone")), Trial: true}
 	if wish.Password == "" { // for the command line that means: no log-in
 		c.refuseSignup(w, r, wish, &tenant.FieldError{Field: "password", Problem: "Choose a password."})
 		return

@@ -6,8 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"strings"
+	"text/tabwriter"
+	"time"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/tenant"
 )
 
 // licenceQuote prints what a licence costs a year. It needs no database.
@@ -66,39 +69,101 @@ func split(list string) (parts []string) {
 	return parts
 }
 
-// licenceSet changes how many connections a tenant may have.
+// licenceSet changes what a tenant may have, at once. With --connections that is
+// a custom licence, whatever there was.
 func licenceSet(ctx context.Context, args []string, io stdio) error {
 	fs := flag.NewFlagSet("licence set", flag.ContinueOnError)
 	name := fs.String("tenant", "", "tenant id, name or a member's email (required)")
-	connections := fs.Int("connections", 0, "connections at once in all (default: as it is)")
+	connections := fs.Int("connections", 0, "connections at once in all (default: the licence as it is)")
 	perChannel := fs.Int("per-channel", 0, "connections at once in one channel (default: as it is)")
+	discount := fs.String("discount", "", "discounts for what the tenant takes by the plan, with commas: company, case (default: as they are)")
+	until := fs.String("until", "", "when the licence ends, as 2027-03-31T15:00:00Z (default: it stands)")
 	asJSON := fs.Bool("json", false, "print one JSON document")
 	return withTools(ctx, fs, args, io, func(t *tools) error {
 		scope, err := t.find(ctx, *name)
 		if err != nil {
 			return err
 		}
+		var grant billing.LicenceGrant
+		fs.Visit(func(f *flag.Flag) {
+			switch f.Name {
+			case "connections":
+				grant.Connections = connections
+			case "per-channel":
+				grant.PerChannel = perChannel
+			case "discount":
+				names := split(*discount)
+				grant.Discounts = &names
+			}
+		})
+		if *until != "" {
+			if grant.Until, err = time.Parse(time.RFC3339, *until); err != nil {
+				return fmt.Errorf("%w: --until: want a time such as 2027-03-31T15:00:00Z", errUsage)
+			}
+		}
+		if grant != (billing.LicenceGrant{}) {
+			if _, err := t.ledger.GrantLicence(ctx, scope, grant); err != nil {
+				return wrongFlag(err)
+			}
+		}
 		now, err := t.ledger.Licence(ctx, scope)
 		if err != nil {
 			return err
 		}
-		given := map[string]bool{}
-		fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
-		if !given["connections"] {
-			*connections = now.MaxConnections
-		}
-		if !given["per-channel"] {
-			*perChannel = now.MaxPerChannel
-		}
-		if err := t.ledger.SetLicence(ctx, scope, *connections, *perChannel); err != nil {
-			return err
-		}
 		if *asJSON {
 			return printJSON(io.out, map[string]any{
-				"tenant_id": scope.Tenant(), "max_connections": *connections, "max_per_channel": *perChannel, "connections": now.Connections,
+				"tenant_id": scope.Tenant(), "max_connections": now.MaxConnections, "max_per_channel": now.MaxPerChannel, "connections": now.Connections,
 			})
 		}
-		fmt.Fprintf(io.out, "%s: %d connections at once, %d in a channel; %d in use now\n", scope.Tenant(), *connections, *perChannel, now.Connections)
+		fmt.Fprintf(io.out, "%s: %d connections at once, %d in a channel; %d in use now\n", scope.Tenant(), now.MaxConnections, now.MaxPerChannel, now.Connections)
 		return nil
 	})
 }
+
+// licenceShow prints a tenant's licences, the newest first.
+func licenceShow(ctx context.Context, args []string, io stdio) error {
+	fs := flag.NewFlagSet("licence show", flag.ContinueOnError)
+	name := fs.String("tenant", "", "tenant id, name or a member's email (required)")
+	asJSON := fs.Bool("json", false, "print one JSON document")
+	return withTools(ctx, fs, args, io, func(t *tools) error {
+		scope, err := t.find(ctx, *name)
+		if err != nil {
+			return err
+		}
+		state, err := t.ledger.LicenceState(ctx, scope)
+		if err != nil {
+			return err
+		}
+		history, err := t.ledger.LicenceHistory(ctx, scope, time.Time{}, licencesShown)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(io.out, struct {
+				Tenant tenant.ID `json:"tenant_id"`
+				billing.LicenceState
+				History []billing.LicenceTerm `json:"history"`
+			}{scope.Tenant(), state, history})
+		}
+		fmt.Fprintf(io.out, "%s: %d of %d connections in use, at most %d in a channel\n\n", scope.Tenant(), state.Connections, state.MaxConnections, state.MaxPerChannel)
+		w := tabwriter.NewWriter(io.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "FROM\tTO\tKIND\tCONNECTIONS\tPER CHANNEL\tDISCOUNTS\tA YEAR")
+		for _, term := range history {
+			to, price := "", ""
+			if term.To != nil {
+				to = term.To.UTC().Format(time.RFC3339)
+			} else if term.PeriodTo != nil {
+				to = "renewed " + term.PeriodTo.UTC().Format(time.RFC3339)
+			}
+			if term.Price != nil {
+				price = billing.Money(term.Price.Year.Currency, term.Price.Year.Total)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%s\n", term.From.UTC().Format(time.RFC3339), to, term.Kind, term.Connections, term.PerChannel,
+				strings.Join(term.Discounts, ","), price)
+		}
+		return w.Flush()
+	})
+}
+
+// licencesShown bounds what licence show reads.
+const licencesShown = 1000

@@ -48,6 +48,7 @@ func commands() []command {
 		{"tenant suspend", "refuse a tenant's new connections", tenantSuspend},
 		{"tenant resume", "let a suspended tenant's clients in again", tenantResume},
 		{"licence set", "set how many connections a tenant may have", licenceSet},
+		{"licence show", "print a tenant's licences", licenceShow},
 		{"operator create", "make an operator login", operatorCreate},
 		{"token", "print an access token", tokenCreate},
 		{"node list", "list the nodes and their leases", nodeList},

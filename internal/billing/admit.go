@@ -48,6 +48,11 @@ func (l *Ledger) admit(ctx context.Context, key admissionKey, all []*admission) 
 				return err
 			}
 		}
+		if d.account.licence == 0 {
+			if err := explainEnd(ctx, tx, key.tenant, all); err != nil {
+				return err
+			}
+		}
 		if len(d.admitted) == 0 {
 			return nil
 		}

@@ -2,8 +2,10 @@ package billing
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,9 +21,6 @@ type Licence struct {
 
 // Licence returns the tenant's licence and how much of it is in use.
 func (l *Ledger) Licence(ctx context.Context, scope tenant.Scope) (Licence, error) {
-	if scope.Tenant() == "" {
-		return Licence{}, tenant.ErrScope
-	}
 	var licence Licence
 	err := scope.In(l.pool).QueryRow(ctx, `
 		select connections, max_connections, max_per_channel from tenant_live where tenant_id = $1`,
@@ -33,26 +32,6 @@ func (l *Ledger) Licence(ctx context.Context, scope tenant.Scope) (Licence, erro
 		return Licence{}, fmt.Errorf("couldn't read the licence of %s: %w", scope.Tenant(), err)
 	}
 	return licence, nil
-}
-
-// SetLicence changes how many connections the tenant may have at one time, in
-// all and in one channel. A limit below what is live ends nobody: no more are
-// let in until enough have left.
-func (l *Ledger) SetLicence(ctx context.Context, scope tenant.Scope, connections, perChannel int) error {
-	if scope.Tenant() == "" {
-		return tenant.ErrScope
-	}
-	if connections < 0 || perChannel < 0 {
-		return fmt.Errorf("a licence of %d connections, %d in a channel: want no less than 0", connections, perChannel)
-	}
-	err := scope.In(l.pool).Tx(ctx, func(tx pgx.Tx) error {
-		return l.Relicense(ctx, tx, scope.Tenant(), connections, perChannel)
-	})
-	if err != nil {
-		return fmt.Errorf("couldn't set the licence of %s: %w", scope.Tenant(), err)
-	}
-	l.changed(scope.Tenant())
-	return nil
 }
 
 // Relicense changes how many connections a tenant may have at one time, in all and in
@@ -74,4 +53,173 @@ func (l *Ledger) Relicense(ctx context.Context, tx pgx.Tx, id tenant.ID, connect
 		return l.outbox(ctx, tx, events...)
 	}
 	return nil
+}
+
+// explainEnd has those who were refused by a licence for no connections told why it
+// is one.
+func explainEnd(ctx context.Context, tx pgx.Tx, id tenant.ID, all []*admission) error {
+	var kinds []LicenceKind // the newest first
+	err := tx.QueryRow(ctx, `
+		select array(select kind from licence where tenant_id = $1 and applied_at is not null order by lower(valid) desc limit 2)`, id).Scan(&kinds)
+	if err != nil {
+		return fmt.Errorf("couldn't read the licence of %s: %w", id, err)
+	}
+	why := ""
+	switch {
+	case len(kinds) == 2 && kinds[0] == NoLicence && kinds[1] == TrialLicence:
+		why = "the trial licence has ended: choose a licence in the console, under Licence"
+	case len(kinds) > 0 && kinds[0] == NoLicence:
+		why = "the licence has ended: choose one in the console, under Licence"
+	}
+	for _, a := range all {
+		var r *tenant.Refusal
+		if why != "" && errors.As(a.refused, &r) && r.Code == tenant.TenantFull {
+			r.Detail = why
+		}
+	}
+	return nil
+}
+
+// LicenceKind says how a tenant came to a licence, and what becomes of it.
+type LicenceKind string
+
+// The kinds of licences.
+const (
+	TrialLicence    LicenceKind = "trial"    // at sign-up, for tenant.TrialLength
+	StandardLicence LicenceKind = "standard" // by the plan: a year that is renewed at its end
+	CustomLicence   LicenceKind = "custom"   // set by the operator, of any size
+	NoLicence       LicenceKind = "none"     // for no connections: a trial or a year has ended
+)
+
+// LicenceTerm is one of a tenant's licences and when it is valid.
+type LicenceTerm struct {
+	ID          string        `json:"licence_id"`
+	Kind        LicenceKind   `json:"kind"`
+	Connections int           `json:"max_connections"`             // in all
+	PerChannel  int           `json:"max_connections_per_channel"` //
+	Packs       int           `json:"packs"`                       // of the plan, beside its base
+	Discounts   []string      `json:"discounts"`                   // of the plan
+	From        time.Time     `json:"valid_from"`
+	To          *time.Time    `json:"valid_to"`    // nil: until something is changed
+	PeriodFrom  *time.Time    `json:"period_from"` // standard: the year that is paid for; else nil
+	PeriodTo    *time.Time    `json:"period_to"`   // and when the next one begins
+	Price       *LicencePrice `json:"price"`       // nil: not by the plan
+	CreatedAt   time.Time     `json:"created_at"`
+	CreatedBy   string        `json:"created_by"` // Scope.Actor
+}
+
+// LicencePrice is what a licence costs by the plan, as it was quoted then.
+type LicencePrice struct {
+	Plan   string `json:"plan"`
+	Year   Quote  `json:"year"`   // a whole year of it
+	Charge Quote  `json:"charge"` // what its beginning costs: a year, more packs for the rest of one, or nothing
+	Days   int    `json:"days"`   // the rest, in days; 0: a whole year, or nothing
+	Of     int    `json:"of"`     // the days of the year
+}
+
+// LicenceState is a tenant's licence as it stands.
+type LicenceState struct {
+	Licence                // as admission reads it
+	Current   LicenceTerm  `json:"current"`
+	Scheduled *LicenceTerm `json:"scheduled"` // what follows it; nil: nothing else
+	At        time.Time    `json:"at"`        // the database's clock when this was read
+}
+
+// Renews reports whether the licence is renewed by itself.
+func (s LicenceState) Renews() bool {
+	return s.Current.Kind == StandardLicence && s.Scheduled == nil
+}
+
+// Cancellable reports whether the tenant may call off what is scheduled: what it
+// asked for itself. The end of a trial, or of what the operator set, is not.
+func (s LicenceState) Cancellable() bool {
+	return s.Current.Kind == StandardLicence && s.Scheduled != nil
+}
+
+// LicenceState returns the tenant's licence, how much of it is in use, and what
+// follows it. A change that is due is applied within licenceCheck; until then it
+// is shown as scheduled.
+func (l *Ledger) LicenceState(ctx context.Context, scope tenant.Scope) (LicenceState, error) {
+	var s LicenceState
+	err := scope.In(l.pool).Tx(ctx, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `
+			select connections, max_connections, max_per_channel, clock_timestamp() from tenant_live where tenant_id = $1`,
+			scope.Tenant()).Scan(&s.Connections, &s.MaxConnections, &s.MaxPerChannel, &s.At)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		current, next, err := readTerms(ctx, tx, scope.Tenant())
+		if err == nil && current == nil {
+			err = ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		s.Current, s.Scheduled = *current, next
+		return nil
+	})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("couldn't read the licence of %s: %w", scope.Tenant(), err)
+	}
+	return s, err
+}
+
+// LicenceHistory returns at most limit of the tenant's licences that began before
+// a moment, the newest first; before the zero time starts with the newest, and
+// with what is scheduled. They have neither gap nor overlap.
+func (l *Ledger) LicenceHistory(ctx context.Context, scope tenant.Scope, before time.Time, limit int) ([]LicenceTerm, error) {
+	rows, err := scope.In(l.pool).Query(ctx, `
+		select `+termColumns+` from licence
+		where tenant_id = $1 and ($2::timestamptz is null or lower(valid) < $2)
+		order by lower(valid) desc limit $3`,
+		scope.Tenant(), timeOrNull(before), limit)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read the licences of %s: %w", scope.Tenant(), err)
+	}
+	terms, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (LicenceTerm, error) {
+		t, _, err := scanTerm(row)
+		return t, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("couldn't read the licences of %s: %w", scope.Tenant(), err)
+	}
+	return terms, nil
+}
+
+const termColumns = `licence_id, kind, connections, per_channel, packs, discounts, lower(valid), upper(valid),
+	lower(period), upper(period), price, created_at, created_by, applied_at is not null`
+
+// scanTerm reads termColumns.
+func scanTerm(row pgx.CollectableRow) (t LicenceTerm, applied bool, err error) {
+	var price []byte
+	err = row.Scan(&t.ID, &t.Kind, &t.Connections, &t.PerChannel, &t.Packs, &t.Discounts, &t.From, &t.To,
+		&t.PeriodFrom, &t.PeriodTo, &price, &t.CreatedAt, &t.CreatedBy, &applied)
+	if err == nil && price != nil {
+		err = json.Unmarshal(price, &t.Price)
+	}
+	return t, applied, err
+}
+
+// readTerms reads the licence that is in force and the one that is scheduled
+// after it. A tenant that came here by no sign-up may have neither.
+func readTerms(ctx context.Context, tx pgx.Tx, id tenant.ID) (current, next *LicenceTerm, err error) {
+	rows, err := tx.Query(ctx, `select `+termColumns+` from licence where tenant_id = $1 order by lower(valid) desc limit 2`, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+		t, applied, err := scanTerm(row)
+		switch {
+		case err != nil:
+		case !applied:
+			next = &t
+		case current == nil:
+			current = &t
+		}
+		return struct{}{}, err
+	})
+	return current, next, err
 }

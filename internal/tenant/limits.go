@@ -43,6 +43,11 @@ const (
 	MaxActiveSigningKeys = 10
 	MaxActiveAPIKeys     = 50
 
+	// TrialLength is how long the licence of somebody who signed up lasts.
+	TrialLength = 30 * 24 * time.Hour
+	// MaxLicence bounds the connections of any licence, and of one channel.
+	MaxLicence = 1_000_000
+
 	// MinPasswordRunes and MaxPasswordBytes bound a password.
 	MinPasswordRunes = 8
 	MaxPasswordBytes = 128

@@ -15,7 +15,7 @@ import (
 // FieldError says which field of a form or a JSON object is wrong and what to do
 // about it.
 type FieldError struct {
-	Field   string // name, email, password, licence, time_zone, channel, role, client_id, ttl, max_duration, metadata
+	Field   string // name, email, password, licence, connections, per_channel, discount, until, time_zone, channel, role, client_id, ttl, max_duration, metadata
 	Problem string // a sentence for the person who filled it in
 }
 
@@ -28,6 +28,7 @@ type NewTenant struct {
 	Email    string // the owner's
 	Password string // the owner's; "": no log-in until SetPassword
 	Licence  int    // connections at once; 0: 300
+	Trial    bool   // the licence ends after TrialLength; else it stands until changed
 	TimeZone string // IANA name; "": Asia/Tokyo
 }
 
@@ -44,7 +45,6 @@ type Created struct {
 const (
 	maxEmailBytes   = 254 // RFC 5321 §4.5.3.1.3, without the angle brackets
 	defaultLicence  = 300
-	maxLicence      = 1_000_000
 	defaultTimeZone = "Asia/Tokyo"
 )
 
@@ -96,9 +96,8 @@ func insertTenant(ctx context.Context, tx pgx.Tx, made Created, n NewTenant, has
 	if err != nil {
 		return fmt.Errorf("couldn't create the tenant: %w", err)
 	}
-	_, err = tx.Exec(ctx, `insert into tenant_live (tenant_id, max_connections) values ($1, $2)`, made.Tenant, n.Licence)
-	if err != nil {
-		return fmt.Errorf("couldn't create the tenant's licence: %w", err)
+	if err := insertLicence(ctx, tx, made, n); err != nil {
+		return err
 	}
 	_, err = tx.Exec(ctx, `
 		insert into member (member_id, tenant_id, email, password_hash, role) values ($1, $2, $3, $4, $5)`,
@@ -130,8 +129,8 @@ func (n NewTenant) normal() (NewTenant, error) {
 	if n.Licence == 0 {
 		n.Licence = defaultLicence
 	}
-	if n.Licence < 0 || n.Licence > maxLicence {
-		return n, &FieldError{"licence", fmt.Sprintf("Ask for 1 to %d connections.", maxLicence)}
+	if n.Licence < 0 || n.Licence > MaxLicence {
+		return n, &FieldError{"licence", fmt.Sprintf("Ask for 1 to %d connections.", MaxLicence)}
 	}
 	if n.TimeZone == "" {
 		n.TimeZone = defaultTimeZone
