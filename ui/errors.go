@@ -34,6 +34,10 @@ func problemOf(err error) problem {
 		return problem{409, "The endpoint is disabled", "Enable it first, then send again."}
 	case errors.Is(err, tenant.ErrTooManyBans):
 		return problem{409, "There are as many bans as there may be", "Lift some that are no longer needed, then do it again."}
+	case errors.Is(err, billing.ErrLicenceChanged):
+		return problem{409, "The licence has been changed meanwhile", "Look at it again before you change it."}
+	case problemText(err) != "":
+		return problem{422, "That is not possible", problemText(err)}
 	case errors.Is(err, errBadForm):
 		return problem{400, "The form could not be read", "Go back and send it again."}
 	case errors.As(err, &refusal) && refusal.Code == tenant.RateLimited:

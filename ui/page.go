@@ -116,6 +116,9 @@ var doneTexts = map[string]string{
 	"auth-rotate":    "The auth webhook has a new secret.",
 	"secret-on":      "Saved. Accept only tokens again when you are done.",
 	"secret-off":     "Only tokens are accepted.",
+	"licence-now":    "The licence is changed, and holds from now on.",
+	"licence-later":  "Noted. Until then everything stays as it is.",
+	"licence-kept":   "Called off. The licence is renewed as it is.",
 	"welcome":        "Welcome to Hibari. This is your console.",
 	"bye":            "You are logged out.",
 }

@@ -16,6 +16,7 @@ var (
 	watchers = []tenant.MemberRole{tenant.Owner, tenant.Admin, tenant.Developer, tenant.Viewer}
 	builders = []tenant.MemberRole{tenant.Owner, tenant.Admin, tenant.Developer}
 	keepers  = []tenant.MemberRole{tenant.Owner, tenant.Admin}
+	payers   = []tenant.MemberRole{tenant.Owner, tenant.Admin, tenant.Billing}
 )
 
 // matrix says a second time, and apart from the code, who may do what. What
@@ -62,6 +63,12 @@ var matrix = map[string][]tenant.MemberRole{
 	"GET /console/settings/signing-secret":              builders,
 	"POST /console/settings/signing-secret":             builders,
 	"POST /console/settings/signing-secret/off":         builders,
+	"GET /console/licence":                              everyone,
+	"GET /console/live/licence":                         everyone,
+	"GET /console/licence/change/{connections}":         payers,
+	"POST /console/licence/change/{connections}":        payers,
+	"GET /console/licence/cancel":                       payers,
+	"POST /console/licence/cancel":                      payers,
 	"GET /console/usage":                                everyone,
 	"GET /console/usage.csv":                            everyone,
 	"GET /console/audit":                                keepers,
@@ -96,7 +103,7 @@ func TestRoles(t *testing.T) {
 	if err != nil || seen < len(matrix) {
 		t.Fatalf("%d routes, %v", seen, err)
 	}
-	fill := strings.NewReplacer("{connection}", tenant.NewID(), "{channel}", "hello", "{key}", "key_none", "{endpoint}", "ep_none", "{delivery}", "dlv_none")
+	fill := strings.NewReplacer("{connection}", tenant.NewID(), "{channel}", "hello", "{connections}", "400", "{key}", "key_none", "{endpoint}", "ep_none", "{delivery}", "dlv_none")
 	for _, role := range everyone {
 		p := owner.member(role)
 		for name, roles := range matrix {
@@ -128,7 +135,7 @@ func TestPagesOfferOnlyWhatTheRoleMay(t *testing.T) {
 	owner.open("hello", tenant.SendOnly)
 	for _, role := range everyone {
 		p := owner.member(role)
-		for _, path := range []string{"/console", "/console/connections", "/console/channels", "/console/channels/hello", "/console/webhooks", "/console/usage", "/console/start", "/console/settings"} {
+		for _, path := range []string{"/console", "/console/connections", "/console/channels", "/console/channels/hello", "/console/webhooks", "/console/usage", "/console/licence", "/console/start", "/console/settings"} {
 			a := p.get(path)
 			if a.status == http.StatusForbidden {
 				continue

@@ -15,6 +15,7 @@ var (
 	watchers = []tenant.MemberRole{tenant.Owner, tenant.Admin, tenant.Developer, tenant.Viewer}
 	builders = []tenant.MemberRole{tenant.Owner, tenant.Admin, tenant.Developer}
 	keepers  = []tenant.MemberRole{tenant.Owner, tenant.Admin}
+	payers   = []tenant.MemberRole{tenant.Owner, tenant.Admin, tenant.Billing}
 )
 
 // route is one thing a member can ask for, and the roles that may.
@@ -80,6 +81,13 @@ func (c *Console) table() []route {
 		{"GET", "/console/settings/signing-secret", builders, c.askAcceptSecret},
 		{"POST", "/console/settings/signing-secret", builders, c.acceptSecret},
 		{"POST", "/console/settings/signing-secret/off", builders, c.refuseSecret},
+
+		{"GET", "/console/licence", everyone, c.licence},
+		{"GET", "/console/live/licence", everyone, c.stream(c.licenceFragment)},
+		{"GET", "/console/licence/change/{connections}", payers, c.askLicence},
+		{"POST", "/console/licence/change/{connections}", payers, c.changeLicence},
+		{"GET", "/console/licence/cancel", payers, c.askCancelChange},
+		{"POST", "/console/licence/cancel", payers, c.cancelChange},
 
 		{"GET", "/console/usage", everyone, c.usage},
 		{"GET", "/console/usage.csv", everyone, c.usageCSV},

@@ -20,6 +20,11 @@ func (l *Ledger) PreviewLicence(ctx context.Context, scope tenant.Scope, connect
 	if err != nil {
 		return LicenceChange{}, err
 	}
+	return s.Change(connections)
+}
+
+// Change says what PreviewLicence says, of a licence as it was read.
+func (s LicenceState) Change(connections int) (LicenceChange, error) {
 	return DefaultPlan.change(s.Current, s.Scheduled, connections, s.At)
 }
 

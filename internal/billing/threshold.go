@@ -11,6 +11,13 @@ const (
 	rearmLeast   = 2
 )
 
+// Thresholds returns the percentages of a licence at which the tenant is told
+// (licence.threshold), from low to high.
+func Thresholds() []int { return thresholds[:] }
+
+// ThresholdConnections is how many connections reach a threshold of a licence.
+func ThresholdConnections(threshold, licence int) int { return needed(threshold, licence) }
+
 // warned is what a tenant has been told of its thresholds.
 type warned struct {
 	threshold int // the highest that was told and still holds; 0: none
