@@ -40,7 +40,7 @@ func (c *Console) createAPIKey(w http.ResponseWriter, r *http.Request, v *visit)
 		return err
 	}
 	name := strings.TrimSpace(r.PostForm.Get("name"))
-	secret, key, err := c.Tenants.CreateAPIKey(r.Context(), v.login.Scope, name)
+	secret, key, err := c.Tenants.CreateAPIKey(r.Context(), v.login.Scope, name, tenant.Developer)
 	if errors.Is(err, tenant.ErrTooManyKeys) {
 		return c.showKeys(w, r, v, http.StatusUnprocessableEntity, keysData{apiProblem: "You have as many active keys as there may be. Revoke one first."})
 	}

@@ -18,6 +18,7 @@ import (
 type APIKey struct {
 	ID         string     `json:"api_key_id"`
 	Name       string     `json:"name"`
+	Role       MemberRole `json:"role"`  // one of KeyRoles
 	Last4      string     `json:"last4"` // of the whole key
 	CreatedAt  time.Time  `json:"created_at"`
 	LastUsedAt *time.Time `json:"last_used_at"` // nil: never; at most a minute late
@@ -83,21 +84,25 @@ func readAPIKey(key string) (id string, ok bool) {
 	return id, true
 }
 
-// CreateAPIKey makes an API key and returns it, for the only time.
-func (s *Store) CreateAPIKey(ctx context.Context, scope Scope, name string) (secret string, k APIKey, err error) {
+// CreateAPIKey makes an API key of one of KeyRoles and returns it, for the only
+// time. A *FieldError about role if the scope's own role may not grant it.
+func (s *Store) CreateAPIKey(ctx context.Context, scope Scope, name string, role MemberRole) (secret string, k APIKey, err error) {
 	if scope.tenant == "" {
 		return "", APIKey{}, ErrScope
+	}
+	if !scope.role.MayGrant(role) {
+		return "", APIKey{}, &FieldError{"role", "You may not make a key of this role: it could do more than you."}
 	}
 	err = scope.In(s.pool).Tx(ctx, func(tx pgx.Tx) error {
 		err := roomForKey(ctx, tx, scope, `select count(*) from api_key where tenant_id = $1 and revoked_at is null`, MaxActiveAPIKeys)
 		if err != nil {
 			return err
 		}
-		secret, k, err = insertAPIKey(ctx, tx, scope, Printable(name, MaxNameBytes))
+		secret, k, err = insertAPIKey(ctx, tx, scope, Printable(name, MaxNameBytes), role)
 		if err != nil {
 			return err
 		}
-		return audit(ctx, tx, scope, "api_key.created", k.ID, "", Diff{"name": {nil, k.Name}, "last4": {nil, k.Last4}})
+		return audit(ctx, tx, scope, "api_key.created", k.ID, "", Diff{"name": {nil, k.Name}, "role": {nil, k.Role}, "last4": {nil, k.Last4}})
 	})
 	if err != nil {
 		return "", APIKey{}, err
@@ -126,14 +131,14 @@ func roomForKey(ctx context.Context, tx pgx.Tx, scope Scope, count string, most 
 	return nil
 }
 
-func insertAPIKey(ctx context.Context, tx pgx.Tx, scope Scope, name string) (string, APIKey, error) {
+func insertAPIKey(ctx context.Context, tx pgx.Tx, scope Scope, name string, role MemberRole) (string, APIKey, error) {
 	id, secret := newAPIKey()
-	k := APIKey{ID: id, Name: name, Last4: secret[len(secret)-4:]}
+	k := APIKey{ID: id, Name: name, Role: role, Last4: secret[len(secret)-4:]}
 	hash := sha256.Sum256([]byte(secret))
 	err := tx.QueryRow(ctx, `
-		insert into api_key (api_key_id, tenant_id, name, secret_hash, last4)
-		values ($1, $2, $3, $4, $5) returning created_at`,
-		k.ID, scope.tenant, k.Name, hash[:], k.Last4).Scan(&k.CreatedAt)
+		insert into api_key (api_key_id, tenant_id, name, secret_hash, last4, role)
+		values ($1, $2, $3, $4, $5, $6) returning created_at`,
+		k.ID, scope.tenant, k.Name, hash[:], k.Last4, k.Role).Scan(&k.CreatedAt)
 	if err != nil {
 		return "", APIKey{}, fmt.Errorf("couldn't create an API key: %w", err)
 	}
@@ -146,7 +151,7 @@ func (s *Store) APIKeys(ctx context.Context, scope Scope) ([]APIKey, error) {
 		return nil, ErrScope
 	}
 	rows, err := scope.In(s.pool).Query(ctx, `
-		select api_key_id, name, last4, created_at, last_used_at, revoked_at
+		select api_key_id, name, role, last4, created_at, last_used_at, revoked_at
 		from api_key where tenant_id = $1 order by created_at desc, api_key_id`, scope.tenant)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read API keys: %w", err)
@@ -202,8 +207,8 @@ func (s *Store) AuthenticateAPIKey(ctx context.Context, bearer string) (Scope, e
 	var want []byte
 	var stale bool
 	err := s.pool.QueryRow(ctx, `
-		select tenant_id, name, secret_hash, coalesce(last_used_at < clock_timestamp() - interval '1 minute', true)
-		from api_key where api_key_id = $1 and revoked_at is null`, id).Scan(&scope.tenant, &scope.name, &want, &stale)
+		select tenant_id, name, role, secret_hash, coalesce(last_used_at < clock_timestamp() - interval '1 minute', true)
+		from api_key where api_key_id = $1 and revoked_at is null`, id).Scan(&scope.tenant, &scope.name, &scope.role, &want, &stale)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Scope{}, ErrAPIKey
 	}

@@ -83,7 +83,7 @@ func TestZeroScope(t *testing.T) {
 		"Tenant":           func(z tenant.Scope) error { _, err := s.Tenant(ctx, z); return err },
 		"Members":          func(z tenant.Scope) error { _, err := s.Members(ctx, z); return err },
 		"SetPassword":      func(z tenant.Scope) error { return s.SetPassword(ctx, z, h.made.MemberID, password) },
-		"CreateAPIKey":     func(z tenant.Scope) error { _, _, err := s.CreateAPIKey(ctx, z, ""); return err },
+		"CreateAPIKey":     func(z tenant.Scope) error { _, _, err := s.CreateAPIKey(ctx, z, "", tenant.Viewer); return err },
 		"APIKeys":          func(z tenant.Scope) error { _, err := s.APIKeys(ctx, z); return err },
 		"RevokeAPIKey":     func(z tenant.Scope) error { return s.RevokeAPIKey(ctx, z, tenant.NewID()) },
 		"CreateSigningKey": func(z tenant.Scope) error { _, _, err := s.CreateSigningKey(ctx, z, ""); return err },

@@ -15,7 +15,7 @@ import (
 
 func TestAPIKey(t *testing.T) {
 	h := newHouse(t)
-	secret, key, err := h.store.CreateAPIKey(t.Context(), h.scope, "server")
+	secret, key, err := h.store.CreateAPIKey(t.Context(), h.scope, "server", tenant.Developer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,14 +206,14 @@ func TestKeysAreBounded(t *testing.T) {
 		t.Error(err)
 	}
 	for range tenant.MaxActiveAPIKeys - 1 {
-		if _, _, err := h.store.CreateAPIKey(t.Context(), h.scope, ""); err != nil {
+		if _, _, err := h.store.CreateAPIKey(t.Context(), h.scope, "", tenant.Developer); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err := h.store.CreateAPIKey(t.Context(), h.scope, ""); !errors.Is(err, tenant.ErrTooManyKeys) {
+	if _, _, err := h.store.CreateAPIKey(t.Context(), h.scope, "", tenant.Developer); !errors.Is(err, tenant.ErrTooManyKeys) {
 		t.Errorf("CreateAPIKey = %v, want ErrTooManyKeys", err)
 	}
-	if _, _, err := h.store.CreateAPIKey(t.Context(), tenant.OperatorScope("ten_x"), ""); !errors.Is(err, tenant.ErrNotFound) {
+	if _, _, err := h.store.CreateAPIKey(t.Context(), tenant.OperatorScope("ten_x"), "", tenant.Developer); !errors.Is(err, tenant.ErrNotFound) {
 		t.Errorf("CreateAPIKey for nobody = %v, want ErrNotFound", err)
 	}
 }
@@ -230,7 +230,7 @@ func TestAudit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	apiKey, key, err := h.store.CreateAPIKey(t.Context(), login.Scope, "server")
+	apiKey, key, err := h.store.CreateAPIKey(t.Context(), login.Scope, "server", tenant.Developer)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func (s *Store) LogIn(ctx context.Context, email, password, address, userAgent s
 
 // scope is what the member's log-in opens.
 func (m Member) scope() Scope {
-	return Scope{tenant: m.Tenant, actor: "member:" + m.ID, name: m.Email}
+	return Scope{tenant: m.Tenant, actor: "member:" + m.ID, name: m.Email, role: m.Role}
 }
 
 // charge takes one attempt from the account and from the address.

@@ -50,25 +50,8 @@ func (s *Store) Settings(ctx context.Context, scope Scope) (set Settings, err er
 // leaves the secret as it is. It works here at once, on other nodes within
 // RefreshEvery.
 func (s *Store) SetAuthURL(ctx context.Context, scope Scope, url string) (secret string, err error) {
-	err = s.changeSettings(ctx, scope, func(row *settingRow) (Diff, error) {
-		if url == row.url {
-			return nil, nil
-		}
-		switch {
-		case url == "":
-			row.sealed = nil
-		case row.url == "":
-			secret = NewWebhookSecret()
-			row.sealed = s.master.seal([]byte(secret), sealedAuthSecret(scope.tenant)...)
-		}
-		diff := Diff{"auth_url": {row.url, url}}
-		row.url = url
-		return diff, nil
-	})
-	if err != nil {
-		return "", err
-	}
-	return secret, nil
+	_, secret, err = s.ChangeSettings(ctx, scope, SettingsChange{AuthURL: &url})
+	return secret, err
 }
 
 // RotateAuthSecret replaces the secret that the requests to AuthURL are signed
@@ -91,13 +74,8 @@ func (s *Store) RotateAuthSecret(ctx context.Context, scope Scope) (secret strin
 // AcceptSigningSecret sets Settings.AcceptSigningSecret, as quickly as
 // SetAuthURL.
 func (s *Store) AcceptSigningSecret(ctx context.Context, scope Scope, on bool) error {
-	return s.changeSettings(ctx, scope, func(row *settingRow) (Diff, error) {
-		if on == row.acceptSecret {
-			return nil, nil
-		}
-		row.acceptSecret = on
-		return Diff{"accept_signing_secret": {!on, on}}, nil
-	})
+	_, _, err := s.ChangeSettings(ctx, scope, SettingsChange{AcceptSigningSecret: &on})
+	return err
 }
 
 // settingRow is a tenant's row.

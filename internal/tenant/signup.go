@@ -63,14 +63,14 @@ func (s *Store) CreateTenant(ctx context.Context, n NewTenant) (Created, error) 
 		}
 	}
 	made := Created{Tenant: ID("ten_" + NewID()), MemberID: "mem_" + NewID(), Email: n.Email}
-	scope := Member{ID: made.MemberID, Tenant: made.Tenant, Email: made.Email}.scope()
+	scope := Member{ID: made.MemberID, Tenant: made.Tenant, Email: made.Email, Role: Owner}.scope()
 	var key *verifyKey
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		if err := insertTenant(ctx, tx, made, n, hash); err != nil {
 			return err
 		}
 		var err error
-		if made.APIKey, _, err = insertAPIKey(ctx, tx, scope, "first"); err != nil {
+		if made.APIKey, _, err = insertAPIKey(ctx, tx, scope, "first", Admin); err != nil {
 			return err
 		}
 		var described SigningKey

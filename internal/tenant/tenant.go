@@ -90,6 +90,7 @@ type Scope struct {
 	tenant ID
 	actor  string
 	name   string // who that is, to read
+	role   MemberRole
 }
 
 // Tenant returns whose data the scope opens; "" for the zero Scope.
@@ -103,13 +104,19 @@ func (s Scope) Actor() string { return s.actor }
 // key. It is kept in the audit log, where it outlives its owner.
 func (s Scope) ActorName() string { return s.name }
 
+// Role is what the one who acts may do: a member's role, or an API key's. "" may
+// do nothing.
+func (s Scope) Role() MemberRole { return s.role }
+
 // ChannelName is a channel's name as it is known inside: what a caller wrote,
 // without the @TENANT_ID that clients may know it by.
 func (s Scope) ChannelName(channel string) string { return withoutTenant(channel, s.tenant) }
 
 // OperatorScope is the scope of somebody with the machine's own authority: the
 // command line. It must not be reachable from a request.
-func OperatorScope(id ID) Scope { return Scope{tenant: id, actor: "operator", name: "command line"} }
+func OperatorScope(id ID) Scope {
+	return Scope{tenant: id, actor: "operator", name: "command line", role: Owner}
+}
 
 // SystemScope is the scope of what the platform does for a tenant by itself, such
 // as an end that was set long before. It must not be reachable from a request.

@@ -1,0 +1,48 @@
+package tenant
+
+import "context"
+
+// SettingsChange says which settings shall change; nil: it stays.
+type SettingsChange struct {
+	AuthURL             *string // as SetAuthURL; "": nobody is asked
+	AcceptSigningSecret *bool
+}
+
+// ChangeSettings makes all changes or none, and returns the settings as they are
+// then. The secret is that of a first AuthURL, returned now and never again, as
+// by SetAuthURL; else "".
+func (s *Store) ChangeSettings(ctx context.Context, scope Scope, c SettingsChange) (set Settings, secret string, err error) {
+	err = s.changeSettings(ctx, scope, func(row *settingRow) (Diff, error) {
+		diff := Diff{}
+		if c.AuthURL != nil && *c.AuthURL != row.url {
+			diff["auth_url"] = [2]any{row.url, *c.AuthURL}
+			secret = row.setURL(*c.AuthURL, s.master)
+		}
+		if c.AcceptSigningSecret != nil && *c.AcceptSigningSecret != row.acceptSecret {
+			diff["accept_signing_secret"] = [2]any{row.acceptSecret, *c.AcceptSigningSecret}
+			row.acceptSecret = *c.AcceptSigningSecret
+		}
+		set = Settings{AuthURL: row.url, AcceptSigningSecret: row.acceptSecret}
+		if len(diff) == 0 {
+			return nil, nil
+		}
+		return diff, nil
+	})
+	if err != nil {
+		return Settings{}, "", err
+	}
+	return set, secret, nil
+}
+
+// setURL changes the URL. The secret is that of a first one, else "".
+func (row *settingRow) setURL(url string, master masterKey) (secret string) {
+	switch {
+	case url == "":
+		row.sealed = nil
+	case row.url == "":
+		secret = NewWebhookSecret()
+		row.sealed = master.seal([]byte(secret), sealedAuthSecret(row.tenant)...)
+	}
+	row.url = url
+	return secret
+}
