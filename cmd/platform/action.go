@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/hibari/hibari/internal/api"
 	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/tenant"
 )
@@ -46,23 +47,33 @@ func (a actionRequest) connection() string {
 	return a.ClientID2015
 }
 
-// actions maps a target to what it does.
-var actions = map[string]func(*platform, context.Context, tenant.Scope, actionRequest) (any, error){
-	"Sora_20151104.ListConnections":        (*platform).listConnections,
-	"Sora_20151104.Disconnect":             (*platform).disconnect,
-	"Sora_20151104.DisconnectConnection":   (*platform).disconnect,
-	"Sora_20151104.DisconnectClient":       (*platform).disconnectClient,
-	"Sora_20151104.DisconnectChannel":      (*platform).disconnectChannel,
-	"Sora_20201013.ListConnections":        (*platform).listConnections,
-	"Sora_20201013.ListChannelConnections": (*platform).listConnections,
+// action is what a target does, and whose keys may.
+type action struct {
+	do    func(*platform, context.Context, tenant.Scope, actionRequest) (any, error)
+	roles []tenant.MemberRole
+}
+
+// actions maps a target to its action.
+var actions = map[string]action{
+	"Sora_20151104.ListConnections":        {(*platform).listConnections, tenant.Watchers},
+	"Sora_20151104.Disconnect":             {(*platform).disconnect, tenant.Builders},
+	"Sora_20151104.DisconnectConnection":   {(*platform).disconnect, tenant.Builders},
+	"Sora_20151104.DisconnectClient":       {(*platform).disconnectClient, tenant.Builders},
+	"Sora_20151104.DisconnectChannel":      {(*platform).disconnectChannel, tenant.Builders},
+	"Sora_20201013.ListConnections":        {(*platform).listConnections, tenant.Watchers},
+	"Sora_20201013.ListChannelConnections": {(*platform).listConnections, tenant.Watchers},
 }
 
 // action serves POST /.
 func (p *platform) action(w http.ResponseWriter, r *http.Request, scope tenant.Scope) {
-	do := actions[r.Header.Get("x-sora-target")]
-	if do == nil {
+	asked, ok := actions[r.Header.Get("x-sora-target")]
+	if !ok {
 		p.fail(w, r, tenant.Refuse(tenant.BadMessage,
 			"the x-sora-target header names no action; try Sora_20151104.ListConnections, .Disconnect or .DisconnectChannel"))
+		return
+	}
+	if err := api.Allow(scope, asked.roles); err != nil {
+		p.fail(w, r, err)
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, actionLimit))
@@ -84,7 +95,7 @@ func (p *platform) action(w http.ResponseWriter, r *http.Request, scope tenant.S
 	request.ChannelID, request.ChannelID2015 = scope.ChannelName(request.ChannelID), scope.ChannelName(request.ChannelID2015)
 	ctx, cancel := context.WithTimeout(r.Context(), askLimit)
 	defer cancel()
-	answer, err := do(p, ctx, scope, request)
+	answer, err := asked.do(p, ctx, scope, request)
 	if err != nil {
 		p.fail(w, r, err)
 		return

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hibari/hibari/internal/api"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -44,7 +45,7 @@ func TestActionsThatMakeNoSense(t *testing.T) {
 		r.Header.Set("x-sora-target", one.target)
 		w := httptest.NewRecorder()
 		p.action(w, r, tenant.OperatorScope("ten_test"))
-		var doc problem
+		var doc api.Problem
 		if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil || w.Code != one.status || doc.Code != one.code || doc.Detail == "" {
 			t.Errorf("%s: %d %+v (%v)", name, w.Code, doc, err)
 		}

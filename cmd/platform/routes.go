@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 
+	"github.com/hibari/hibari/internal/api"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -25,7 +25,9 @@ func (p *platform) routes() http.Handler {
 	r.Handle("/whep/*", http.HandlerFunc(p.door.WHEP))
 
 	// A tenant's server: API key.
-	r.Get("/stream", p.withAPIKey(p.hooks.Stream))
+	r.Handle("/v1", p.api)
+	r.Handle("/v1/*", p.api)
+	r.Get("/stream", p.withAPIKey(p.stream))
 	r.Post("/", p.withAPIKey(p.inTurn(p.action)))
 
 	// Operators.
@@ -46,12 +48,8 @@ const askLimit = 10 * time.Second
 // and hands on the scope it proves.
 func (p *platform) withAPIKey(next func(http.ResponseWriter, *http.Request, tenant.Scope)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if !strings.EqualFold(scheme, "Bearer") {
-			key = ""
-		}
 		ctx, cancel := context.WithTimeout(r.Context(), askLimit)
-		scope, err := p.tenants.AuthenticateAPIKey(ctx, strings.TrimSpace(key))
+		scope, err := api.Authenticate(ctx, p.tenants, r)
 		cancel()
 		if err != nil {
 			p.fail(w, r, err)
@@ -81,6 +79,15 @@ func (p *platform) inTurn(next func(http.ResponseWriter, *http.Request, tenant.S
 		defer leave()
 		next(w, r, scope)
 	}
+}
+
+// stream serves the Stream API to keys that may see what happens.
+func (p *platform) stream(w http.ResponseWriter, r *http.Request, scope tenant.Scope) {
+	if err := api.Allow(scope, tenant.Watchers); err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	p.hooks.Stream(w, r, scope)
 }
 
 // ready answers whether this node may take new channels; livez is about the

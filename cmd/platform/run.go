@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hibari/hibari/internal/api"
 	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/sfu"
@@ -45,6 +46,7 @@ type platform struct {
 	port    *transport.Endpoint
 	media   *sfu.SFU
 	door    *signaling.Door
+	api     *api.API
 	console *ui.Console
 	// requests are the seats of members' and servers' requests.
 	requests *tenant.Seats
@@ -112,6 +114,17 @@ func (p *platform) start(ctx context.Context) error {
 		if !p.media.Disconnect(id, connectionID, reason) {
 			p.door.Disconnect(id, connectionID, reason)
 		}
+	})
+	p.api = api.New(api.Config{
+		Tenants:   p.tenants,
+		Ledger:    p.ledger,
+		Hooks:     p.hooks,
+		Node:      p.node,
+		Seats:     p.requests,
+		DB:        p.db.Pool,
+		PublicURL: p.config.publicURL.String(),
+		Version:   version,
+		Log:       p.log,
 	})
 	p.console = ui.New(ui.Config{
 		Requests:   p.requests,

@@ -45,9 +45,11 @@ type History struct {
 
 // LiveQuery chooses among a tenant's live connections.
 type LiveQuery struct {
-	Channel string // "": all channels
-	After   string // the connection id that the last page ended with; "": from the newest
-	Limit   int    // at most 1000; 0: 100
+	Channel  string      // "": all channels
+	ClientID string      // "": all clients
+	Role     tenant.Role // "": all roles
+	After    string      // the connection id that the last page ended with; "": from the newest
+	Limit    int         // at most 1000; 0: 100
 }
 
 // Channel is one live channel.
@@ -84,10 +86,11 @@ func (l *Ledger) Live(ctx context.Context, scope tenant.Scope, q LiveQuery) (row
 		select `+historyColumns+`
 		from live_connection l join connection c using (tenant_id, connection_id)
 		where l.tenant_id = $1 and ($2 = '' or l.channel_id = $2)
+			and ($5 = '' or c.client_id = $5) and ($6 = '' or l.role = $6)
 			and ($3 = '' or (c.opened_at, c.connection_id) <
 				(select opened_at, connection_id from connection where tenant_id = $1 and connection_id = $3))
 		order by c.opened_at desc, c.connection_id desc limit $4`,
-		scope.Tenant(), q.Channel, q.After, limit+1)
+		scope.Tenant(), q.Channel, q.After, limit+1, q.ClientID, q.Role)
 	if err != nil {
 		return nil, "", fmt.Errorf("couldn't list the live connections: %w", err)
 	}

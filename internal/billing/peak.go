@@ -28,7 +28,7 @@ func (l *Ledger) Peaks(ctx context.Context, scope tenant.Scope, from, to time.Ti
 	if scope.Tenant() == "" {
 		return nil, tenant.ErrScope
 	}
-	if !from.Before(to) || to.Sub(from) > longestUsage {
+	if !from.Before(to) || to.Sub(from) > LongestUsage {
 		return nil, ErrPeakQuery
 	}
 	rows, err := scope.In(l.pool).Query(ctx, `

@@ -29,7 +29,8 @@ const (
 // unknown grouping, or a time that is empty or longer than 400 days.
 var ErrUsageQuery = errors.New("usage can be asked by day, hour, channel or role, for up to 400 days")
 
-const longestUsage = 400 * 24 * time.Hour
+// LongestUsage is the longest time that one usage query may cover.
+const LongestUsage = 400 * 24 * time.Hour
 
 // UsageRow is the use in one day, hour, channel or role. Rows of adjoining
 // times add up exactly, in every column.
@@ -71,7 +72,7 @@ func (l *Ledger) Usage(ctx context.Context, scope tenant.Scope, from, to time.Ti
 	if scope.Tenant() == "" {
 		return nil, tenant.ErrScope
 	}
-	if !from.Before(to) || to.Sub(from) > longestUsage {
+	if !from.Before(to) || to.Sub(from) > LongestUsage {
 		return nil, ErrUsageQuery
 	}
 	zone, err := l.timeZone(ctx, scope)

@@ -1,4 +1,4 @@
-package main
+package api_test
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hibari/hibari/internal/api"
 	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/tenant"
 )
@@ -24,7 +25,7 @@ import (
 // new one cannot be forgotten here.
 func refusalCodes(t *testing.T) []tenant.Code {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "../../internal/tenant/refusal.go", nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), "../tenant/refusal.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,12 +51,11 @@ func refusalCodes(t *testing.T) []tenant.Code {
 }
 
 // answer is what a caller gets for an error.
-func answer(t *testing.T, err error) (*httptest.ResponseRecorder, problem) {
+func answer(t *testing.T, err error) (*httptest.ResponseRecorder, api.Problem) {
 	t.Helper()
-	p := &platform{log: slog.New(slog.DiscardHandler)}
 	w := httptest.NewRecorder()
-	p.fail(w, httptest.NewRequest(http.MethodPost, "/", nil), err)
-	var doc problem
+	api.Fail(w, httptest.NewRequest(http.MethodPost, "/", nil), slog.New(slog.DiscardHandler), err)
+	var doc api.Problem
 	if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil {
 		t.Fatalf("%q is no JSON: %v", w.Body, err)
 	}
@@ -102,11 +102,11 @@ func TestProblemsTellCallersApart(t *testing.T) {
 		code   tenant.Code
 	}{
 		{full, http.StatusConflict, tenant.TenantFull},
-		{fmt.Errorf("no: %w", tenant.ErrAPIKey), http.StatusUnauthorized, codeUnauthorized},
-		{fmt.Errorf("no: %w", tenant.ErrNotFound), http.StatusNotFound, codeNotFound},
-		{billing.ErrNotFound, http.StatusNotFound, codeNotFound},
+		{fmt.Errorf("no: %w", tenant.ErrAPIKey), http.StatusUnauthorized, api.CodeUnauthorized},
+		{fmt.Errorf("no: %w", tenant.ErrNotFound), http.StatusNotFound, api.CodeNotFound},
+		{billing.ErrNotFound, http.StatusNotFound, api.CodeNotFound},
 		{fmt.Errorf("couldn't ask geheim: %w", context.DeadlineExceeded), http.StatusServiceUnavailable, tenant.Unavailable},
-		{errors.New("password geheim is wrong"), http.StatusInternalServerError, codeInternal},
+		{errors.New("password geheim is wrong"), http.StatusInternalServerError, api.CodeInternal},
 	} {
 		w, doc := answer(t, one.err)
 		if w.Code != one.status || doc.Code != one.code {

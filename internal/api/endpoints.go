@@ -1,0 +1,98 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/hibari/hibari/internal/tenant"
+	"github.com/hibari/hibari/internal/webhooks"
+)
+
+// Endpoint is a URL that events are posted to.
+type Endpoint struct {
+	ID            string     `json:"id" example:"ep_9N5VY0Z8WJ4KQ2RGTX7D3C6B1M"`
+	URL           string     `json:"url" example:"https://example.com/hibari"`
+	Types         []string   `json:"types" example:"[\"connection.created\",\"connection.destroyed\"]" doc:"The event types it gets; empty: every type but connection.updated."`
+	Status        string     `json:"status" enum:"enabled,disabled"`
+	CreatedAt     time.Time  `json:"created_at"`
+	LastSuccessAt *time.Time `json:"last_success_at" doc:"To the minute; null: never."`
+	FailingSince  *time.Time `json:"failing_since" doc:"null: the last attempt succeeded, or none was made."`
+}
+
+func showEndpoint(e webhooks.Endpoint) Endpoint {
+	return Endpoint{e.ID, e.URL, e.Types, e.Status, e.CreatedAt.UTC(), utcOrNull(e.LastSuccessAt), utcOrNull(e.FailingSince)}
+}
+
+// endpointInput names an endpoint.
+type endpointInput struct {
+	ID string `path:"id" maxLength:"64" example:"ep_9N5VY0Z8WJ4KQ2RGTX7D3C6B1M"`
+}
+
+func (a *API) listEndpoints(ctx context.Context, scope tenant.Scope, in *Paging) (p page[Endpoint], err error) {
+	rows, err := a.Hooks.Endpoints(ctx, scope)
+	if err != nil {
+		return p, err
+	}
+	rows, err = from(rows, "endpoints", in, oldestFirst, func(e webhooks.Endpoint) place { return place{e.CreatedAt, e.ID} })
+	return pageOf(rows, in.Limit, showEndpoint, func(e webhooks.Endpoint) string { return place{e.CreatedAt, e.ID}.cursor("endpoints") }), err
+}
+
+// newEndpoint is an endpoint with the secret that is told once.
+type newEndpoint struct {
+	Endpoint
+	Secret string `json:"secret" example:"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" doc:"What requests are signed with. It is in this answer only."`
+}
+
+func (a *API) createEndpoint(ctx context.Context, scope tenant.Scope, in *struct {
+	Body struct {
+		URL   string   `json:"url" maxLength:"2048" example:"https://example.com/hibari"`
+		Types []string `json:"types,omitempty" maxItems:"64" example:"[\"connection.created\"]" doc:"The event types it gets; empty or absent: every type but connection.updated."`
+	}
+}) (e newEndpoint, err error) {
+	secret, made, err := a.Hooks.CreateEndpoint(ctx, scope, in.Body.URL, in.Body.Types)
+	if err != nil {
+		return e, err
+	}
+	return newEndpoint{showEndpoint(made), secret}, nil
+}
+
+func (a *API) getEndpoint(ctx context.Context, scope tenant.Scope, in *endpointInput) (Endpoint, error) {
+	e, err := a.Hooks.Endpoint(ctx, scope, in.ID)
+	return showEndpoint(e), err
+}
+
+func (a *API) changeEndpoint(ctx context.Context, scope tenant.Scope, in *struct {
+	ID   string `path:"id" maxLength:"64" example:"ep_9N5VY0Z8WJ4KQ2RGTX7D3C6B1M"`
+	Body struct {
+		URL    *string   `json:"url,omitempty" maxLength:"2048" example:"https://example.com/hibari"`
+		Types  *[]string `json:"types,omitempty" maxItems:"64" doc:"Empty: every type but connection.updated."`
+		Status *string   `json:"status,omitempty" enum:"enabled,disabled"`
+	}
+}) (Endpoint, error) {
+	change := webhooks.EndpointChange{URL: in.Body.URL, Types: in.Body.Types}
+	if in.Body.Status != nil {
+		change.Enabled = new(*in.Body.Status == "enabled")
+	}
+	e, err := a.Hooks.ChangeEndpoint(ctx, scope, in.ID, change)
+	return showEndpoint(e), err
+}
+
+func (a *API) deleteEndpoint(ctx context.Context, scope tenant.Scope, in *endpointInput) error {
+	return a.Hooks.DeleteEndpoint(ctx, scope, in.ID)
+}
+
+func (a *API) rotateSecret(ctx context.Context, scope tenant.Scope, in *endpointInput) (e newEndpoint, err error) {
+	if e.Secret, err = a.Hooks.RotateSecret(ctx, scope, in.ID); err != nil {
+		return e, err
+	}
+	e.Endpoint, err = a.getEndpoint(ctx, scope, in)
+	return e, err
+}
+
+func (a *API) testEndpoint(ctx context.Context, scope tenant.Scope, in *endpointInput) (d Delivery, err error) {
+	id, err := a.Hooks.SendTest(ctx, scope, in.ID)
+	if err != nil {
+		return d, err
+	}
+	return a.delivery(ctx, scope, id)
+}

@@ -1,0 +1,172 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// operation is one thing a tenant's server can ask for.
+type operation struct {
+	method, path, id string
+	roles            []tenant.MemberRole // whose keys may
+	tag              string
+	text             string // the summary, up to the first full stop, and more
+	status           int    // of success
+	serve            func(huma.API, huma.Operation)
+}
+
+// table lists every operation.
+func (a *API) table() []operation {
+	return []operation{
+		{"GET", "/v1/tenant", "getTenant", tenant.Everyone, "Tenant",
+			"Read the tenant. Says whose API key it is, and what the key may do.", 200, one(a.getTenant)},
+
+		{"GET", "/v1/channels", "listChannels", tenant.Watchers, "Connections",
+			"List the live channels. By name; a channel is live from its first connection to its last.", 200, one(a.listChannels)},
+		{"DELETE", "/v1/channels/{channel}/connections", "disconnectChannel", tenant.Builders, "Connections",
+			"End all connections of a channel. With ban=token the access tokens they came with are barred first.", 200, one(a.disconnectChannel)},
+		{"GET", "/v1/connections", "listConnections", tenant.Watchers, "Connections",
+			"List the live connections. Newest first; those that are still connecting included.", 200, one(a.listConnections)},
+		{"GET", "/v1/connections/{connection_id}", "getConnection", tenant.Watchers, "Connections",
+			"Read a connection. Also one that has ended.", 200, one(a.getConnection)},
+		{"DELETE", "/v1/connections/{connection_id}", "disconnectConnection", tenant.Builders, "Connections",
+			"End a connection. With ban=token the access token it came with is barred first, so that its client cannot come back with it. One that has ended already is not found.", 204, nothing(a.disconnectConnection)},
+
+		{"GET", "/v1/webhook-endpoints", "listWebhookEndpoints", tenant.Watchers, "Webhooks",
+			"List the webhook endpoints. Oldest first.", 200, one(a.listEndpoints)},
+		{"POST", "/v1/webhook-endpoints", "createWebhookEndpoint", tenant.Builders, "Webhooks",
+			"Add a webhook endpoint. It gets the events after now. The secret that requests are signed with (Standard Webhooks) is in this answer only.", 201, one(a.createEndpoint)},
+		{"GET", "/v1/webhook-endpoints/{id}", "getWebhookEndpoint", tenant.Watchers, "Webhooks",
+			"Read a webhook endpoint.", 200, one(a.getEndpoint)},
+		{"PATCH", "/v1/webhook-endpoints/{id}", "changeWebhookEndpoint", tenant.Builders, "Webhooks",
+			"Change a webhook endpoint. What is left out stays. An endpoint that is enabled again gets what it had not been sent when it was disabled, then the events after now.", 200, one(a.changeEndpoint)},
+		{"DELETE", "/v1/webhook-endpoints/{id}", "deleteWebhookEndpoint", tenant.Builders, "Webhooks",
+			"Delete a webhook endpoint. The log of its deliveries goes with it.", 204, nothing(a.deleteEndpoint)},
+		{"POST", "/v1/webhook-endpoints/{id}/rotate-secret", "rotateWebhookSecret", tenant.Builders, "Webhooks",
+			"Replace a webhook endpoint's secret. Requests from now on are signed with the new one, which is in this answer only.", 200, one(a.rotateSecret)},
+		{"POST", "/v1/webhook-endpoints/{id}/test", "testWebhookEndpoint", tenant.Builders, "Webhooks",
+			"Send a ping event to a webhook endpoint. The delivery returned tells how it goes.", 202, one(a.testEndpoint)},
+		{"GET", "/v1/webhook-endpoints/{id}/deliveries", "listDeliveries", tenant.Watchers, "Webhooks",
+			"List an endpoint's deliveries. Newest first.", 200, one(a.listDeliveries)},
+		{"GET", "/v1/deliveries/{id}", "getDelivery", tenant.Watchers, "Webhooks",
+			"Read a delivery. With the event and every attempt.", 200, one(a.getDelivery)},
+		{"POST", "/v1/deliveries/{id}/replay", "replayDelivery", tenant.Builders, "Webhooks",
+			"Send the event of a delivery once more. Outside the order of its connection; the event's id stays.", 202, one(a.replayDelivery)},
+
+		{"GET", "/v1/events", "listEvents", tenant.Watchers, "Events",
+			"List events. In order of seq, which has no gaps. To follow them, ask again with after = the last seq you have; GET /stream does it over a WebSocket.", 200, one(a.listEvents)},
+
+		{"GET", "/v1/settings", "getSettings", tenant.Builders, "Settings",
+			"Read the settings.", 200, one(a.getSettings)},
+		{"PATCH", "/v1/settings", "changeSettings", tenant.Builders, "Settings",
+			"Change settings. What is left out stays. A first auth_url makes the secret that its questions are signed with, which is in this answer only.", 200, one(a.changeSettings)},
+		{"POST", "/v1/settings/rotate-auth-secret", "rotateAuthSecret", tenant.Builders, "Settings",
+			"Replace the auth webhook's secret. Questions from now on are signed with the new one, which is in this answer only.", 200, one(a.rotateAuthSecret)},
+
+		{"GET", "/v1/usage", "getUsage", tenant.Everyone, "Usage",
+			"Read the usage of a time. Times, channels and roles without use have no item. Adjoining times add up exactly. With Accept: text/csv all items come as a file.", 200, usage(a.getUsage)},
+		{"GET", "/v1/licence", "getLicence", tenant.Everyone, "Licence",
+			"Read the licence. How many connections the tenant has and may have at once.", 200, one(a.getLicence)},
+
+		{"POST", "/v1/access-tokens", "createAccessToken", tenant.Builders, "Keys",
+			"Sign an access token for a client. With the tenant's newest HS256 key. The token is in this answer only.", 201, one(a.createAccessToken)},
+		{"GET", "/v1/signing-keys", "listSigningKeys", tenant.Builders, "Keys",
+			"List the signing keys. Newest first, revoked ones too.", 200, one(a.listSigningKeys)},
+		{"POST", "/v1/signing-keys", "createSigningKey", tenant.Builders, "Keys",
+			"Make a signing key. Its secret is in this answer only.", 201, one(a.createSigningKey)},
+		{"DELETE", "/v1/signing-keys/{id}", "revokeSigningKey", tenant.Builders, "Keys",
+			"Revoke a signing key. Tokens signed with it are refused within seconds; who is connected stays.", 204, nothing(a.revokeSigningKey)},
+		{"GET", "/v1/api-keys", "listAPIKeys", tenant.Builders, "Keys",
+			"List the API keys. Newest first, revoked ones too.", 200, one(a.listAPIKeys)},
+		{"POST", "/v1/api-keys", "createAPIKey", tenant.Builders, "Keys",
+			"Make an API key. Of the asking key's role, or of one that may do less. The key is in this answer only.", 201, one(a.createAPIKey)},
+		{"DELETE", "/v1/api-keys/{id}", "revokeAPIKey", tenant.Builders, "Keys",
+			"Revoke an API key. Requests with it are refused within seconds.", 204, nothing(a.revokeAPIKey)},
+
+		{"GET", "/v1/bans", "listBans", tenant.Builders, "Bans",
+			"List the bans. Newest first; those that have expired or were lifted are gone.", 200, one(a.listBans)},
+		{"POST", "/v1/bans", "createBan", tenant.Builders, "Bans",
+			"Ban a token, client, channel or connection. Who is barred is refused at every door, in every process within a second, and ended if in. What is barred already is barred for longer, never shorter, by the same ban.", 201, one(a.createBan)},
+		{"DELETE", "/v1/bans/{id}", "liftBan", tenant.Builders, "Bans",
+			"Lift a ban.", 204, nothing(a.liftBan)},
+
+		{"GET", "/v1/members", "listMembers", tenant.Keepers, "Members",
+			"List the members. Oldest first.", 200, one(a.listMembers)},
+		{"GET", "/v1/audit-log", "listAuditLog", tenant.Keepers, "Audit",
+			"List the audit log. Newest first.", 200, one(a.listAudit)},
+	}
+}
+
+// huma describes the operation to huma.
+func (o operation) huma() huma.Operation {
+	summary, _, _ := strings.Cut(o.text, ".")
+	var roles []string
+	for _, role := range o.roles {
+		roles = append(roles, string(role))
+	}
+	return huma.Operation{
+		Method: o.method, Path: o.path, OperationID: o.id, DefaultStatus: o.status, Tags: []string{o.tag},
+		Summary:                      summary,
+		Description:                  o.text + "\n\nFor API keys of these roles: " + strings.Join(roles, ", ") + ".",
+		Security:                     []map[string][]string{{securityScheme: {}}},
+		RejectUnknownQueryParameters: true,
+		Errors:                       o.errors(),
+	}
+}
+
+// errors are the statuses that the operation may fail with, besides those that
+// huma adds.
+func (o operation) errors() []int {
+	statuses := []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestEntityTooLarge,
+		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusTooManyRequests,
+		http.StatusInternalServerError, http.StatusServiceUnavailable}
+	if strings.Contains(o.path, "{") || o.id == "rotateAuthSecret" || o.id == "createBan" {
+		statuses = append(statuses, http.StatusNotFound)
+	}
+	if o.method == http.MethodPost {
+		statuses = append(statuses, http.StatusConflict)
+	}
+	if o.id == "listEvents" {
+		statuses = append(statuses, http.StatusGone)
+	}
+	return statuses
+}
+
+// body is an answer of one JSON document.
+type body[T any] struct{ Body T }
+
+// one makes an operation of a method that answers with a document.
+func one[I, T any](answer func(context.Context, tenant.Scope, *I) (T, error)) func(huma.API, huma.Operation) {
+	return func(described huma.API, o huma.Operation) {
+		huma.Register(described, o, func(ctx context.Context, in *I) (*body[T], error) {
+			asking := askingOf(ctx)
+			out, err := answer(ctx, asking.scope, in)
+			if err != nil {
+				return nil, asking.told(err)
+			}
+			return &body[T]{out}, nil
+		})
+	}
+}
+
+// nothing makes an operation of a method that has no more to say than that it
+// is done.
+func nothing[I any](do func(context.Context, tenant.Scope, *I) error) func(huma.API, huma.Operation) {
+	return func(described huma.API, o huma.Operation) {
+		huma.Register(described, o, func(ctx context.Context, in *I) (*struct{}, error) {
+			asking := askingOf(ctx)
+			if err := do(ctx, asking.scope, in); err != nil {
+				return nil, asking.told(err)
+			}
+			return nil, nil
+		})
+	}
+}
+
+// none is the input of an operation without any.
+type none struct{}

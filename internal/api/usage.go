@@ -1,0 +1,228 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/tenant"
+)
+
+// usageRow is the use in one hour or day, or by one channel or role.
+type usageRow struct {
+	From        time.Time    `json:"from" doc:"Included."`
+	To          time.Time    `json:"to" doc:"Not included."`
+	Channel     *string      `json:"channel_id,omitempty" doc:"Grouped by channel."`
+	Role        *tenant.Role `json:"role,omitempty" enum:"sendonly,recvonly,sendrecv" doc:"Grouped by role."`
+	Connections int64        `json:"connections" doc:"Whose media connected in this time."`
+	Minutes     int64        `json:"minutes" doc:"Billed: minutes that started in this time."`
+	Seconds     int64        `json:"seconds" doc:"Full seconds."`
+	BytesIn     int64        `json:"bytes_in"`
+	BytesOut    int64        `json:"bytes_out"`
+}
+
+func showUsage(r billing.UsageRow) usageRow {
+	shown := usageRow{From: r.From, To: r.To, Channel: textOrNull(r.Channel), Connections: r.Connections, Minutes: r.Minutes,
+		Seconds: r.Seconds, BytesIn: r.BytesIn, BytesOut: r.BytesOut}
+	if r.Role != "" {
+		shown.Role = &r.Role
+	}
+	return shown
+}
+
+// usagePage is a page of usage.
+type usagePage struct {
+	Items    []usageRow `json:"items"`
+	Next     *string    `json:"next" doc:"The cursor of the next page; null: this is the last."`
+	From     time.Time  `json:"from" doc:"What was asked for, in the tenant's time zone."`
+	To       time.Time  `json:"to"`
+	TimeZone string     `json:"time_zone" example:"Asia/Tokyo" doc:"The tenant's: hours and days are counted in it."`
+	GroupBy  string     `json:"group_by" enum:"hour,day,channel,role"`
+}
+
+// usageInput says which usage.
+type usageInput struct {
+	From    string `query:"from" maxLength:"40" example:"2026-11-01" doc:"The first day, or a time (RFC 3339). Absent: 30 days before to."`
+	To      string `query:"to" maxLength:"40" example:"2026-12-01" doc:"The day, or the time, that is not included any more. Absent: now."`
+	GroupBy string `query:"group_by" enum:"hour,day,channel,role" default:"day"`
+	Limit   int    `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"How many items a page has at most."`
+	Cursor  string `query:"cursor" maxLength:"2048" doc:"The next of the page before. Absent: from the start."`
+	Accept  string `header:"Accept" hidden:"true"`
+}
+
+// csvType is the other form in which usage comes (RFC 4180).
+const csvType = "text/csv"
+
+// usage makes the operation of usage, which answers in one of two forms.
+func usage(answer func(context.Context, tenant.Scope, *usageInput) (usageAnswer, error)) func(huma.API, huma.Operation) {
+	return func(described huma.API, o huma.Operation) {
+		schema := described.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[usagePage](), true, "")
+		o.Responses = map[string]*huma.Response{"200": {
+			Description: http.StatusText(http.StatusOK),
+			Content: map[string]*huma.MediaType{
+				"application/json": {Schema: schema},
+				csvType:            {Schema: &huma.Schema{Type: huma.TypeString}, Example: csvHead + "\n"},
+			},
+		}}
+		huma.Register(described, o, func(ctx context.Context, in *usageInput) (*usageAnswer, error) {
+			asking := askingOf(ctx)
+			out, err := answer(ctx, asking.scope, in)
+			if err != nil {
+				return nil, asking.told(err)
+			}
+			return &out, nil
+		})
+	}
+}
+
+// usageAnswer is either form.
+type usageAnswer struct {
+	ContentType string `header:"Content-Type"`
+	Disposition string `header:"Content-Disposition"`
+	Body        []byte
+}
+
+func (a *API) getUsage(ctx context.Context, scope tenant.Scope, in *usageInput) (out usageAnswer, err error) {
+	t, err := a.Tenants.Tenant(ctx, scope)
+	if err != nil {
+		return out, err
+	}
+	zone, err := time.LoadLocation(t.TimeZone)
+	if err != nil {
+		return out, fmt.Errorf("couldn't load the time zone of %s: %w", t.ID, err)
+	}
+	from, to, err := in.period(zone, time.Now())
+	if err != nil {
+		return out, err
+	}
+	rows, err := a.Ledger.Usage(ctx, scope, from, to, billing.GroupBy(in.GroupBy))
+	if err != nil {
+		return out, err
+	}
+	if wantsCSV(in.Accept) {
+		name := fmt.Sprintf("hibari-usage-%s-%s.csv", from.Format(time.DateOnly), in.GroupBy)
+		return usageAnswer{csvType + "; charset=utf-8", `attachment; filename="` + name + `"`, writeCSV(rows, zone)}, nil
+	}
+	p, err := in.page(rows)
+	if err != nil {
+		return out, err
+	}
+	p.From, p.To, p.TimeZone, p.GroupBy = from, to, zone.String(), in.GroupBy
+	text, err := json.Marshal(p)
+	return usageAnswer{ContentType: "application/json", Body: text}, err
+}
+
+// period reads from and to. Days begin in the tenant's time zone.
+func (in *usageInput) period(zone *time.Location, now time.Time) (from, to time.Time, err error) {
+	to = now.In(zone).Truncate(time.Second).Add(time.Second)
+	if in.To != "" {
+		if to, err = readTime("to", in.To, zone); err != nil {
+			return from, to, err
+		}
+	}
+	from = to.AddDate(0, 0, -30)
+	if in.From != "" {
+		if from, err = readTime("from", in.From, zone); err != nil {
+			return from, to, err
+		}
+	}
+	switch {
+	case !from.Before(to):
+		return from, to, invalid("query", "from", "It must be before to.")
+	case to.Sub(from) > billing.LongestUsage:
+		return from, to, invalid("query", "from", "Ask for at most 400 days.")
+	}
+	return from, to, nil
+}
+
+// readTime reads a day or a time (RFC 3339). A year with more or less than four
+// digits is none in either.
+func readTime(field, text string, zone *time.Location) (time.Time, error) {
+	if day, err := time.ParseInLocation(time.DateOnly, text, zone); err == nil {
+		return day, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, invalid("query", field, "It must be a day such as 2026-11-01, or a time such as 2026-11-01T00:00:00Z.")
+	}
+	return at.In(zone), nil
+}
+
+// page cuts the page asked for. Its cursor is what the last row stands for, and
+// the moment, channel or role after it is the next page's first.
+func (in *usageInput) page(rows []billing.UsageRow) (usagePage, error) {
+	list := "usage-" + in.GroupBy
+	position, err := readCursor(list, in.Cursor, 1)
+	if err != nil {
+		return usagePage{}, err
+	}
+	key := func(r billing.UsageRow) string {
+		switch billing.GroupBy(in.GroupBy) {
+		case billing.ByChannel:
+			return r.Channel
+		case billing.ByRole:
+			return string(r.Role)
+		}
+		return strconv.FormatInt(r.From.Unix()+yearOne, 10)
+	}
+	for position != nil && len(rows) > 0 && key(rows[0]) <= position[0] {
+		rows = rows[1:]
+	}
+	cut := pageOf(rows, in.Limit, showUsage, func(r billing.UsageRow) string { return newCursor(list, key(r)) })
+	return usagePage{Items: cut.Items, Next: cut.Next}, nil
+}
+
+// yearOne makes the seconds of every time a number of as many digits, so that
+// they sort as text.
+const yearOne = 100_000_000_000
+
+// wantsCSV reports whether a client asked for CSV and did not prefer JSON.
+func wantsCSV(accept string) bool {
+	for kind := range strings.SplitSeq(accept, ",") {
+		kind, _, _ = strings.Cut(kind, ";")
+		switch strings.TrimSpace(kind) {
+		case csvType:
+			return true
+		case "application/json":
+			return false
+		}
+	}
+	return false
+}
+
+const csvHead = "from,to,time_zone,channel_id,role,connections,minutes,seconds,bytes_in,bytes_out"
+
+// writeCSV writes all rows.
+func writeCSV(rows []billing.UsageRow, zone *time.Location) []byte {
+	var text bytes.Buffer
+	lines := csv.NewWriter(&text)
+	lines.UseCRLF = true
+	lines.Write(strings.Split(csvHead, ","))
+	for _, r := range rows {
+		line := []string{r.From.Format(time.RFC3339), r.To.Format(time.RFC3339), zone.String(), harmless(r.Channel), string(r.Role)}
+		for _, n := range []int64{r.Connections, r.Minutes, r.Seconds, r.BytesIn, r.BytesOut} {
+			line = append(line, strconv.FormatInt(n, 10))
+		}
+		lines.Write(line)
+	}
+	lines.Flush() // a buffer takes everything
+	return text.Bytes()
+}
+
+// harmless keeps spreadsheets from taking a channel's name for a formula.
+func harmless(name string) string {
+	if name != "" && strings.ContainsRune("=+-@\t\r", rune(name[0])) {
+		return "'" + name
+	}
+	return name
+}
