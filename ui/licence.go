@@ -158,13 +158,23 @@ func discountText(names []string) string {
 	return strings.Join(parts, ", ")
 }
 
-// parts says what a licence is made of: "300 and 2 packs of 100".
+// packsText says what a licence is made of: "300 and 2 packs of 100".
 func packsText(connections, packs int) string {
 	if packs == 0 {
 		return whole(connections)
 	}
 	plan := billing.DefaultPlan
 	return whole(connections-packs*plan.PackConnections) + " and " + plural(packs, "pack", "packs") + " of " + whole(plan.PackConnections)
+}
+
+// pricesText says what the prices of the list are.
+func pricesText(discounts []string) string {
+	plan := billing.DefaultPlan
+	text := "Prices are a year's, in " + plan.Currency
+	if len(discounts) > 0 {
+		text += ", with your discounts on the base of " + whole(plan.BaseConnections)
+	}
+	return text + "."
 }
 
 // date is a day on the tenant's clock.
@@ -176,7 +186,7 @@ func (v *visit) daysUntil(t time.Time) string {
 	if d < 0 {
 		return "now"
 	}
-	if days := int(d / (24 * time.Hour)); days >= 2 {
+	if days := int(d.Round(24*time.Hour) / (24 * time.Hour)); days >= 3 {
 		return fmt.Sprintf("in %d days", days)
 	}
 	return ago(t, v.now)

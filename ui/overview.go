@@ -22,6 +22,8 @@ type overviewData struct {
 	failing  []webhooks.Endpoint
 	secrets  bool // signing secrets are accepted as tokens
 	fresh    bool // nobody has connected in all these days
+	// ends is the licence when it ends soon, or has; nil otherwise, and in streams.
+	ends *billing.LicenceState
 }
 
 const (
@@ -37,6 +39,9 @@ func (c *Console) overview(w http.ResponseWriter, r *http.Request, v *visit) err
 	if err != nil {
 		return err
 	}
+	if data.ends, err = c.licenceEnding(r, v); err != nil {
+		return err
+	}
 	start := startData{}
 	if data.fresh && v.may(watchers) {
 		if start, err = c.readStart(r, v); err != nil {
@@ -44,6 +49,22 @@ func (c *Console) overview(w http.ResponseWriter, r *http.Request, v *visit) err
 		}
 	}
 	return v.page(w, r, http.StatusOK, overviewPage(v, data, start))
+}
+
+// licenceEndsSoon is how long before its end the overview tells of it.
+const licenceEndsSoon = 14 * 24 * time.Hour
+
+// licenceEnding returns the licence if nobody will be let in soon; else nil.
+func (c *Console) licenceEnding(r *http.Request, v *visit) (*billing.LicenceState, error) {
+	s, err := c.Ledger.LicenceState(r.Context(), v.login.Scope)
+	if err != nil {
+		return nil, err
+	}
+	soon := s.Scheduled != nil && s.Scheduled.Kind == billing.NoLicence && s.Scheduled.From.Sub(s.At) < licenceEndsSoon
+	if soon || s.Current.Kind == billing.NoLicence {
+		return &s, nil
+	}
+	return nil, nil
 }
 
 func (c *Console) overviewFragment(r *http.Request, v *visit) (templ.Component, error) {

@@ -81,6 +81,19 @@ func (d peaksData) newestFirst() []billing.Peak {
 	return rows
 }
 
+// label is what stands below a bar: there is no room for all.
+func (d peaksData) label(i int) string {
+	at := d.rows[i].Hour
+	every := max(1, (len(d.rows)+9)/10)
+	switch {
+	case d.chosen.byDay && (len(d.rows)-1-i)%every == 0, !d.chosen.byDay && d.chosen.hours > 24 && at.Hour() == 0:
+		return at.Format("2 Jan")
+	case !d.chosen.byDay && d.chosen.hours <= 24 && at.Hour()%3 == 0:
+		return at.Format("15:04")
+	}
+	return ""
+}
+
 // peaksChart is peaks as bars below the line of the licence.
 type peaksChart struct {
 	chart
@@ -100,7 +113,6 @@ func drawPeaks(d peaksData) peaksChart {
 		c.lines = append(c.lines, chartLine{chartBottom - height(int(at)), whole(at)})
 	}
 	slot := (chartRight - chartLeft) / float64(len(d.rows))
-	every := max(1, (len(d.rows)+7)/8) // at most eight labels
 	var line []string
 	for i, p := range d.rows {
 		b := chartBar{slotX: chartLeft + slot*float64(i), slotWidth: slot, today: i == len(d.rows)-1}
@@ -108,12 +120,7 @@ func drawPeaks(d peaksData) peaksChart {
 		b.x = b.slotX + (slot-b.width)/2
 		b.height = height(p.Connections)
 		b.y = chartBottom - b.height
-		if (len(d.rows)-1-i)%every == 0 {
-			b.label = p.Hour.Format("2 Jan")
-			if !d.chosen.byDay {
-				b.label = p.Hour.Format("2 Jan 15:04")
-			}
-		}
+		b.label = d.label(i)
 		b.title = d.name(p) + ": " + strconv.Itoa(p.Connections) + " of " + plural(p.MaxConnections, "connection", "connections")
 		c.bars = append(c.bars, b)
 		y := pixels(chartBottom - height(p.MaxConnections))

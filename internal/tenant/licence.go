@@ -17,7 +17,7 @@ func insertLicence(ctx context.Context, tx pgx.Tx, made Created, n NewTenant) er
 	}
 	_, err := tx.Exec(ctx, `
 		with live as (
-			insert into tenant_live (tenant_id, max_connections) values ($1, $2) returning max_per_channel
+			insert into tenant_live (tenant_id, max_connections, peak_max) values ($1, $2, $2) returning max_per_channel
 		), first as (
 			select clock_timestamp() as start, case when $3 = 'trial' then clock_timestamp() + $4::interval end as finish
 		)

@@ -47,7 +47,7 @@ func TestScreenshots(t *testing.T) {
 	for name, path := range map[string]string{
 		"overview": "/console", "connections": "/console/connections", "channels": "/console/channels",
 		"channel": "/console/channels/hello", "keys": "/console/keys", "webhooks": endpoint,
-		"settings": "/console/settings", "usage": "/console/usage", "start": "/console/start", "audit": "/console/audit",
+		"settings": "/console/settings", "usage": "/console/usage", "licence": "/console/licence", "start": "/console/start", "audit": "/console/audit",
 	} {
 		p := b.open(s.url + path)
 		p.until("the page is there", "document.readyState === 'complete' && !!document.querySelector('main h1')")
