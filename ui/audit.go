@@ -108,15 +108,24 @@ func (c *Console) audit(w http.ResponseWriter, r *http.Request, v *visit) error 
 
 // auditEntry shows one entry with what changed.
 func (c *Console) auditEntry(w http.ResponseWriter, r *http.Request, v *visit) error {
-	id, err := strconv.ParseInt(param(r, "entry"), 10, 64)
+	id, err := auditID(r)
 	if err != nil {
-		return tenant.ErrNotFound
+		return err
 	}
 	e, err := c.Tenants.AuditEntry(r.Context(), v.login.Scope, id)
 	if err != nil {
 		return err
 	}
 	return v.page(w, r, http.StatusOK, auditEntryPage(v, "/console/audit", e))
+}
+
+// auditID is the entry that the path names.
+func auditID(r *http.Request) (int64, error) {
+	id, err := strconv.ParseInt(param(r, "entry"), 10, 64)
+	if err != nil {
+		return 0, tenant.ErrNotFound
+	}
+	return id, nil
 }
 
 // auditCSV and auditLines are the searched log as a file.

@@ -40,6 +40,10 @@ func problemOf(err error) problem {
 		return problem{422, "That is not possible", problemText(err)}
 	case errors.Is(err, errBadForm):
 		return problem{400, "The form could not be read", "Go back and send it again."}
+	case errors.Is(err, tenant.ErrLastOperator):
+		return problem{409, "The only operator stays", "Add another operator first."}
+	case errors.Is(err, tenant.ErrSelf):
+		return problem{409, "Operators don't remove themselves", "Have another operator do it."}
 	case errors.As(err, &refusal) && refusal.Code == tenant.RateLimited:
 		return problem{429, "Too many tries", refusal.Detail}
 	case errors.As(err, &refusal):

@@ -21,11 +21,14 @@ type visit struct {
 	console *Console
 	login   tenant.Login
 	tenant  tenant.Tenant
-	zone    *time.Location // the tenant's; times and days are shown in it
-	now     time.Time
-	path    string
-	done    string   // what the last form did, in words; "": nothing to say
-	once    *secrets // to be shown on this page and never again; nil: none
+	// operator is set on the operator's console, and there only: then there is no
+	// member and no tenant.
+	operator *tenant.OperatorLogin
+	zone     *time.Location // the tenant's; times and days are shown in it
+	now      time.Time
+	path     string
+	done     string   // what the last form did, in words; "": nothing to say
+	once     *secrets // to be shown on this page and never again; nil: none
 	// live is set while a stream renders: running clocks are left to the page,
 	// so that a fragment changes only when something happened.
 	live bool
@@ -39,6 +42,34 @@ type visit struct {
 // may reports whether the member's role is one of roles: what a page offers
 // must be what the table of routes allows.
 func (v *visit) may(roles []tenant.MemberRole) bool { return v.login.Member.Role.In(roles...) }
+
+// who is the id of the person, for what is handed to them alone.
+func (v *visit) who() string {
+	if v.operator != nil {
+		return v.operator.Operator.ID
+	}
+	return v.login.Member.ID
+}
+
+// known reports whether somebody is logged in: then pages have a menu.
+func (v *visit) known() bool { return v != nil && (v.operator != nil || v.tenant.ID != "") }
+
+// home is the person's overview.
+func (v *visit) home() string {
+	if v.operator != nil {
+		return operatorPrefix
+	}
+	return "/console"
+}
+
+// suspendedText tells members that their tenant is suspended, and why.
+func suspendedText(t tenant.Tenant) string {
+	text := "This organisation is suspended: new connections are refused."
+	if t.SuspendedReason != "" {
+		text += " The reason: " + t.SuspendedReason + "."
+	}
+	return text + " Ask the operator of this platform."
+}
 
 // member wraps a route of the table: log-in, role, action, error page.
 func (c *Console) member(route route) http.Handler {

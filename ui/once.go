@@ -28,12 +28,12 @@ type secretValue struct {
 // onceAge is how long a secret waits to be shown.
 const onceAge = 2 * time.Minute
 
-// handSecrets hands s to the member's next visit of the page at path. They
+// handSecrets hands s to the person's next visit of the page at path. They
 // travel in a cookie that only this platform can open, so that no process keeps
 // them and the answer to the form can still be a redirect: a reload must not
 // make a second key.
-func (c *Console) handSecrets(w http.ResponseWriter, memberID, path string, s secrets) error {
-	s.Member, s.Path, s.Expires = memberID, path, time.Now().Add(onceAge).Unix()
+func (c *Console) handSecrets(w http.ResponseWriter, personID, path string, s secrets) error {
+	s.Member, s.Path, s.Expires = personID, path, time.Now().Add(onceAge).Unix()
 	plain, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("couldn't write down new secrets: %w", err)
@@ -62,7 +62,7 @@ func (c *Console) takeSecrets(w http.ResponseWriter, r *http.Request, v *visit) 
 		return nil
 	}
 	var s secrets
-	if json.Unmarshal(plain, &s) != nil || s.Member != v.login.Member.ID || s.Path != r.URL.Path {
+	if json.Unmarshal(plain, &s) != nil || s.Member != v.who() || s.Path != r.URL.Path {
 		return nil
 	}
 	c.setCookie(w, c.onceName(), "", -1)

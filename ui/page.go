@@ -54,7 +54,7 @@ func (v *visit) ask(w http.ResponseWriter, r *http.Request, q question) error {
 // under reports whether the page asked for belongs to the menu entry path.
 func (v *visit) under(path string) bool {
 	switch path {
-	case "/console":
+	case "/console", operatorPrefix:
 		return v.path == path
 	case "/demo/hello":
 		return strings.HasPrefix(v.path, "/demo/")
@@ -90,11 +90,19 @@ func param(r *http.Request, name string) string {
 // by leading to the page at path, which says it.
 func (v *visit) finish(w http.ResponseWriter, r *http.Request, path, done string) error {
 	if v.partial {
-		writeJSON(w, http.StatusOK, said{doneTexts[done]})
+		writeJSON(w, http.StatusOK, said{v.doneText(done)})
 		return nil
 	}
 	http.Redirect(w, r, path+"?done="+done, http.StatusSeeOther)
 	return nil
+}
+
+// doneText is what a page says of a form, by its short name in the query.
+func (v *visit) doneText(done string) string {
+	if v.operator != nil {
+		return operatorTexts[done]
+	}
+	return doneTexts[done]
 }
 
 // doneTexts are what a page says about the form that led to it. The query

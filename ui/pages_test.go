@@ -30,8 +30,16 @@ func everyPage(t *testing.T, p *person) []string {
 		"/console/connections/" + id + "/disconnect", "/console/channels", "/console/channels/hello", "/console/channels/nobody-here",
 		"/console/channels/%3Cb%3E&%22%27", "/console/channels/hello/disconnect", "/console/keys", "/console/webhooks",
 		"/console/webhooks/" + endpoint.ID, "/console/webhooks/" + endpoint.ID + "?state=dead", "/console/webhooks/" + endpoint.ID + "/delete",
-		"/console/deliveries/" + delivery, "/console/usage", "/console/usage?range=12m", "/console/licence", "/console/licence?connections=350&company=on&peaks=30d", "/console/licence?connections=x&peaks=24h", "/console/licence/change/400", "/console/audit", "/demo/hello", "/console/no-such-page",
+		"/console/deliveries/" + delivery, "/console/usage", "/console/usage?range=12m", "/console/licence", "/console/licence?connections=350&company=on&peaks=30d", "/console/licence?connections=x&peaks=24h", "/console/licence/change/400", "/console/audit", "/console/audit?text=x", "/console/audit/1", "/demo/hello", "/console/no-such-page",
 	}
+}
+
+// operatorPages are pages of the operator's console.
+func operatorPages(s *site, owner *person) []string {
+	return []string{"/operator", "/operator/tenants", "/operator/tenants?text=%3Cscript%3Ealert(1)", "/operator/tenants?text=nobody",
+		"/operator/tenants/" + string(owner.signed.Tenant), "/operator/tenants/" + string(owner.signed.Tenant) + "/disconnect",
+		"/operator/nodes", "/operator/nodes/" + s.node.ID() + "/drain", "/operator/operators", "/operator/audit", "/operator/audit/1",
+		"/operator/audit?from=x", "/operator/no-such-page"}
 }
 
 func TestEveryPageIsWellMade(t *testing.T) {
@@ -46,6 +54,16 @@ func TestEveryPageIsWellMade(t *testing.T) {
 	for _, path := range everyPage(t, owner) {
 		checkPage(t, path, owner.get(path))
 	}
+	keeper := s.keeper(t, "keeper@example.com")
+	for _, path := range operatorPages(s, owner) {
+		a := keeper.get(path)
+		checkPage(t, path, a)
+		if strings.Contains(a.body, "<script>alert") {
+			t.Errorf("%s writes a name as HTML", path)
+		}
+	}
+	checkPage(t, "/operator/login", stranger.get("/operator/login"))
+	checkPage(t, "the refused tenant", keeper.post("/operator/tenants", "name", "", "email", "x"))
 	checkPage(t, "the refused sign-up", stranger.post("/signup", "organization", "", "email", "x", "password", "y"))
 	checkPage(t, "the refused endpoint", owner.post("/console/webhooks", "url", "ftp://x"))
 }
@@ -169,7 +187,7 @@ func checkFrame(t *testing.T, path string, root *html.Node) {
 			t.Errorf("%s: %d <%s>", path, n, name)
 		}
 	}
-	if n := len(all(root, tag("h1"))); n > 1 || n == 0 && !strings.HasSuffix(path, "/disconnect") && !strings.HasSuffix(path, "/delete") && !strings.Contains(path, "/change/") {
+	if n := len(all(root, tag("h1"))); n > 1 || n == 0 && !strings.HasSuffix(path, "/disconnect") && !strings.HasSuffix(path, "/delete") && !strings.HasSuffix(path, "/drain") && !strings.Contains(path, "/change/") {
 		t.Errorf("%s: %d <h1>", path, n)
 	}
 	links := all(root, tag("a"))

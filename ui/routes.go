@@ -116,6 +116,7 @@ func (c *Console) Routes(r chi.Router) {
 		pages.Get("/login", c.askLogin)
 		pages.Post("/login", c.login)
 		pages.Post("/logout", c.logout)
+		c.operatorRoutes(pages)
 		for _, route := range c.table() {
 			if strings.HasPrefix(route.path, "/console/live/") || strings.HasPrefix(route.path, exportPrefix) {
 				r.Method(route.method, route.path, c.member(route))

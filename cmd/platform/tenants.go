@@ -30,7 +30,7 @@ func tenantCreate(ctx context.Context, args []string, io stdio) error {
 			}
 			made = false
 		}
-		created, err := t.tenants.CreateTenant(ctx, tenant.NewTenant{Name: *name, Email: *email, Password: password, Licence: *licence})
+		created, err := t.tenants.CreateTenant(ctx, tenant.NewTenant{Name: *name, Email: *email, Password: password, Licence: *licence, By: tenant.CommandLine()})
 		if err != nil {
 			return wrongFlag(err)
 		}

@@ -17,11 +17,13 @@ type Tenant struct {
 	TimeZone  string    `json:"time_zone"` // IANA name; days of usage are counted in it
 	Status    string    `json:"status"`    // active or suspended
 	CreatedAt time.Time `json:"created_at"`
+	// SuspendedReason is what the operator said; "": active.
+	SuspendedReason string `json:"suspended_reason,omitempty"`
 }
 
 // Tenants returns all tenants, oldest first: the operator's list.
 func (s *Store) Tenants(ctx context.Context) ([]Tenant, error) {
-	return readTenants(ctx, s.pool, `select tenant_id, name, time_zone, status, created_at from tenant order by created_at, tenant_id`)
+	return readTenants(ctx, s.pool, `select tenant_id, name, time_zone, status, created_at, suspended_reason from tenant order by created_at, tenant_id`)
 }
 
 // Tenant returns the scope's own tenant.
@@ -29,7 +31,7 @@ func (s *Store) Tenant(ctx context.Context, scope Scope) (Tenant, error) {
 	if scope.tenant == "" {
 		return Tenant{}, ErrScope
 	}
-	return one(readTenants(ctx, scope.In(s.pool), `select tenant_id, name, time_zone, status, created_at from tenant where tenant_id = $1`, scope.tenant))
+	return one(readTenants(ctx, scope.In(s.pool), `select tenant_id, name, time_zone, status, created_at, suspended_reason from tenant where tenant_id = $1`, scope.tenant))
 }
 
 // FindTenant finds a tenant for the operator by its id, else by its name or a
@@ -45,7 +47,7 @@ func (s *Store) FindTenant(ctx context.Context, idOrNameOrEmail string) (Tenant,
 		return t, err
 	}
 	return one(readTenants(ctx, s.pool, `
-		select tenant_id, name, time_zone, status, created_at from tenant t
+		select tenant_id, name, time_zone, status, created_at, suspended_reason from tenant t
 		where lower(name) = lower($1)
 		   or exists (select from member m where m.tenant_id = t.tenant_id and lower(m.email) = lower($1))
 		limit 2`, wanted))

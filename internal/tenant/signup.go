@@ -30,6 +30,8 @@ type NewTenant struct {
 	Licence  int    // connections at once; 0: 300
 	Trial    bool   // the licence ends after TrialLength; else it stands until changed
 	TimeZone string // IANA name; "": Asia/Tokyo
+	// By is the operator who makes the tenant; zero: its owner does.
+	By Authority
 }
 
 // Created is a new tenant with its first secrets, which are shown only here.
@@ -78,8 +80,11 @@ func (s *Store) CreateTenant(ctx context.Context, n NewTenant) (Created, error) 
 			return err
 		}
 		made.SigningKeyID = described.ID
-		return audit(ctx, tx, scope, "tenant.created", string(made.Tenant), "", Diff{
-			"name": {nil, n.Name}, "time_zone": {nil, n.TimeZone}, "max_connections": {nil, n.Licence}, "owner": {nil, n.Email}})
+		diff := Diff{"name": {nil, n.Name}, "time_zone": {nil, n.TimeZone}, "max_connections": {nil, n.Licence}, "owner": {nil, n.Email}}
+		if n.By.actor != "" {
+			return AuditOperator(ctx, tx, n.By, made.Tenant, "tenant.created", string(made.Tenant), diff)
+		}
+		return audit(ctx, tx, scope, "tenant.created", string(made.Tenant), "", diff)
 	})
 	if taken(err, "member_email") {
 		return Created{}, ErrEmailTaken

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -18,7 +19,7 @@ import (
 // to its members. Suspending a suspended tenant only changes the reason.
 // ErrNotFound.
 func (s *Store) Suspend(ctx context.Context, by Authority, id ID, reason string) error {
-	reason = Printable(reason, maxReasonBytes)
+	reason = strings.TrimSpace(Printable(reason, maxReasonBytes))
 	if reason == "" {
 		return &FieldError{"reason", "Say why: the tenant's members will read it."}
 	}
