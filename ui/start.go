@@ -30,7 +30,7 @@ func (c *Console) readStart(r *http.Request, v *visit) (startData, error) {
 	}
 	keys, err := c.Tenants.SigningKeys(r.Context(), v.login.Scope)
 	for _, key := range keys { // newest first
-		if key.RevokedAt == nil && key.Algorithm == "HS256" {
+		if key.Active(v.now) && key.Algorithm == "HS256" {
 			d.keyID = key.ID
 			break
 		}

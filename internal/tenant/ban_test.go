@@ -93,6 +93,12 @@ func TestZeroScope(t *testing.T) {
 			_, err := s.SignToken(ctx, z, tenant.TokenRequest{Channel: "room"})
 			return err
 		},
+		"AddSigningKey": func(z tenant.Scope) error {
+			_, _, err := s.AddSigningKey(ctx, z, tenant.NewSigningKey{})
+			return err
+		},
+		"RetireSigningKey":    func(z tenant.Scope) error { return s.RetireSigningKey(ctx, z, h.made.SigningKeyID, time.Time{}) },
+		"SetDuplicates":       func(z tenant.Scope) error { return s.SetDuplicates(ctx, z, tenant.DuplicatesRefuse) },
 		"Settings":            func(z tenant.Scope) error { _, err := s.Settings(ctx, z); return err },
 		"SetAuthURL":          func(z tenant.Scope) error { _, err := s.SetAuthURL(ctx, z, authURL); return err },
 		"RotateAuthSecret":    func(z tenant.Scope) error { _, err := s.RotateAuthSecret(ctx, z); return err },

@@ -92,6 +92,13 @@ func (v *snapshot) add(key *verifyKey) {
 	}
 }
 
+// retire sets when a key stops.
+func (v *snapshot) retire(id string, at time.Time) {
+	if key, ok := v.keys[id]; ok {
+		key.retireAt(at)
+	}
+}
+
 func (v *snapshot) remove(id string) {
 	key, ok := v.keys[id]
 	if !ok {
@@ -194,21 +201,24 @@ func (s *Store) readSnapshot(ctx context.Context) (*snapshot, error) {
 // readActiveKeys takes over the keys that are already open: a key's material
 // never changes under its id, so the secrets of the others alone are read.
 func (s *Store) readActiveKeys(ctx context.Context, v *snapshot, known map[string]*verifyKey) error {
-	rows, err := s.pool.Query(ctx, `select signing_key_id from signing_key where revoked_at is null`)
+	rows, err := s.pool.Query(ctx, `select signing_key_id, coalesce(retires_at, '0001-01-01Z') from signing_key where `+keyIsActive)
 	if err != nil {
 		return err
 	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return err
-	}
+	var id string
+	var retires time.Time
 	var unknown []string
-	for _, id := range ids {
+	_, err = pgx.ForEachRow(rows, []any{&id, &retires}, func() error {
 		if key, ok := known[id]; ok {
+			key.retireAt(retires)
 			v.add(key)
 		} else {
 			unknown = append(unknown, id)
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if len(unknown) == 0 {
 		return nil
@@ -227,17 +237,19 @@ func (s *Store) readActiveKeys(ctx context.Context, v *snapshot, known map[strin
 // that cannot be opened is returned without material, and logged.
 func (s *Store) readKeys(ctx context.Context, condition string, argument any) ([]*verifyKey, error) {
 	rows, err := s.pool.Query(ctx, `
-		select signing_key_id, tenant_id, algorithm, secret_sealed, public_key
-		from signing_key where revoked_at is null and `+condition, argument)
+		select signing_key_id, tenant_id, algorithm, secret_sealed, public_key, coalesce(retires_at, '0001-01-01Z')
+		from signing_key where `+keyIsActive+` and `+condition, argument)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*verifyKey, error) {
 		key := new(verifyKey)
 		var sealed, public []byte
-		if err := row.Scan(&key.id, &key.tenant, &key.algorithm, &sealed, &public); err != nil {
+		var retires time.Time
+		if err := row.Scan(&key.id, &key.tenant, &key.algorithm, &sealed, &public, &retires); err != nil {
 			return nil, err
 		}
+		key.retireAt(retires)
 		material, err := s.keyMaterial(key.tenant, key.id, key.algorithm, sealed, public)
 		if err != nil {
 			s.log.Error("a signing key is unusable: is HIBARI_MASTER_KEY the one it was made with?",

@@ -38,6 +38,8 @@ const (
 	maxFilterValues      = 128  // of a condition
 	maxFilterSize        = 1024 // rules, conditions and values of all: each publisher is held against them
 
+	// MaxPublicKeyBytes is the longest text that is looked at for a public key.
+	MaxPublicKeyBytes = 8 << 10
 	// MaxActiveSigningKeys and MaxActiveAPIKeys are per tenant: enough for
 	// every server to rotate its own.
 	MaxActiveSigningKeys = 10

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -16,6 +18,9 @@ type Settings struct {
 	// AcceptSigningSecret lets in, in any role, whoever shows one of the tenant's
 	// active HS256 secrets itself as access token: for development.
 	AcceptSigningSecret bool `json:"accept_signing_secret"`
+	// Duplicates is what becomes of a client whose client_id is in its channel
+	// already, unless its token or the auth webhook says otherwise.
+	Duplicates Duplicates `json:"duplicate_client_id"`
 }
 
 // AuthWebhook is where to ask about a tenant's connections.
@@ -29,6 +34,7 @@ type setting struct {
 	auth         *AuthWebhook // nil: none
 	sealed       []byte       // what auth.Secret was opened from
 	acceptSecret bool
+	duplicates   Duplicates
 }
 
 // Settings returns what the tenant has set.
@@ -36,8 +42,9 @@ func (s *Store) Settings(ctx context.Context, scope Scope) (set Settings, err er
 	if scope.tenant == "" {
 		return Settings{}, ErrScope
 	}
-	err = scope.In(s.pool).QueryRow(ctx, `select auth_url, accept_signing_secret from tenant_setting where tenant_id = $1`,
-		scope.tenant).Scan(&set.AuthURL, &set.AcceptSigningSecret)
+	set.Duplicates = DuplicatesAllow
+	err = scope.In(s.pool).QueryRow(ctx, `select auth_url, accept_signing_secret, duplicate_client_id from tenant_setting where tenant_id = $1`,
+		scope.tenant).Scan(&set.AuthURL, &set.AcceptSigningSecret, &set.Duplicates)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return Settings{}, fmt.Errorf("couldn't read the settings: %w", err)
 	}
@@ -78,12 +85,29 @@ func (s *Store) AcceptSigningSecret(ctx context.Context, scope Scope, on bool) e
 	return err
 }
 
+// SetDuplicates sets Settings.Duplicates, as quickly as SetAuthURL. The error may
+// be a *FieldError.
+func (s *Store) SetDuplicates(ctx context.Context, scope Scope, policy Duplicates) error {
+	if !slices.Contains(duplicates, string(policy)) {
+		return &FieldError{"duplicate_client_id", "must be one of " + strings.Join(duplicates, ", ")}
+	}
+	return s.changeSettings(ctx, scope, func(row *settingRow) (Diff, error) {
+		before := row.duplicates
+		if policy == before {
+			return nil, nil
+		}
+		row.duplicates = policy
+		return Diff{"duplicate_client_id": {before, policy}}, nil
+	})
+}
+
 // settingRow is a tenant's row.
 type settingRow struct {
 	tenant       ID
 	url          string
 	sealed       []byte
 	acceptSecret bool
+	duplicates   Duplicates
 }
 
 // changeSettings makes one change with its entry in the audit log, whose diff
@@ -97,8 +121,8 @@ func (s *Store) changeSettings(ctx context.Context, scope Scope, change func(*se
 		if _, err := tx.Exec(ctx, `insert into tenant_setting (tenant_id) values ($1) on conflict do nothing`, scope.tenant); err != nil {
 			return fmt.Errorf("couldn't change the settings: %w", err)
 		}
-		err := tx.QueryRow(ctx, `select auth_url, auth_secret_sealed, accept_signing_secret from tenant_setting
-			where tenant_id = $1 for update`, scope.tenant).Scan(&row.url, &row.sealed, &row.acceptSecret)
+		err := tx.QueryRow(ctx, `select auth_url, auth_secret_sealed, accept_signing_secret, duplicate_client_id from tenant_setting
+			where tenant_id = $1 for update`, scope.tenant).Scan(&row.url, &row.sealed, &row.acceptSecret, &row.duplicates)
 		if err != nil {
 			return fmt.Errorf("couldn't read the settings: %w", err)
 		}
@@ -107,8 +131,8 @@ func (s *Store) changeSettings(ctx context.Context, scope Scope, change func(*se
 			return err
 		}
 		_, err = tx.Exec(ctx, `update tenant_setting
-			set auth_url = $2, auth_secret_sealed = $3, accept_signing_secret = $4, changed_at = clock_timestamp()
-			where tenant_id = $1`, scope.tenant, row.url, row.sealed, row.acceptSecret)
+			set auth_url = $2, auth_secret_sealed = $3, accept_signing_secret = $4, duplicate_client_id = $5, changed_at = clock_timestamp()
+			where tenant_id = $1`, scope.tenant, row.url, row.sealed, row.acceptSecret, row.duplicates)
 		if err != nil {
 			return fmt.Errorf("couldn't change the settings: %w", err)
 		}
@@ -124,13 +148,13 @@ func (s *Store) changeSettings(ctx context.Context, scope Scope, change func(*se
 // readSettings reads all tenants' settings. Secrets that are open already are
 // taken over from known.
 func (s *Store) readSettings(ctx context.Context, known map[ID]*setting) (map[ID]*setting, error) {
-	rows, err := s.pool.Query(ctx, `select tenant_id, auth_url, auth_secret_sealed, accept_signing_secret from tenant_setting`)
+	rows, err := s.pool.Query(ctx, `select tenant_id, auth_url, auth_secret_sealed, accept_signing_secret, duplicate_client_id from tenant_setting`)
 	if err != nil {
 		return nil, err
 	}
 	settings := map[ID]*setting{}
 	var row settingRow
-	_, err = pgx.ForEachRow(rows, []any{&row.tenant, &row.url, &row.sealed, &row.acceptSecret}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&row.tenant, &row.url, &row.sealed, &row.acceptSecret, &row.duplicates}, func() error {
 		settings[row.tenant] = s.openSetting(row, known[row.tenant])
 		return nil
 	})
@@ -140,7 +164,7 @@ func (s *Store) readSettings(ctx context.Context, known map[ID]*setting) (map[ID
 // openSetting makes a row into what the snapshot holds. A secret that cannot be
 // opened leaves the webhook in place: who can't be asked lets nobody in.
 func (s *Store) openSetting(row settingRow, known *setting) *setting {
-	set := &setting{sealed: row.sealed, acceptSecret: row.acceptSecret}
+	set := &setting{sealed: row.sealed, acceptSecret: row.acceptSecret, duplicates: row.duplicates}
 	if row.url == "" {
 		return set
 	}

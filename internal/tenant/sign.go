@@ -21,7 +21,8 @@ type TokenRequest struct {
 	Metadata    any           // nil: none; else it must marshal to a JSON object
 }
 
-// SignToken signs an access token with the tenant's newest HS256 key. It fails
+// SignToken signs an access token with the tenant's newest HS256 key, of those that
+// do not retire if there is one. It fails
 // with a *FieldError for a wish that Verify would refuse, and with
 // ErrNoSigningKey.
 func (s *Store) SignToken(ctx context.Context, scope Scope, r TokenRequest) (string, error) {
@@ -36,8 +37,8 @@ func (s *Store) SignToken(ctx context.Context, scope Scope, r TokenRequest) (str
 	var sealed []byte
 	err = scope.In(s.pool).QueryRow(ctx, `
 		select signing_key_id, secret_sealed from signing_key
-		where tenant_id = $1 and algorithm = 'HS256' and revoked_at is null
-		order by created_at desc, signing_key_id desc limit 1`, scope.tenant).Scan(&id, &sealed)
+		where tenant_id = $1 and algorithm = 'HS256' and `+keyIsActive+`
+		order by retires_at is null desc, created_at desc, signing_key_id desc limit 1`, scope.tenant).Scan(&id, &sealed)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", ErrNoSigningKey
 	}

@@ -5,9 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"encoding/base64"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -30,7 +28,13 @@ type SigningKey struct {
 	Algorithm  string     `json:"algorithm"` // HS256, ES256 or EdDSA
 	CreatedAt  time.Time  `json:"created_at"`
 	LastUsedAt *time.Time `json:"last_used_at"` // nil: never; about half a minute late
-	RevokedAt  *time.Time `json:"revoked_at"`   // nil: active
+	RevokedAt  *time.Time `json:"revoked_at"`   // nil: it was not
+	RetiresAt  *time.Time `json:"retires_at"`   // when it stops by itself; nil: never
+}
+
+// Active reports whether tokens of the key are good.
+func (k SigningKey) Active(now time.Time) bool {
+	return k.RevokedAt == nil && (k.RetiresAt == nil || k.RetiresAt.After(now))
 }
 
 // verifyKey is a signing key as Verify holds it.
@@ -41,7 +45,23 @@ type verifyKey struct {
 	algorithm string
 	material  any // []byte, *ecdsa.PublicKey or ed25519.PublicKey; nil: it couldn't be opened
 
-	used atomic.Bool // a token was verified with it since the last flush
+	used    atomic.Bool  // a token was verified with it since the last flush
+	retires atomic.Int64 // when it stops, in nanoseconds since 1970; 0: never
+}
+
+// retireAt sets when the key stops; zero: never.
+func (k *verifyKey) retireAt(at time.Time) {
+	if at.IsZero() {
+		k.retires.Store(0)
+		return
+	}
+	k.retires.Store(at.UnixNano())
+}
+
+// retired reports whether it has stopped.
+func (k *verifyKey) retired(now time.Time) bool {
+	at := k.retires.Load()
+	return at != 0 && now.UnixNano() >= at
 }
 
 const signingKeyPrefix = "key_"
@@ -52,46 +72,35 @@ func isSigningKeyID(kid string) bool {
 	return ok && isID(id)
 }
 
-// CreateSigningKey makes an HS256 key. The secret is text, and the bytes of the
-// text as it stands are the HMAC key: what libraries take when given a string.
-// It is returned for the only time.
+// CreateSigningKey makes an HS256 key, as AddSigningKey does.
 func (s *Store) CreateSigningKey(ctx context.Context, scope Scope, name string) (secret string, k SigningKey, err error) {
-	if scope.tenant == "" {
-		return "", SigningKey{}, ErrScope
-	}
-	var key *verifyKey
-	err = scope.In(s.pool).Tx(ctx, func(tx pgx.Tx) error {
-		err := roomForKey(ctx, tx, scope, `select count(*) from signing_key where tenant_id = $1 and revoked_at is null`, MaxActiveSigningKeys)
-		if err != nil {
-			return err
-		}
-		secret, k, key, err = s.insertSigningKey(ctx, tx, scope, Printable(name, MaxNameBytes))
-		if err != nil {
-			return err
-		}
-		return audit(ctx, tx, scope, "signing_key.created", k.ID, "", Diff{"name": {nil, k.Name}, "algorithm": {nil, k.Algorithm}})
-	})
-	if err != nil {
-		return "", SigningKey{}, err
-	}
-	s.cache.apply(func(v *snapshot) { v.add(key) })
-	return secret, k, nil
+	return s.AddSigningKey(ctx, scope, NewSigningKey{Name: name})
 }
 
-func (s *Store) insertSigningKey(ctx context.Context, tx pgx.Tx, scope Scope, name string) (string, SigningKey, *verifyKey, error) {
-	random := make([]byte, 32)
-	rand.Read(random)
-	secret := base64.RawURLEncoding.EncodeToString(random)
-	k := SigningKey{ID: signingKeyPrefix + NewID(), Name: name, Algorithm: algHS256}
-	sealed := s.master.seal([]byte(secret), sealedSigningKey(scope.tenant, k.ID)...)
-	err := tx.QueryRow(ctx, `
-		insert into signing_key (signing_key_id, tenant_id, name, algorithm, secret_sealed)
-		values ($1, $2, $3, $4, $5) returning created_at`,
-		k.ID, scope.tenant, k.Name, k.Algorithm, sealed).Scan(&k.CreatedAt)
-	if err != nil {
-		return "", SigningKey{}, nil, fmt.Errorf("couldn't create a signing key: %w", err)
+// keyIsActive is the condition on a row of signing_key that verifies tokens.
+const keyIsActive = `revoked_at is null and (retires_at is null or retires_at > clock_timestamp())`
+
+const countActiveKeys = `select count(*) from signing_key where tenant_id = $1 and ` + keyIsActive
+
+// insertSigningKey writes a key: its secret, or the public half of it as PKIX DER.
+func (s *Store) insertSigningKey(ctx context.Context, tx pgx.Tx, scope Scope, name, algorithm, secret string, public []byte) (SigningKey, *verifyKey, error) {
+	k := SigningKey{ID: signingKeyPrefix + NewID(), Name: name, Algorithm: algorithm}
+	var sealed []byte
+	if algorithm == algHS256 {
+		sealed = s.master.seal([]byte(secret), sealedSigningKey(scope.tenant, k.ID)...)
 	}
-	return secret, k, &verifyKey{id: k.ID, tenant: scope.tenant, algorithm: k.Algorithm, material: []byte(secret)}, nil
+	material, err := s.keyMaterial(scope.tenant, k.ID, algorithm, sealed, public)
+	if err != nil {
+		return SigningKey{}, nil, err
+	}
+	err = tx.QueryRow(ctx, `
+		insert into signing_key (signing_key_id, tenant_id, name, algorithm, secret_sealed, public_key)
+		values ($1, $2, $3, $4, $5, $6) returning created_at`,
+		k.ID, scope.tenant, k.Name, k.Algorithm, sealed, public).Scan(&k.CreatedAt)
+	if err != nil {
+		return SigningKey{}, nil, fmt.Errorf("couldn't create a signing key: %w", err)
+	}
+	return k, &verifyKey{id: k.ID, tenant: scope.tenant, algorithm: k.Algorithm, material: material}, nil
 }
 
 // sealedSigningKey binds a sealed secret to its row.
@@ -127,7 +136,7 @@ func (s *Store) keyMaterial(t ID, id, algorithm string, sealed, public []byte) (
 // operator's.
 func (s *Store) CheckSecrets(ctx context.Context) (keys, unusable int, err error) {
 	rows, err := s.pool.Query(ctx, `
-		select signing_key_id, tenant_id, algorithm, secret_sealed, public_key from signing_key where revoked_at is null`)
+		select signing_key_id, tenant_id, algorithm, secret_sealed, public_key from signing_key where `+keyIsActive)
 	if err != nil {
 		return 0, 0, fmt.Errorf("couldn't read signing keys: %w", err)
 	}
@@ -153,7 +162,7 @@ func (s *Store) SigningKeys(ctx context.Context, scope Scope) ([]SigningKey, err
 		return nil, ErrScope
 	}
 	rows, err := scope.In(s.pool).Query(ctx, `
-		select signing_key_id, name, algorithm, created_at, last_used_at, revoked_at
+		select signing_key_id, name, algorithm, created_at, last_used_at, revoked_at, retires_at
 		from signing_key where tenant_id = $1 order by created_at desc, signing_key_id`, scope.tenant)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read signing keys: %w", err)

@@ -76,7 +76,8 @@ func (s *Store) CreateTenant(ctx context.Context, n NewTenant) (Created, error) 
 			return err
 		}
 		var described SigningKey
-		if made.SigningKey, described, key, err = s.insertSigningKey(ctx, tx, scope, "first"); err != nil {
+		made.SigningKey = newSigningSecret()
+		if described, key, err = s.insertSigningKey(ctx, tx, scope, "first", algHS256, made.SigningKey, nil); err != nil {
 			return err
 		}
 		made.SigningKeyID = described.ID

@@ -102,7 +102,7 @@ func (s *Store) verifySecret(ctx context.Context, secret string, w TokenWish) (C
 		return Claim{}, "", noToken
 	}
 	var shown *verifyKey
-	for _, key := range view.symmetric[id] {
+	for _, key := range active(view.symmetric[id]) {
 		material, _ := key.material.([]byte)
 		if len(material) > 0 && subtle.ConstantTimeCompare(material, []byte(secret)) == 1 {
 			shown = key // and on, so that the time tells nothing
@@ -202,7 +202,7 @@ func (s *Store) candidates(ctx context.Context, view *snapshot, h tokenHeader, t
 // find returns the keys that the snapshot or else the database knows.
 func (s *Store) find(ctx context.Context, view *snapshot, q keyQuery) ([]*verifyKey, *Refusal) {
 	if known := q.in(view); len(known) > 0 {
-		return known, nil
+		return active(known), nil
 	}
 	found, asked, err := s.lookUp(ctx, q)
 	switch {
@@ -212,6 +212,15 @@ func (s *Store) find(ctx context.Context, view *snapshot, q keyQuery) ([]*verify
 		return nil, Refuse(TokenInvalid, "the token's key is not known; if it is new, try again in %s", 2*RefreshEvery)
 	}
 	return found, nil
+}
+
+// active returns the keys that have not retired.
+func active(keys []*verifyKey) []*verifyKey {
+	now := time.Now()
+	if !slices.ContainsFunc(keys, func(k *verifyKey) bool { return k.retired(now) }) {
+		return keys
+	}
+	return slices.DeleteFunc(slices.Clone(keys), func(k *verifyKey) bool { return k.retired(now) })
 }
 
 // unverifiedChannel reads the channel_id of a token nobody has vouched for: it
@@ -283,7 +292,7 @@ func (s *Store) admit(view *snapshot, c Claim, w TokenWish, now time.Time) (Clai
 		return c, "", refusal
 	}
 	if set := view.settings[c.Tenant]; set != nil {
-		c.AuthWebhook = set.auth
+		c.AuthWebhook, c.Duplicates = set.auth, set.duplicates
 	}
 	return c, channel, nil
 }
