@@ -10,7 +10,7 @@ import (
 
 // askDisconnect asks once whether to end a connection.
 func (c *Console) askDisconnect(w http.ResponseWriter, r *http.Request, v *visit) error {
-	h, err := c.Ledger.Connection(r.Context(), v.login.Scope, param(r, "connection"))
+	h, err := c.Ledger.Current(r.Context(), v.login.Scope, param(r, "connection"))
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (c *Console) disconnect(w http.ResponseWriter, r *http.Request, v *visit) e
 		return err
 	}
 	ctx, scope := r.Context(), v.login.Scope
-	h, err := c.Ledger.Connection(ctx, scope, param(r, "connection"))
+	h, err := c.Ledger.Current(ctx, scope, param(r, "connection"))
 	if err != nil {
 		return err
 	}

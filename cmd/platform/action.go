@@ -161,14 +161,14 @@ func (p *platform) disconnect(ctx context.Context, scope tenant.Scope, a actionR
 	if id == "" {
 		return nil, tenant.Refuse(tenant.BadMessage, "give the connection to end as connection_id (2015: clientId)")
 	}
-	found, err := p.ledger.Connection(ctx, scope, id)
+	found, err := p.ledger.Current(ctx, scope, id)
 	if err != nil {
 		return nil, err
 	}
 	if want := a.channel(); want != "" && want != found.Channel || !found.EndedAt.IsZero() {
 		return nil, billing.ErrNotFound
 	}
-	if err := p.node.Disconnect(ctx, scope, id, tenant.EndAPI); err != nil {
+	if err := p.node.Disconnect(ctx, scope, found.ConnectionID, tenant.EndAPI); err != nil {
 		return nil, err
 	}
 	p.audit(ctx, scope, "connection.disconnect", id)

@@ -327,6 +327,11 @@ func TestTakenForDead(t *testing.T) {
 			t.Error("beyond the last proven second it was billed for", h.EndedAt.Sub(h.ConnectedAt))
 		}
 	}
+	for _, id := range []string{ids[0], anew[ids[0]]} {
+		if h, err := b.Current(t.Context(), scope, id); err != nil || h.ConnectionID != anew[ids[0]] {
+			t.Errorf("%s is now %s, %v", id, h.ConnectionID, err)
+		}
+	}
 	// The new one costs from its beginning, in time and bytes.
 	live := time.Since(begun) + time.Second // of the media, since before
 	b.must(b.book.Beat(t.Context(), []billing.Mark{{ConnectionID: ids[0], Connected: live, BytesOut: 150}}))

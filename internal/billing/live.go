@@ -153,6 +153,30 @@ func (l *Ledger) Connection(ctx context.Context, scope tenant.Scope, connectionI
 	return h, nil
 }
 
+// Current returns one of the tenant's connections, or the one that continues it if
+// its node was taken for dead and came back: the one that whoever knows an earlier id
+// means.
+func (l *Ledger) Current(ctx context.Context, scope tenant.Scope, connectionID string) (History, error) {
+	if scope.Tenant() == "" {
+		return History{}, tenant.ErrScope
+	}
+	var last string
+	err := scope.In(l.pool).QueryRow(ctx, `
+		with recursive same as (
+			select connection_id, 0 as nth from connection where tenant_id = $1 and connection_id = $2
+			union all
+			select c.connection_id, nth + 1 from connection c join same on c.previous_connection_id = same.connection_id where c.tenant_id = $1
+		)
+		select connection_id from same order by nth desc limit 1`, scope.Tenant(), connectionID).Scan(&last)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return History{}, ErrNotFound
+	}
+	if err != nil {
+		return History{}, fmt.Errorf("couldn't read connection %s: %w", connectionID, err)
+	}
+	return l.Connection(ctx, scope, last)
+}
+
 func scanHistory(row pgx.CollectableRow) (h History, err error) {
 	var hash []byte
 	var expires, connected, metered, ended *time.Time

@@ -163,6 +163,9 @@ func (n *Node) Run(ctx context.Context) {
 	cancel()
 }
 
+// away stands for all errors of a database that does not answer.
+const away = "the database does not answer"
+
 // every does work at every tick and at every token from wake, until ctx ends.
 // An error is logged when it is new; a database that is away says so once.
 func (n *Node) every(ctx context.Context, interval time.Duration, wake <-chan struct{}, work func(context.Context) error) {
@@ -182,8 +185,12 @@ func (n *Node) every(ctx context.Context, interval time.Duration, wake <-chan st
 			return
 		case err == nil:
 			last = ""
+		case tenant.DatabaseAway(err) && last == away:
 		case err.Error() != last:
 			last = err.Error()
+			if tenant.DatabaseAway(err) {
+				last = away // whatever it was that could not be done
+			}
 			n.log.Error("the node's upkeep failed", "error", err)
 		}
 	}

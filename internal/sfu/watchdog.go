@@ -9,15 +9,22 @@ import "time"
 
 func (s *SFU) startWatchdog() { s.watching.Go(s.runWatchdog) }
 
-// runWatchdog looks at every channel five times within StallLimit.
+// runWatchdog looks at every channel five times within StallLimit. Should it itself
+// come late, the process or its machine stood still, and so did all workers: they get
+// the time until the next look.
 func (s *SFU) runWatchdog() {
 	ticker := time.NewTicker(s.cfg.StallLimit / 5)
 	defer ticker.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-s.stop:
 			return
 		case now := <-ticker.C:
+			late := now.Sub(last) > s.cfg.StallLimit
+			if last = now; late {
+				continue
+			}
 			s.mu.Lock()
 			channels := s.openChannels()
 			s.mu.Unlock()

@@ -86,6 +86,7 @@ func dial2015(t *testing.T, s *server, role, channel, token string) (*client2015
 func (c *client2015) answer(ctx context.Context, offer string, sends bool) (err error) {
 	settings := webrtc.SettingEngine{}
 	settings.SetIncludeLoopbackCandidate(true)
+	settings.SetICETimeouts(2*time.Minute, 2*time.Minute, 2*time.Second) // it waits for a platform that stands still
 	if c.pc, err = webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{}); err != nil {
 		return err
 	}
