@@ -69,7 +69,7 @@ func (l *Ledger) meter(ctx context.Context, nodeID string, marks []Mark) (touche
 			group by connection_id
 		), live as (
 			select c.connection_id, mark.connected, mark.bytes_in, mark.bytes_out
-			from mark join live_connection l using (connection_id) join connection c using (connection_id)
+			from mark join live_connection l using (connection_id) join connection c using (tenant_id, connection_id)
 			where l.node_id = $1 and c.connected_at is not null and c.ended_at is null
 			order by c.connection_id for no key update of c
 		)

@@ -151,7 +151,7 @@ func (n *Node) obey(ctx context.Context) error {
 	if _, err := n.pool.Exec(ctx, `
 		update node_command c set done_at = clock_timestamp()
 		where node_id = $1 and done_at is null and (command_id = any($2)
-			or not exists (select from live_connection l where l.connection_id = c.connection_id))`,
+			or not exists (select from live_connection l where l.tenant_id = c.tenant_id and l.connection_id = c.connection_id))`,
 		node, done); err != nil {
 		return fmt.Errorf("couldn't note the commands as done: %w", err)
 	}

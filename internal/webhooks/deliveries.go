@@ -74,12 +74,12 @@ func (w *Webhooks) Deliveries(ctx context.Context, s tenant.Scope, q DeliveryQue
 	if q.Limit <= 0 {
 		q.Limit = usualDeliveries
 	}
-	rows, err := w.pool.Query(ctx, `
+	rows, err := s.In(w.pool).Query(ctx, `
 		select d.delivery_id, d.endpoint_id, d.event_id, event.type, d.event_seq, coalesce(event.channel_id, ''),
 			coalesce(event.connection_id, ''), d.state, d.due, d.attempts, d.created_at, d.finished_at, d.replay,
 			coalesce(last.status, 0), coalesce(last.error, '')
-		from delivery d join event using (event_id)
-		left join delivery_attempt last on last.delivery_id = d.delivery_id and last.attempt = d.attempts
+		from delivery d join event on event.tenant_id = d.tenant_id and event.seq = d.event_seq
+		left join delivery_attempt last on last.tenant_id = d.tenant_id and last.delivery_id = d.delivery_id and last.attempt = d.attempts
 		where d.tenant_id = $1 and ($2 = '' or d.endpoint_id = $2) and ($3 = '' or d.state = $3)
 			and ($6 = '' or d.delivery_id = $6)
 			and ($4 = '' or (d.created_at, d.delivery_id) < (
@@ -103,15 +103,15 @@ func (w *Webhooks) Attempts(ctx context.Context, s tenant.Scope, deliveryID stri
 		return nil, err
 	}
 	var exists bool
-	if err := w.pool.QueryRow(ctx, `select exists (select from delivery where tenant_id = $1 and delivery_id = $2)`,
+	if err := s.In(w.pool).QueryRow(ctx, `select exists (select from delivery where tenant_id = $1 and delivery_id = $2)`,
 		t, deliveryID).Scan(&exists); err != nil {
 		return nil, fmt.Errorf("couldn't read a delivery: %w", err)
 	}
 	if !exists {
 		return nil, ErrNotFound
 	}
-	rows, err := w.pool.Query(ctx, `select attempt, at, duration_ms, coalesce(status, 0), error, response_head
-		from delivery_attempt where delivery_id = $1 order by attempt`, deliveryID)
+	rows, err := s.In(w.pool).Query(ctx, `select attempt, at, duration_ms, coalesce(status, 0), error, response_head
+		from delivery_attempt where tenant_id = $1 and delivery_id = $2 order by attempt`, t, deliveryID)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't list attempts: %w", err)
 	}
@@ -132,7 +132,7 @@ func (w *Webhooks) Replay(ctx context.Context, s tenant.Scope, deliveryID string
 		return "", err
 	}
 	newID = "dlv_" + tenant.NewID()
-	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+	err = s.In(w.pool).Tx(ctx, func(tx pgx.Tx) error {
 		if err := replay(ctx, tx, t, deliveryID, newID); err != nil {
 			return err
 		}
@@ -159,13 +159,13 @@ func replay(ctx context.Context, tx pgx.Tx, t tenant.ID, deliveryID, newID strin
 		return err
 	}
 	// The event's first delivery is locked, so that two replays at once get two numbers.
-	if _, err := tx.Exec(ctx, `select from delivery where endpoint_id = $1 and event_id = $2 and replay = 0 for update`,
-		endpoint, event); err != nil {
+	if _, err := tx.Exec(ctx, `select from delivery where tenant_id = $1 and endpoint_id = $2 and event_id = $3 and replay = 0 for update`,
+		t, endpoint, event); err != nil {
 		return err
 	}
 	_, err = tx.Exec(ctx, `insert into delivery (delivery_id, tenant_id, endpoint_id, event_id, event_seq, ordering_key, state, replay)
 		select $1, $2, endpoint_id, event_id, max(event_seq), 'replay/' || $1, 'pending', max(replay) + 1
-		from delivery where endpoint_id = $3 and event_id = $4 group by endpoint_id, event_id`,
+		from delivery where tenant_id = $2 and endpoint_id = $3 and event_id = $4 group by endpoint_id, event_id`,
 		newID, t, endpoint, event)
 	return err
 }

@@ -72,7 +72,7 @@ func (w *Webhooks) CreateEndpoint(ctx context.Context, s tenant.Scope, url strin
 	if err != nil {
 		return "", Endpoint{}, err
 	}
-	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+	err = s.In(w.pool).Tx(ctx, func(tx pgx.Tx) error {
 		if e, err = insertEndpoint(ctx, tx, t, url, types, sealed); err != nil {
 			return err
 		}
@@ -152,7 +152,7 @@ func (w *Webhooks) Endpoints(ctx context.Context, s tenant.Scope) ([]Endpoint, e
 	if err != nil {
 		return nil, err
 	}
-	rows, err := w.pool.Query(ctx, `select `+endpointColumns+` from webhook_endpoint
+	rows, err := s.In(w.pool).Query(ctx, `select `+endpointColumns+` from webhook_endpoint
 		where tenant_id = $1 order by created_at, endpoint_id`, t)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't list webhook endpoints: %w", err)
@@ -166,7 +166,7 @@ func (w *Webhooks) Endpoint(ctx context.Context, s tenant.Scope, id string) (End
 	if err != nil {
 		return Endpoint{}, err
 	}
-	rows, err := w.pool.Query(ctx, `select `+endpointColumns+` from webhook_endpoint
+	rows, err := s.In(w.pool).Query(ctx, `select `+endpointColumns+` from webhook_endpoint
 		where tenant_id = $1 and endpoint_id = $2`, t, id)
 	if err != nil {
 		return Endpoint{}, fmt.Errorf("couldn't read a webhook endpoint: %w", err)
@@ -181,7 +181,7 @@ func (w *Webhooks) DeleteEndpoint(ctx context.Context, s tenant.Scope, id string
 	if err != nil {
 		return err
 	}
-	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+	err = s.In(w.pool).Tx(ctx, func(tx pgx.Tx) error {
 		// The endpoint before its deliveries, each line from its head: the order
 		// in which everybody locks them.
 		if _, err := tx.Exec(ctx, `select from webhook_endpoint
@@ -212,7 +212,7 @@ func (w *Webhooks) EnableEndpoint(ctx context.Context, s tenant.Scope, id string
 	if err != nil {
 		return err
 	}
-	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+	err = s.In(w.pool).Tx(ctx, func(tx pgx.Tx) error {
 		if err := holdCursor(ctx, tx, t); err != nil {
 			return err
 		}
@@ -305,7 +305,7 @@ func (w *Webhooks) SendTest(ctx context.Context, s tenant.Scope, id string) (del
 	}
 	deliveryID = "dlv_" + tenant.NewID()
 	ping := tenant.Event{ID: "evt_" + tenant.NewID(), Type: tenant.Ping, Tenant: t, Data: data}
-	err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+	err = s.In(w.pool).Tx(ctx, func(tx pgx.Tx) error {
 		if err := mustBeEnabled(ctx, tx, t, id); err != nil {
 			return err
 		}
@@ -313,8 +313,9 @@ func (w *Webhooks) SendTest(ctx context.Context, s tenant.Scope, id string) (del
 			return err
 		}
 		if _, err := tx.Exec(ctx, `insert into delivery (delivery_id, tenant_id, endpoint_id, event_id, event_seq, ordering_key, state)
-			select $1, tenant_id, $2, event_id, seq, $3, 'pending' from event where event_id = $4`,
-			deliveryID, id, orderingKey(ping), ping.ID); err != nil {
+			select $1, tenant_id, $2, event_id, seq, $3, 'pending' from event join tenant_live using (tenant_id)
+			where tenant_id = $4 and seq = event_seq`, // the newest: its tenant is still locked
+			deliveryID, id, orderingKey(ping), t); err != nil {
 			return err
 		}
 		return tenant.Audit(ctx, tx, s, "webhook_endpoint.tested", id, map[string]any{"delivery_id": deliveryID})

@@ -69,7 +69,7 @@ func (w *Webhooks) Events(ctx context.Context, s tenant.Scope, after int64, limi
 	if limit <= 0 || limit > MaxEvents {
 		limit = MaxEvents
 	}
-	rows, err := w.pool.Query(ctx, `select `+eventColumns+` from event
+	rows, err := s.In(w.pool).Query(ctx, `select `+eventColumns+` from event
 		where tenant_id = $1 and seq > $2 order by seq limit $3`, t, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't read events: %w", err)
@@ -92,7 +92,7 @@ func (w *Webhooks) LastSeq(ctx context.Context, s tenant.Scope) (int64, error) {
 		return 0, err
 	}
 	var seq int64
-	err = w.pool.QueryRow(ctx, `select event_seq from tenant_live where tenant_id = $1`, t).Scan(&seq)
+	err = s.In(w.pool).QueryRow(ctx, `select event_seq from tenant_live where tenant_id = $1`, t).Scan(&seq)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, ErrNotFound
 	}

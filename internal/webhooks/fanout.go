@@ -200,8 +200,8 @@ func insertDeliveries(ctx context.Context, tx pgx.Tx, t tenant.ID, f fresh) (int
 		return 0, nil
 	}
 	rows, err := tx.Query(ctx, `select endpoint_id, ordering_key from delivery
-		where endpoint_id = any($1) and ordering_key = any($2) and state in ('waiting', 'pending')
-		order by event_seq, endpoint_id for update`, slices.Compact(slices.Sorted(slices.Values(f.endpoints))), f.keys)
+		where tenant_id = $3 and endpoint_id = any($1) and ordering_key = any($2) and state in ('waiting', 'pending')
+		order by event_seq, endpoint_id for update`, slices.Compact(slices.Sorted(slices.Values(f.endpoints))), f.keys, t)
 	if err != nil {
 		return 0, err
 	}

@@ -67,25 +67,25 @@ func (w *Webhooks) record(ctx context.Context, tx pgx.Tx, j job, o outcome) erro
 	err := tx.QueryRow(ctx, `update delivery set state = $2, attempts = attempts + 1, lease_until = null,
 			due = case when $2 = 'pending' then clock_timestamp() + $3::interval else due end,
 			finished_at = case when $2 = 'pending' then null else clock_timestamp() end
-		where delivery_id = $1 and state = 'pending' and (lease_until = $4 or $2 = 'delivered')
-		returning ordering_key, attempts`, j.id, state, wait, j.lease).Scan(&key, &attempt)
+		where tenant_id = $5 and delivery_id = $1 and state = 'pending' and (lease_until = $4 or $2 = 'delivered')
+		returning ordering_key, attempts`, j.id, state, wait, j.lease, j.tenant).Scan(&key, &attempt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return errNotOurs
 	}
 	if err != nil {
 		return fmt.Errorf("couldn't finish delivery %s: %w", j.id, err)
 	}
-	if _, err := tx.Exec(ctx, `insert into delivery_attempt (delivery_id, attempt, at, duration_ms, status, error, response_head)
-		values ($1, $2, clock_timestamp() - $3 * interval '1 millisecond', $3, nullif($4, 0), $5, $6)`,
-		j.id, attempt, o.took.Milliseconds(), o.status, cleanText(o.problem), o.answer); err != nil {
+	if _, err := tx.Exec(ctx, `insert into delivery_attempt (tenant_id, delivery_id, attempt, at, duration_ms, status, error, response_head)
+		values ($7, $1, $2, clock_timestamp() - $3 * interval '1 millisecond', $3, nullif($4, 0), $5, $6)`,
+		j.id, attempt, o.took.Milliseconds(), o.status, cleanText(o.problem), o.answer, j.tenant); err != nil {
 		return fmt.Errorf("couldn't record an attempt of %s: %w", j.id, err)
 	}
 	if state != Pending {
 		// Its own statement: it must see what fan-out committed while we waited
 		// for the row above.
-		if _, err := tx.Exec(ctx, `update delivery set state = 'pending', due = clock_timestamp() where delivery_id = (
-			select delivery_id from delivery where endpoint_id = $1 and ordering_key = $2 and state = 'waiting'
-			order by event_seq limit 1)`, j.endpoint, key); err != nil {
+		if _, err := tx.Exec(ctx, `update delivery set state = 'pending', due = clock_timestamp() where tenant_id = $3 and delivery_id = (
+			select delivery_id from delivery where tenant_id = $3 and endpoint_id = $1 and ordering_key = $2 and state = 'waiting'
+			order by event_seq limit 1)`, j.endpoint, key, j.tenant); err != nil {
 			return fmt.Errorf("couldn't release what waits for %s: %w", j.id, err)
 		}
 	}
@@ -120,7 +120,7 @@ func (w *Webhooks) giveBack(ctx context.Context, j job) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
 	if _, err := w.pool.Exec(ctx, `update delivery set lease_until = null
-		where delivery_id = $1 and lease_until = $2`, j.id, j.lease); err != nil {
+		where tenant_id = $3 and delivery_id = $1 and lease_until = $2`, j.id, j.lease, j.tenant); err != nil {
 		w.log.Warn("webhook delivery not given back: it waits for its lease", "delivery", j.id, "error", err)
 	}
 }

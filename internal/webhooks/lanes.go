@@ -190,17 +190,17 @@ func (w *Webhooks) lease(ctx context.Context, share map[string]int) ([]job, erro
 	}
 	rows, err := w.pool.Query(ctx, `
 		with pick as (
-			select next.delivery_id from unnest($1::text[], $2::int[]) as share(endpoint_id, n) cross join lateral (
-				select delivery_id from delivery d
+			select next.tenant_id, next.delivery_id from unnest($1::text[], $2::int[]) as share(endpoint_id, n) cross join lateral (
+				select tenant_id, delivery_id from delivery d
 				where d.endpoint_id = share.endpoint_id and d.state = 'pending' and d.due <= statement_timestamp()
 					and (d.lease_until is null or d.lease_until <= statement_timestamp())
 				order by d.due, d.event_seq limit share.n for update skip locked) next),
 		claimed as (
 			update delivery d set lease_until = statement_timestamp() + $3::interval from pick
-			where d.delivery_id = pick.delivery_id
-			returning d.delivery_id, d.endpoint_id, d.event_id, d.attempts, d.replay, d.lease_until)
+			where d.tenant_id = pick.tenant_id and d.delivery_id = pick.delivery_id
+			returning d.tenant_id, d.delivery_id, d.endpoint_id, d.event_seq, d.attempts, d.replay, d.lease_until)
 		select c.delivery_id, c.endpoint_id, c.attempts + 1, c.replay, c.lease_until, e.url, e.secret_sealed, `+eventColumns+`
-		from claimed c join webhook_endpoint e using (endpoint_id) join event using (event_id)`,
+		from claimed c join webhook_endpoint e using (endpoint_id) join event on event.tenant_id = c.tenant_id and event.seq = c.event_seq`,
 		endpoints, counts, leaseTime)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't claim deliveries: %w", err)

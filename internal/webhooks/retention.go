@@ -38,13 +38,13 @@ func (w *Webhooks) runRetention(ctx context.Context) {
 // Sweep deletes attempts older than 14 days, and events with their deliveries
 // older than 30 days. Run does it every hour. Several nodes may do it at once.
 func (w *Webhooks) Sweep(ctx context.Context) error {
-	if err := w.sweep(ctx, `delete from delivery_attempt where (delivery_id, attempt) in (
-		select a.delivery_id, a.attempt from delivery_attempt a
+	if err := w.sweep(ctx, `delete from delivery_attempt where (tenant_id, delivery_id, attempt) in (
+		select a.tenant_id, a.delivery_id, a.attempt from delivery_attempt a
 		where a.at < statement_timestamp() - $1::interval limit $2)`, attemptsKept, sweepBatch); err != nil {
 		return fmt.Errorf("couldn't delete old attempts: %w", err)
 	}
-	if err := w.sweep(ctx, `delete from delivery where delivery_id in (
-		select delivery_id from delivery where created_at < statement_timestamp() - $1::interval
+	if err := w.sweep(ctx, `delete from delivery where (tenant_id, delivery_id) in (
+		select tenant_id, delivery_id from delivery where created_at < statement_timestamp() - $1::interval
 			and (finished_at < statement_timestamp() - $1::interval
 				or created_at < statement_timestamp() - 2 * $1::interval)
 		limit $2)`, eventsKept, sweepBatch); err != nil {
@@ -73,9 +73,9 @@ func (w *Webhooks) sweepEvents(ctx context.Context) error {
 	}
 	for _, t := range tenants {
 		if err := w.sweep(ctx, `
-			with oldest as (select seq, event_id, recorded_at from event where tenant_id = $3 order by seq limit $2),
+			with oldest as (select seq, recorded_at from event where tenant_id = $3 order by seq limit $2),
 			keep as (select min(seq) as seq from oldest where recorded_at >= statement_timestamp() - $1::interval
-				or exists (select from delivery d where d.event_id = oldest.event_id))
+				or exists (select from delivery d where d.tenant_id = $3 and d.event_seq = oldest.seq))
 			delete from event using keep where event.tenant_id = $3
 				and event.seq <= (select max(seq) from oldest) and (keep.seq is null or event.seq < keep.seq)`,
 			eventsKept, sweepBatch, t); err != nil {
