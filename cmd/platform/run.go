@@ -206,7 +206,7 @@ func (p *platform) openMedia(ctx context.Context) error {
 func (p *platform) runLoops() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.halt = cancel
-	for _, loop := range []func(context.Context){p.db.Run, p.tenants.Run, p.hooks.Run, p.ledger.Run, p.ledger.RunLicences, p.node.Run, p.book.Run, p.meter} {
+	for _, loop := range []func(context.Context){p.db.Run, p.tenants.Run, p.hooks.Run, p.api.Run, p.ledger.Run, p.ledger.RunLicences, p.node.Run, p.book.Run, p.meter} {
 		p.running.Go(func() { loop(ctx) })
 	}
 }

@@ -53,10 +53,18 @@ func (a *API) enter(o operation, w http.ResponseWriter, r *http.Request, handle 
 	defer cancel()
 	scope, err := Authenticate(ctx, a.Tenants, r)
 	if err == nil {
-		err = Allow(scope, o.roles)
+		err = a.limiter.take(scope.Tenant(), w.Header(), time.Now())
 	}
 	if err == nil {
-		err = a.readBody(w, r)
+		err = Allow(scope, o.roles)
+	}
+	var body []byte
+	if err == nil {
+		body, err = a.readBody(w, r)
+	}
+	var key string
+	if err == nil {
+		key, err = idempotencyKey(r)
 	}
 	leave := func() {}
 	if err == nil {
@@ -67,7 +75,12 @@ func (a *API) enter(o operation, w http.ResponseWriter, r *http.Request, handle 
 		return
 	}
 	defer leave()
-	handle(w, r.WithContext(context.WithValue(ctx, asked{}, &asking{scope, r, a.Log})))
+	r = r.WithContext(context.WithValue(ctx, asked{}, &asking{scope, r, a.Log}))
+	if key != "" {
+		a.once(scope, key, body, w, r, handle)
+		return
+	}
+	handle(w, r)
 }
 
 // Authenticate returns what the API key in a request's Authorization header
@@ -90,25 +103,25 @@ func Allow(scope tenant.Scope, roles []tenant.MemberRole) error {
 
 // readBody puts the request's body, once it is known to be strict JSON, in the
 // place of the stream it came by.
-func (a *API) readBody(w http.ResponseWriter, r *http.Request) error {
+func (a *API) readBody(w http.ResponseWriter, r *http.Request) (body []byte, err error) {
 	http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyLimit)) // not every writer can: then the server's own limits hold
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	http.NewResponseController(w).SetReadDeadline(time.Time{})
 	switch {
 	case errors.As(err, new(*http.MaxBytesError)):
-		return tenant.Refuse(tenant.TooLarge, "a body has at most %d bytes", maxBody)
+		return nil, tenant.Refuse(tenant.TooLarge, "a body has at most %d bytes", maxBody)
 	case err != nil:
-		return tenant.Refuse(tenant.BadMessage, "the body could not be read to its end")
+		return nil, tenant.Refuse(tenant.BadMessage, "the body could not be read to its end")
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	if len(body) == 0 {
 		r.Header.Del("Content-Type") // curl names one without having any
-		return nil
+		return nil, nil
 	}
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return newProblem(CodeUnsupportedMediaType, "send the body as JSON, with Content-Type: application/json")
+		return nil, newProblem(CodeUnsupportedMediaType, "send the body as JSON, with Content-Type: application/json")
 	}
-	return checkJSON(body)
+	return body, checkJSON(body)
 }
 
 // asked is where a request's context holds its asking.

@@ -109,8 +109,17 @@ func (o operation) huma() huma.Operation {
 	for _, role := range o.roles {
 		roles = append(roles, string(role))
 	}
+	var parameters []*huma.Param
+	if o.method == http.MethodPost {
+		parameters = []*huma.Param{{
+			Name: idempotencyHeader, In: "header", Schema: &huma.Schema{Type: huma.TypeString, MinLength: new(1), MaxLength: new(maxIdempotencyKey)},
+			Description: "A new key for each request, such as a UUID: sent again with it, the request is not done twice, and gets the same answer for 24 hours.",
+			Example:     "8e03978e-40d5-43dd-bc93-6894a57f9324",
+		}}
+	}
 	return huma.Operation{
-		Method: o.method, Path: o.path, OperationID: o.id, DefaultStatus: o.status, Tags: []string{o.tag},
+		Parameters: parameters,
+		Method:     o.method, Path: o.path, OperationID: o.id, DefaultStatus: o.status, Tags: []string{o.tag},
 		Summary:                      summary,
 		Description:                  o.text + "\n\nFor API keys of these roles: " + strings.Join(roles, ", ") + ".",
 		Security:                     []map[string][]string{{securityScheme: {}}},

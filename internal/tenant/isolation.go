@@ -30,10 +30,14 @@ type Isolated struct {
 // In returns the scope's own view of the database behind pool.
 func (s Scope) In(pool *pgxpool.Pool) Isolated { return Isolated{pool, s.tenant} }
 
-// Tx runs f in a transaction, which is rolled back if f fails.
+// Tx runs f in a transaction, which is rolled back if f fails. Inside Whole it is
+// a part of that one.
 func (d Isolated) Tx(ctx context.Context, f func(pgx.Tx) error) error {
 	if d.id == "" {
 		return ErrScope
+	}
+	if whole := d.whole(ctx); whole != nil {
+		return pgx.BeginFunc(ctx, whole, f)
 	}
 	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, isolate, d.id); err != nil {
@@ -46,6 +50,9 @@ func (d Isolated) Tx(ctx context.Context, f func(pgx.Tx) error) error {
 // Exec runs one statement in a transaction of its own, in one round trip, as do
 // Query and QueryRow.
 func (d Isolated) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	if whole := d.whole(ctx); whole != nil {
+		return whole.Exec(ctx, sql, args...)
+	}
 	results, err := d.send(ctx, sql, args)
 	if err != nil {
 		return pgconn.CommandTag{}, err
@@ -59,6 +66,9 @@ func (d Isolated) Exec(ctx context.Context, sql string, args ...any) (pgconn.Com
 
 // Query is as pgxpool.Pool's: the rows must be closed, or read to their end.
 func (d Isolated) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	if whole := d.whole(ctx); whole != nil {
+		return whole.Query(ctx, sql, args...)
+	}
 	results, err := d.send(ctx, sql, args)
 	if err != nil {
 		return nil, err
@@ -73,6 +83,9 @@ func (d Isolated) Query(ctx context.Context, sql string, args ...any) (pgx.Rows,
 
 // QueryRow is as pgxpool.Pool's: the row must be scanned.
 func (d Isolated) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	if whole := d.whole(ctx); whole != nil {
+		return whole.QueryRow(ctx, sql, args...)
+	}
 	rows, err := d.Query(ctx, sql, args...)
 	return isolatedRow{rows, err}
 }
