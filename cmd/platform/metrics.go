@@ -70,6 +70,7 @@ var (
 	figTurned      = prometheus.NewDesc("hibari_http_connections_refused_total", "Connections closed at once because too many were open.", nil, nil)
 	figUnsettled   = prometheus.NewDesc("hibari_ledger_unsettled", "Connections whose end the ledger has not taken yet, the living included.", nil, nil)
 	figRefused     = prometheus.NewDesc("hibari_refused_total", "Clients refused, by code.", []string{"code"}, nil)
+	figAPILimited  = prometheus.NewDesc("hibari_api_rate_limited_total", "Requests under /v1 refused because their tenant made too many.", nil, nil)
 	figRedirected  = prometheus.NewDesc("hibari_redirected_total", "Clients sent to the node that has their channel.", nil, nil)
 	figAway        = prometheus.NewDesc("hibari_database_away", "1 while the database does not answer this node.", nil, nil)
 	figOwed        = prometheus.NewDesc("hibari_ledger_owed_connections", "Connections admitted while the database was away that it does not have yet.", nil, nil)
@@ -142,6 +143,7 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 		counter(figRefused, n, string(code))
 	}
 	counter(figRedirected, door.Redirected)
+	counter(figAPILimited, f.api.RateLimited())
 	gauge(figDrift, float64(f.ledger.Drift()))
 	counter(figUntold, f.ledger.RejectsDropped())
 	hooks := f.hooks.Stats()

@@ -16,7 +16,7 @@ import (
 	"github.com/hibari/hibari/internal/webhooks"
 )
 
-// Config is what the API stands on. All fields are required.
+// Config is what the API stands on. All fields but the limits are required.
 type Config struct {
 	Tenants *tenant.Store
 	Ledger  *billing.Ledger
@@ -28,7 +28,11 @@ type Config struct {
 	// PublicURL is the origin that callers reach us by, without a path.
 	PublicURL string
 	Version   string
-	Log       *slog.Logger
+	// RequestRate and RequestBurst bound the requests of a tenant, per second and
+	// at once; 0: RequestsPerSecond and RequestBurst.
+	RequestRate  float64
+	RequestBurst int
+	Log          *slog.Logger
 }
 
 // API serves /v1. Its methods may be called from any goroutine.
@@ -36,6 +40,7 @@ type API struct {
 	// Static
 	Config
 	router     chi.Router
+	limiter    *limiter             // locks for itself
 	operations map[string]operation // by operation id
 	document   []byte               // the OpenAPI document
 }
@@ -43,7 +48,7 @@ type API struct {
 // New returns the API. It panics on an operation that huma can't make sense of:
 // a mistake of the program and not of the day.
 func New(c Config) *API {
-	a := &API{Config: c, router: chi.NewRouter(), operations: map[string]operation{}}
+	a := &API{Config: c, router: chi.NewRouter(), limiter: newLimiter(c.RequestRate, c.RequestBurst), operations: map[string]operation{}}
 	a.router.Use(middleware.GetHead)
 	a.router.NotFound(a.notFound)
 	a.router.MethodNotAllowed(a.methodNotAllowed)
