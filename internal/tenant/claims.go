@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"math"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/golang-jwt/jwt/v5"
 )
 
 // audience is the aud of a token that is meant for us.
@@ -18,12 +17,17 @@ const audience = "hibari"
 // anyChannel is the pattern that matches every channel.
 const anyChannel = "*"
 
-// readClaims makes a Claim of the claims of a token whose signature is right.
+// claims are a token's, decoded; its numbers are json.Number.
+type claims map[string]any
+
+// readClaims makes a Claim of the payload of a token whose signature is right.
 // It checks all that can be checked without knowing what the client wants.
-// The numbers in m, which is payload decoded, are json.Number.
-func readClaims(m jwt.MapClaims, payload []byte, now time.Time) (Claim, *Refusal) {
+func readClaims(payload []byte, now time.Time) (Claim, *Refusal) {
 	var c Claim
-	var refusal *Refusal
+	m, refusal := decodeClaims(payload)
+	if refusal != nil {
+		return Claim{}, refusal
+	}
 	if c.ExpiresAt, refusal = readTimes(m, now); refusal != nil {
 		return Claim{}, refusal
 	}
@@ -48,17 +52,47 @@ func readClaims(m jwt.MapClaims, payload []byte, now time.Time) (Claim, *Refusal
 	if c.Metadata, refusal = readMetadata(m["metadata"]); refusal != nil {
 		return Claim{}, refusal
 	}
-	if c.Grant, refusal = readGrantClaims(payload); refusal != nil {
-		return Claim{}, refusal
+	if m.grants() {
+		c.Grant, refusal = readGrantClaims(payload)
 	}
-	return c, nil
+	return c, refusal
+}
+
+// decodeClaims decodes a payload.
+func decodeClaims(payload []byte) (m claims, r *Refusal) {
+	decoder := json.NewDecoder(bytes.NewReader(payload))
+	decoder.UseNumber()
+	if decoder.Decode(&m) != nil || m == nil {
+		return nil, errParts
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return nil, errManyObjects
+	}
+	return m, nil
+}
+
+var errManyObjects = Refuse(TokenInvalid, "the token's claims are no single JSON object; sign with a JWT library")
+
+// own are the claims that have a meaning of their own here, or none anywhere: they
+// grant nothing.
+var own = map[string]bool{"exp": true, "nbf": true, "iat": true, "aud": true, "iss": true, "sub": true, "jti": true,
+	"channel_id": true, "role": true, "max_duration": true, "metadata": true}
+
+// grants reports whether there is another claim, which may be a field of a Grant.
+func (m claims) grants() bool {
+	for name := range m {
+		if !own[name] {
+			return true
+		}
+	}
+	return false
 }
 
 // readGrantClaims reads the private claims that set what an auth webhook may set.
 func readGrantClaims(payload []byte) (Grant, *Refusal) {
 	f, ok := ReadFields(payload)
 	if !ok {
-		return Grant{}, Refuse(TokenInvalid, "the token's claims are no single JSON object; sign with a JWT library")
+		return Grant{}, errManyObjects
 	}
 	g := readGrant(f)
 	if err := f.Err(); err != nil {
@@ -77,7 +111,7 @@ func inWords(err error) string {
 }
 
 // readTimes checks exp and nbf and returns exp.
-func readTimes(m jwt.MapClaims, now time.Time) (expires time.Time, r *Refusal) {
+func readTimes(m claims, now time.Time) (expires time.Time, r *Refusal) {
 	exp, ok := number(m["exp"])
 	switch {
 	case m["exp"] == nil:
@@ -157,7 +191,7 @@ func about(d time.Duration) string {
 
 // readText reads a claim that is a short line of text; "" if it is absent. A
 // tenant at its end does not count.
-func readText(m jwt.MapClaims, name string) (string, *Refusal) {
+func readText(m claims, name string) (string, *Refusal) {
 	v := m[name]
 	if v == nil {
 		return "", nil
@@ -182,7 +216,7 @@ func readText(m jwt.MapClaims, name string) (string, *Refusal) {
 
 // checkAudience wants aud to name us. A token with a channel_id, as Sora's
 // users have them, may leave it out.
-func checkAudience(m jwt.MapClaims, hasChannel bool) *Refusal {
+func checkAudience(m claims, hasChannel bool) *Refusal {
 	switch aud := m["aud"].(type) {
 	case nil:
 		if hasChannel {
