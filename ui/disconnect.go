@@ -24,7 +24,8 @@ func (c *Console) askDisconnect(w http.ResponseWriter, r *http.Request, v *visit
 		Confirm: "Disconnect",
 		Action:  "/console/connections/" + h.ConnectionID + "/disconnect",
 		Back:    "/console/connections",
-		Quiet:   true,
+		Else:    "Ban the client instead…", ElsePath: newBanPath(tenant.ConnectionBan, h.ConnectionID),
+		Quiet: true,
 	}
 	if h.Protocol == tenant.ProtocolAyame {
 		q.Text = "The call is told to end, and clients do so at once. The other side is ended, too. The minutes until now stay counted."
@@ -87,7 +88,8 @@ func (c *Console) askEndChannel(w http.ResponseWriter, r *http.Request, v *visit
 		Confirm: "Disconnect",
 		Action:  channelPath(channel) + "/disconnect",
 		Back:    channelPath(channel),
-		Quiet:   true,
+		Else:    "Ban the channel instead…", ElsePath: newBanPath(tenant.ChannelBan, channel),
+		Quiet: true,
 	})
 }
 

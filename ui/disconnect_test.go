@@ -100,7 +100,7 @@ func TestDisconnect(t *testing.T) {
 	if body := p.get("/console/audit").want(http.StatusOK).body; !strings.Contains(body, "connection.disconnected") || !strings.Contains(body, "skylark@example.com") {
 		t.Error("the audit log does not say who did it")
 	}
-	if body := p.get("/console/keys").want(http.StatusOK).body; !strings.Contains(body, "disconnected in the console") {
+	if body := p.get("/console/bans").want(http.StatusOK).body; !strings.Contains(body, "disconnected in the console") {
 		t.Error("the bar is not listed")
 	}
 	p.get(path).want(http.StatusNotFound) // it has ended

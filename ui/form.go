@@ -1,6 +1,10 @@
 package ui
 
-import "strings"
+import (
+	"cmp"
+	"strconv"
+	"strings"
+)
 
 // input is one field of a form.
 type input struct {
@@ -14,6 +18,7 @@ type input struct {
 	Autocomplete string
 	List         string // id of a datalist to choose from; "": none
 	Required     bool
+	Max          int // characters; 0: 300
 	Focus        bool
 }
 
@@ -23,6 +28,8 @@ func (i input) id() string {
 	}
 	return "field-" + strings.ReplaceAll(i.Name, "_", "-")
 }
+
+func (i input) max() string { return strconv.Itoa(cmp.Or(i.Max, 300)) }
 
 func (i input) kind() string {
 	if i.Kind == "" {

@@ -12,8 +12,8 @@ import (
 type keysData struct {
 	api                        []tenant.APIKey
 	signing                    []tenant.SigningKey
-	bans                       []tenant.Ban
 	apiProblem, signingProblem string
+	public, publicProblem      string // the form for a public key
 }
 
 func (c *Console) keys(w http.ResponseWriter, r *http.Request, v *visit) error {
@@ -26,9 +26,6 @@ func (c *Console) showKeys(w http.ResponseWriter, r *http.Request, v *visit, sta
 		return err
 	}
 	if d.signing, err = c.Tenants.SigningKeys(ctx, scope); err != nil {
-		return err
-	}
-	if d.bans, _, err = c.Tenants.Bans(ctx, scope, tenant.BanQuery{Kind: tenant.TokenBan}); err != nil {
 		return err
 	}
 	return v.page(w, r, status, keysPage(v, d))
@@ -67,11 +64,30 @@ func (c *Console) createSigningKey(w http.ResponseWriter, r *http.Request, v *vi
 	if err != nil {
 		return err
 	}
-	return c.handOver(w, r, v, secrets{
-		Title:  "Your new signing key",
-		Hint:   "The secret is shown only now. Sign access tokens with it as HS256, its text as it stands being the key, and put the id into the token's header as kid.",
-		Values: []secretValue{{"Signing key", secret}, {"Signing key id", key.ID}},
-	})
+	return c.handSigningKey(w, r, v, secret, key)
+}
+
+// uploadPublicKey takes the public half of a tenant's own key.
+func (c *Console) uploadPublicKey(w http.ResponseWriter, r *http.Request, v *visit) error {
+	if err := readForm(w, r); err != nil {
+		return err
+	}
+	text := strings.TrimSpace(r.PostForm.Get("public_key"))
+	if text == "" {
+		return c.showKeys(w, r, v, http.StatusUnprocessableEntity, keysData{publicProblem: "Paste a public key."})
+	}
+	_, key, err := c.Tenants.AddSigningKey(r.Context(), v.login.Scope, tenant.NewSigningKey{
+		Name: strings.TrimSpace(r.PostForm.Get("name")), PublicKey: text})
+	var field *tenant.FieldError
+	switch {
+	case errors.As(err, &field): // what it was is not shown again: it may be a private key
+		return c.showKeys(w, r, v, http.StatusUnprocessableEntity, keysData{publicProblem: "It " + field.Problem + "."})
+	case errors.Is(err, tenant.ErrTooManyKeys):
+		return c.showKeys(w, r, v, http.StatusUnprocessableEntity, keysData{publicProblem: tooManyKeys})
+	case err != nil:
+		return err
+	}
+	return c.handSigningKey(w, r, v, "", key)
 }
 
 // handOver leads back to the page of keys, which shows s once.

@@ -38,7 +38,7 @@ func (c *Console) askRevokeSigningKey(w http.ResponseWriter, r *http.Request, v 
 		return err
 	}
 	for _, key := range keys {
-		if key.ID == param(r, "key") && key.RevokedAt == nil {
+		if key.ID == param(r, "key") && key.Active(v.now) {
 			return v.ask(w, r, question{
 				Title: "Revoke this signing key?", Text: "Every token signed with it is refused from then on. Who is connected stays connected. This cannot be undone.",
 				Facts:   [][2]string{{"Name", keyName(key.Name)}, {"Key", key.ID}},

@@ -37,6 +37,15 @@ var matrix = map[string][]tenant.MemberRole{
 	"GET /console/live/channels/{channel}":              watchers,
 	"GET /console/channels/{channel}/disconnect":        builders,
 	"POST /console/channels/{channel}/disconnect":       builders,
+	"GET /console/bans":                                 builders,
+	"POST /console/bans":                                builders,
+	"GET /console/bans/{ban}/lift":                      builders,
+	"POST /console/bans/{ban}/lift":                     builders,
+	"POST /console/keys/signing/public":                 builders,
+	"GET /console/keys/signing/{key}/rotate":            builders,
+	"POST /console/keys/signing/{key}/rotate":           builders,
+	"POST /console/keys/signing/{key}/retire":           builders,
+	"POST /console/settings/duplicates":                 builders,
 	"GET /console/keys":                                 builders,
 	"POST /console/keys/api":                            builders,
 	"POST /console/keys/signing":                        builders,
@@ -103,7 +112,7 @@ func TestRoles(t *testing.T) {
 	if err != nil || seen < len(matrix) {
 		t.Fatalf("%d routes, %v", seen, err)
 	}
-	fill := strings.NewReplacer("{connection}", tenant.NewID(), "{channel}", "hello", "{connections}", "400", "{key}", "key_none", "{endpoint}", "ep_none", "{delivery}", "dlv_none")
+	fill := strings.NewReplacer("{connection}", tenant.NewID(), "{channel}", "hello", "{connections}", "400", "{key}", "key_none", "{ban}", "ban_none", "{endpoint}", "ep_none", "{delivery}", "dlv_none")
 	for _, role := range everyone {
 		p := owner.member(role)
 		for name, roles := range matrix {

@@ -53,11 +53,20 @@ func (c *Console) table() []route {
 		{"GET", "/console/channels/{channel}/disconnect", builders, c.askEndChannel},
 		{"POST", "/console/channels/{channel}/disconnect", builders, c.endChannel},
 
+		{"GET", "/console/bans", builders, c.bans},
+		{"POST", "/console/bans", builders, c.createBan},
+		{"GET", "/console/bans/{ban}/lift", builders, c.askLiftBan},
+		{"POST", "/console/bans/{ban}/lift", builders, c.liftBan},
+
 		{"GET", "/console/keys", builders, c.keys},
 		{"POST", "/console/keys/api", builders, c.createAPIKey},
 		{"POST", "/console/keys/signing", builders, c.createSigningKey},
 		{"GET", "/console/keys/api/{key}/revoke", builders, c.askRevokeAPIKey},
 		{"POST", "/console/keys/api/{key}/revoke", builders, c.revokeAPIKey},
+		{"POST", "/console/keys/signing/public", builders, c.uploadPublicKey},
+		{"GET", "/console/keys/signing/{key}/rotate", builders, c.askRotate},
+		{"POST", "/console/keys/signing/{key}/rotate", builders, c.rotate},
+		{"POST", "/console/keys/signing/{key}/retire", builders, c.retire},
 		{"GET", "/console/keys/signing/{key}/revoke", builders, c.askRevokeSigningKey},
 		{"POST", "/console/keys/signing/{key}/revoke", builders, c.revokeSigningKey},
 
@@ -76,6 +85,7 @@ func (c *Console) table() []route {
 
 		{"GET", "/console/settings", builders, c.settings},
 		{"POST", "/console/settings/auth", builders, c.setAuthURL},
+		{"POST", "/console/settings/duplicates", builders, c.setDuplicates},
 		{"GET", "/console/settings/auth/rotate", builders, c.askRotateAuthSecret},
 		{"POST", "/console/settings/auth/rotate", builders, c.rotateAuthSecret},
 		{"GET", "/console/settings/signing-secret", builders, c.askAcceptSecret},

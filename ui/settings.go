@@ -91,6 +91,28 @@ func (c *Console) rotateAuthSecret(w http.ResponseWriter, r *http.Request, v *vi
 	return c.showAuthSecret(w, r, v, "auth-rotate", "The auth webhook's new secret", secret)
 }
 
+// duplicatePolicies are what a tenant may choose.
+var duplicatePolicies = []option{
+	{"allow", "Both stay"},
+	{"refuse", "The newcomer is refused"},
+	{"replace", "The newcomer takes the place"},
+}
+
+// setDuplicates sets what becomes of duplicate client ids.
+func (c *Console) setDuplicates(w http.ResponseWriter, r *http.Request, v *visit) error {
+	if err := readForm(w, r); err != nil {
+		return err
+	}
+	err := c.Tenants.SetDuplicates(r.Context(), v.login.Scope, tenant.Duplicates(r.PostForm.Get("policy")))
+	if field := (*tenant.FieldError)(nil); errors.As(err, &field) {
+		return errBadForm // no list offers it
+	}
+	if err != nil {
+		return err
+	}
+	return v.finish(w, r, "/console/settings", "duplicates")
+}
+
 // askAcceptSecret asks once whether to take signing secrets for tokens.
 func (c *Console) askAcceptSecret(w http.ResponseWriter, r *http.Request, v *visit) error {
 	return v.ask(w, r, question{

@@ -61,8 +61,8 @@ func TestAuthWebhookSettings(t *testing.T) {
 	if hook() != nil {
 		t.Error("somebody is asked all the same")
 	}
-	if log := p.get("/console/audit").want(http.StatusOK).body; strings.Count(log, "settings.changed") != 4 {
-		t.Errorf("the audit log has %d entries", strings.Count(log, "settings.changed"))
+	if log := p.get("/console/audit").want(http.StatusOK).body; strings.Count(log, "<code>settings.changed</code>") != 4 {
+		t.Errorf("the audit log has %d entries", strings.Count(log, "<code>settings.changed</code>"))
 	}
 }
 

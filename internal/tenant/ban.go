@@ -255,6 +255,26 @@ func (s *Store) Unban(ctx context.Context, scope Scope, id string) error {
 	return nil
 }
 
+// BanByID returns one ban that stands; ErrNotFound if the tenant has no such one.
+func (s *Store) BanByID(ctx context.Context, scope Scope, id string) (Ban, error) {
+	rows, err := scope.In(s.pool).Query(ctx, `select `+banColumns+` from ban
+		where tenant_id = $1 and ban_id = $2 and lifted_at is null and expires_at > clock_timestamp()`, scope.tenant, id)
+	if err != nil {
+		return Ban{}, fmt.Errorf("couldn't read a ban: %w", err)
+	}
+	ban, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[Ban])
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Ban{}, ErrNotFound
+	}
+	if err != nil {
+		return Ban{}, fmt.Errorf("couldn't read a ban: %w", err)
+	}
+	return ban, nil
+}
+
+// banColumns are what RowToStructByPos makes a Ban of.
+const banColumns = `ban_id, kind, subject, channel_id, client_id, spares_live, reason, created_by, created_at, expires_at`
+
 // BanQuery chooses among a tenant's bans.
 type BanQuery struct {
 	Kind  BanKind // "": all
@@ -279,7 +299,7 @@ func (s *Store) Bans(ctx context.Context, scope Scope, q BanQuery) (bans []Ban, 
 		return nil, "", err
 	}
 	rows, err := scope.In(s.pool).Query(ctx, `
-		select ban_id, kind, subject, channel_id, client_id, spares_live, reason, created_by, created_at, expires_at
+		select `+banColumns+`
 		from ban
 		where tenant_id = $1 and lifted_at is null and expires_at > clock_timestamp()
 			and ($2 = '' or kind = $2)

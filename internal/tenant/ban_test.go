@@ -105,6 +105,7 @@ func TestZeroScope(t *testing.T) {
 		"AcceptSigningSecret": func(z tenant.Scope) error { return s.AcceptSigningSecret(ctx, z, true) },
 		"BanToken":            func(z tenant.Scope) error { return s.BanToken(ctx, z, [32]byte{}, time.Time{}, "") },
 		"Ban":                 func(z tenant.Scope) error { _, err := s.Ban(ctx, z, tenant.NewBan{}); return err },
+		"BanByID":             func(z tenant.Scope) error { _, err := s.BanByID(ctx, z, "ban_x"); return err },
 		"Unban":               func(z tenant.Scope) error { return s.Unban(ctx, z, "ban_x") },
 		"Bans":                func(z tenant.Scope) error { _, _, err := s.Bans(ctx, z, tenant.BanQuery{}); return err },
 		"Audit":               func(z tenant.Scope) error { return s.Audit(ctx, h.pool, z, "x", "", nil) },
