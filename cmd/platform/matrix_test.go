@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/cluster"
+	"github.com/hibari/hibari/internal/tenant"
+	"github.com/hibari/hibari/internal/webhooks"
+	"github.com/hibari/hibari/migrations/dbtest"
+)
+
+// newServers returns a platform that serves what tenants' servers ask for, on a
+// database of its own and without media, and its URL.
+func newServers(t *testing.T) (*platform, string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &platform{log: slog.New(slog.DiscardHandler), db: &database{Pool: dbtest.New(t)},
+		requests: tenant.NewSeats("requests", requestsAtOnce, requestsWaiting, requestPatience)}
+	var err error
+	if p.tenants, err = tenant.NewStore(p.db.Pool, []byte("0123456789abcdef0123456789abcdef"), p.log); err != nil {
+		t.Fatal(err)
+	}
+	p.hooks = webhooks.New(p.db.Pool, p.tenants, webhooks.Config{Log: p.log})
+	p.ledger = billing.NewLedger(p.db.Pool, p.hooks.Append, p.log)
+	p.ledger.OnChange(p.hooks.Wake)
+	if p.node, err = cluster.Start(ctx, p.db.Pool, cluster.Config{Name: "test", Instance: t.Name(), Reaper: p.ledger, Log: p.log}); err != nil {
+		t.Fatal(err)
+	}
+	p.node.HandleDisconnect(func(id tenant.ID, connection, reason string) bool {
+		t.Errorf("connection %s of %s was told to end: %s", connection, id, reason)
+		return true
+	})
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /{$}", p.withAPIKey(p.inTurn(p.action)))
+	mux.HandleFunc("GET /stream", p.withAPIKey(p.hooks.Stream))
+	server := httptest.NewServer(mux)
+	var loops sync.WaitGroup
+	loops.Go(func() { p.hooks.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		loops.Wait()
+		server.Close()
+	})
+	return p, server.URL
+}
+
+// made is a tenant with a live connection in a channel.
+func (p *platform) made(t *testing.T, name, channel string) (tenant.Created, tenant.Opening) {
+	t.Helper()
+	made, err := p.tenants.CreateTenant(t.Context(), tenant.NewTenant{Name: name, Email: name + "@example.com", Password: "larks sing at dawn"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := tenant.Opening{ConnectionID: tenant.NewID(), Tenant: made.Tenant, Channel: channel, Role: tenant.SendOnly, ClientID: "client-of-" + name, Protocol: "sora"}
+	if _, err := p.ledger.Open(t.Context(), p.node.ID(), o); err != nil {
+		t.Fatal(err)
+	}
+	return made, o
+}
+
+// Every action, with all that another tenant has: not found, or an empty list,
+// and nothing is changed.
+func TestActionsOnAnotherTenant(t *testing.T) {
+	p, url := newServers(t)
+	theirs, o := p.made(t, "theirs", "secret-channel")
+	mine, _ := p.made(t, "mine", "own-channel")
+	before := dbtest.Digest(t, p.db.Pool, string(theirs.Tenant))
+	for target := range actions {
+		for _, channel := range []string{o.Channel, o.Channel + "@" + string(theirs.Tenant)} {
+			body, err := json.Marshal(map[string]string{
+				"channelId": channel, "channel_id": channel, "clientId": o.ConnectionID, "connection_id": o.ConnectionID, "client_id": o.ClientID})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(string(body)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Bearer "+mine.APIKey)
+			r.Header.Set("x-sora-target", target)
+			w, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var list []any
+			isList := w.StatusCode == http.StatusOK && json.NewDecoder(w.Body).Decode(&list) == nil && len(list) == 0
+			w.Body.Close()
+			if strings.Contains(target, ".List") != isList || !isList && w.StatusCode != http.StatusNotFound {
+				t.Errorf("%s in %s: status %d, list %v", target, channel, w.StatusCode, list)
+			}
+		}
+	}
+	for table, was := range before {
+		if table == "webhook_cursor" {
+			continue // moves by itself
+		}
+		if now := dbtest.Digest(t, p.db.Pool, string(theirs.Tenant))[table]; now != was {
+			t.Errorf("another tenant changed %s: %s, it was %s", table, now, was)
+		}
+	}
+}
+
+// A stream has its own tenant's events, whatever position is asked for.
+func TestStreamsHaveTheirOwnEvents(t *testing.T) {
+	p, url := newServers(t)
+	_, foreign := p.made(t, "theirs", "secret-channel")
+	mine, own := p.made(t, "mine", "own-channel")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, url+"/stream?after=0", &websocket.DialOptions{
+		HTTPHeader: http.Header{"Authorization": {"Bearer " + mine.APIKey}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	ended := tenant.Ending{Reason: tenant.EndClient}
+	if err := p.ledger.Close(ctx, foreign.ConnectionID, ended); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.ledger.Close(ctx, own.ConnectionID, ended); err != nil {
+		t.Fatal(err)
+	}
+	for last := false; !last; {
+		_, frame, err := conn.Read(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e tenant.Event
+		if err := json.Unmarshal(frame, &e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Type != "hello" && (e.Tenant != mine.Tenant || strings.Contains(string(frame), "secret-channel")) {
+			t.Fatalf("another tenant's event: %s", frame)
+		}
+		last = e.Type == tenant.ChannelEnded
+	}
+}
