@@ -141,30 +141,22 @@ func (s LicenceState) Cancellable() bool {
 // is shown as scheduled.
 func (l *Ledger) LicenceState(ctx context.Context, scope tenant.Scope) (LicenceState, error) {
 	var s LicenceState
-	err := scope.In(l.pool).Tx(ctx, func(tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, `
-			select connections, max_connections, max_per_channel, clock_timestamp() from tenant_live where tenant_id = $1`,
-			scope.Tenant()).Scan(&s.Connections, &s.MaxConnections, &s.MaxPerChannel, &s.At)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return ErrNotFound
-		}
-		if err != nil {
-			return err
-		}
-		current, next, err := readTerms(ctx, tx, scope.Tenant())
-		if err == nil && current == nil {
-			err = ErrNotFound
-		}
-		if err != nil {
-			return err
-		}
-		s.Current, s.Scheduled = *current, next
-		return nil
-	})
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		err = fmt.Errorf("couldn't read the licence of %s: %w", scope.Tenant(), err)
+	rows, err := scope.In(l.pool).Query(ctx, `
+		select `+termColumns+`, t.connections, t.max_connections, t.max_per_channel, clock_timestamp()
+		from licence l join tenant_live t on t.tenant_id = l.tenant_id
+		where l.tenant_id = $1 order by lower(l.valid) desc limit 2`, scope.Tenant()) // one statement sees one moment
+	if err != nil {
+		return s, fmt.Errorf("couldn't read the licence of %s: %w", scope.Tenant(), err)
 	}
-	return s, err
+	current, next, err := collectTerms(rows, &s.Connections, &s.MaxConnections, &s.MaxPerChannel, &s.At)
+	switch {
+	case err != nil:
+		return s, fmt.Errorf("couldn't read the licence of %s: %w", scope.Tenant(), err)
+	case current == nil:
+		return s, ErrNotFound
+	}
+	s.Current, s.Scheduled = *current, next
+	return s, nil
 }
 
 // LicenceHistory returns at most limit of the tenant's licences that began before
@@ -172,7 +164,7 @@ func (l *Ledger) LicenceState(ctx context.Context, scope tenant.Scope) (LicenceS
 // with what is scheduled. They have neither gap nor overlap.
 func (l *Ledger) LicenceHistory(ctx context.Context, scope tenant.Scope, before time.Time, limit int) ([]LicenceTerm, error) {
 	rows, err := scope.In(l.pool).Query(ctx, `
-		select `+termColumns+` from licence
+		select `+termColumns+` from licence l
 		where tenant_id = $1 and ($2::timestamptz is null or lower(valid) < $2)
 		order by lower(valid) desc limit $3`,
 		scope.Tenant(), timeOrNull(before), limit)
@@ -189,14 +181,15 @@ func (l *Ledger) LicenceHistory(ctx context.Context, scope tenant.Scope, before 
 	return terms, nil
 }
 
-const termColumns = `licence_id, kind, connections, per_channel, packs, discounts, lower(valid), upper(valid),
-	lower(period), upper(period), price, created_at, created_by, applied_at is not null`
+// termColumns are those of licence l.
+const termColumns = `l.licence_id, l.kind, l.connections, l.per_channel, l.packs, l.discounts, lower(l.valid), upper(l.valid),
+	lower(l.period), upper(l.period), l.price, l.created_at, l.created_by, l.applied_at is not null`
 
-// scanTerm reads termColumns.
-func scanTerm(row pgx.CollectableRow) (t LicenceTerm, applied bool, err error) {
+// scanTerm reads termColumns, and into beside what the query has after them.
+func scanTerm(row pgx.CollectableRow, beside ...any) (t LicenceTerm, applied bool, err error) {
 	var price []byte
-	err = row.Scan(&t.ID, &t.Kind, &t.Connections, &t.PerChannel, &t.Packs, &t.Discounts, &t.From, &t.To,
-		&t.PeriodFrom, &t.PeriodTo, &price, &t.CreatedAt, &t.CreatedBy, &applied)
+	err = row.Scan(append([]any{&t.ID, &t.Kind, &t.Connections, &t.PerChannel, &t.Packs, &t.Discounts, &t.From, &t.To,
+		&t.PeriodFrom, &t.PeriodTo, &price, &t.CreatedAt, &t.CreatedBy, &applied}, beside...)...)
 	if err == nil && price != nil {
 		err = json.Unmarshal(price, &t.Price)
 	}
@@ -206,12 +199,18 @@ func scanTerm(row pgx.CollectableRow) (t LicenceTerm, applied bool, err error) {
 // readTerms reads the licence that is in force and the one that is scheduled
 // after it. A tenant that came here by no sign-up may have neither.
 func readTerms(ctx context.Context, tx pgx.Tx, id tenant.ID) (current, next *LicenceTerm, err error) {
-	rows, err := tx.Query(ctx, `select `+termColumns+` from licence where tenant_id = $1 order by lower(valid) desc limit 2`, id)
+	rows, err := tx.Query(ctx, `select `+termColumns+` from licence l where tenant_id = $1 order by lower(valid) desc limit 2`, id)
 	if err != nil {
 		return nil, nil, err
 	}
+	return collectTerms(rows)
+}
+
+// collectTerms reads the two newest licences: one that has not been applied is what
+// is scheduled.
+func collectTerms(rows pgx.Rows, beside ...any) (current, next *LicenceTerm, err error) {
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
-		t, applied, err := scanTerm(row)
+		t, applied, err := scanTerm(row, beside...)
 		switch {
 		case err != nil:
 		case !applied:
