@@ -36,6 +36,7 @@ func TestScreenshots(t *testing.T) {
 	console.picture(t, dir, "welcome", false, false)
 	endpoint := console.webhookWithDeliveries(t, s)
 	s.seedUsage(t)
+	key := s.seedBans(t)
 
 	stage := b.open(s.url + "/demo/hello?source=canvas&role=publish")
 	stage.until("it is on air", "document.querySelector('#status').dataset.state === 'connected'")
@@ -46,7 +47,7 @@ func TestScreenshots(t *testing.T) {
 
 	for name, path := range map[string]string{
 		"overview": "/console", "connections": "/console/connections", "channels": "/console/channels",
-		"channel": "/console/channels/hello", "keys": "/console/keys", "webhooks": endpoint,
+		"channel": "/console/channels/hello", "keys": "/console/keys", "rotate": "/console/keys/signing/" + key + "/rotate", "bans": "/console/bans", "webhooks": endpoint,
 		"settings": "/console/settings", "usage": "/console/usage", "licence": "/console/licence", "start": "/console/start", "audit": "/console/audit",
 	} {
 		p := b.open(s.url + path)
@@ -121,6 +122,34 @@ func (p *tab) webhookWithDeliveries(t *testing.T, s *server) string {
 		return len(hook.events) > 0
 	})
 	return path
+}
+
+// seedBans bars some clients of the only tenant, and returns the id of its signing
+// key, which has been used a moment ago and retires in a week.
+func (s *server) seedBans(t *testing.T) (key string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), s.setting("HIBARI_DATABASE_URL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	_, err = conn.Exec(t.Context(), `
+		insert into ban (ban_id, tenant_id, kind, subject, channel_id, client_id, reason, created_by, created_at, expires_at)
+		select 'ban_' || n, tenant_id, kind, subject, channel, client, reason, 'operator', now() - interval '7 minutes' * n, now() + interval '1 day' * n
+		from tenant, (values
+			(1, 'client', 'mallory@example.com', 'lesson-12', '', 'shouted at everybody'),
+			(2, 'connection', '7PCV0Z61BQTTVX534SK3WDAJG4', 'hello', 'guest-4711-with-a-rather-long-name-of-its-own', ''),
+			(3, 'channel', 'old-lobby', '', '', 'moved to the new lobby; this name is never to be used again'),
+			(4, 'token', repeat('9f86d081', 8), '', '', 'disconnected in the console')) as b (n, kind, subject, channel, client, reason)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = conn.QueryRow(t.Context(), `update signing_key set last_used_at = now() - interval '5 minutes', retires_at = now() + interval '7 days'
+		returning signing_key_id`).Scan(&key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 // seedUsage writes two weeks of ended connections for the only tenant.
