@@ -150,7 +150,7 @@ func doer(e tenant.AuditEntry) string {
 		return "API key " + e.ActorName
 	case kind == "api_key":
 		return "API key " + shortID(id)
-	case kind == "operator" && e.ActorName != "":
+	case kind == "operator" && id != "" && e.ActorName != "":
 		return "operator " + e.ActorName
 	case e.ActorName != "":
 		return e.ActorName

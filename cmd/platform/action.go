@@ -171,7 +171,7 @@ func (p *platform) disconnect(ctx context.Context, scope tenant.Scope, a actionR
 	if err := p.node.Disconnect(ctx, scope, found.ConnectionID, tenant.EndAPI); err != nil {
 		return nil, err
 	}
-	p.audit(ctx, scope, "connection.disconnect", id)
+	p.audit(ctx, scope, "connection.disconnected", id, map[string]any{"channel_id": found.Channel, "client_id": found.ClientID})
 	return map[string]string{"channelId": found.Channel, "clientId": id, "channel_id": found.Channel, "connection_id": id}, nil
 }
 
@@ -198,7 +198,7 @@ func (p *platform) disconnectClient(ctx context.Context, scope tenant.Scope, a a
 	if ended == 0 {
 		return nil, billing.ErrNotFound
 	}
-	p.audit(ctx, scope, "client.disconnect", a.ClientID)
+	p.audit(ctx, scope, "client.disconnected", a.ClientID, map[string]any{"channel_id": a.channel(), "connections": ended})
 	return map[string]string{"channel_id": a.channel(), "client_id": a.ClientID}, nil
 }
 
@@ -215,16 +215,16 @@ func (p *platform) disconnectChannel(ctx context.Context, scope tenant.Scope, a 
 	if ended == 0 {
 		return nil, billing.ErrNotFound
 	}
-	p.audit(ctx, scope, "channel.disconnect", channel)
+	p.audit(ctx, scope, "channel.disconnected", channel, map[string]any{"connections": ended})
 	return map[string]any{"channelId": channel, "channel_id": channel, "connections": ended}, nil
 }
 
 // audit writes who did what. The deed is done already, so a failure is logged
 // and the caller is not told otherwise.
-func (p *platform) audit(ctx context.Context, scope tenant.Scope, action, target string) {
+func (p *platform) audit(ctx context.Context, scope tenant.Scope, action, target string, detail any) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := p.tenants.Audit(ctx, scope.In(p.db.Pool), scope, action, target, nil); err != nil {
+	if err := p.tenants.Audit(ctx, scope.In(p.db.Pool), scope, action, target, detail); err != nil {
 		p.log.Error("couldn't write the audit log", "action", action, "target", target, "err", err)
 	}
 }

@@ -36,7 +36,7 @@ func (a Authority) Over(id ID) Scope {
 	if a.actor == "" {
 		return Scope{}
 	}
-	return Scope{tenant: id, actor: a.actor, name: a.name}
+	return Scope{tenant: id, actor: a.actor, name: a.name, role: Owner}
 }
 
 // Actor names who acts, for the audit log: "operator:…", or "operator" for the

@@ -31,7 +31,7 @@ func TestSettings(t *testing.T) {
 		}
 		return set
 	}
-	if set := settings(); set != (tenant.Settings{}) || asked(h.store) != nil {
+	if set := settings(); set != (tenant.Settings{Duplicates: tenant.DuplicatesAllow}) || asked(h.store) != nil {
 		t.Errorf("by default: %+v", set)
 	}
 
