@@ -59,6 +59,9 @@ func (db *database) open(ctx context.Context, url string, dial pgconn.DialFunc, 
 	}
 	n, err := migrations.Apply(ctx, owner)
 	owner.Close()
+	if advice := adviceOf(err); advice != "" {
+		return errors.New(advice)
+	}
 	if err != nil {
 		return err
 	}
@@ -67,6 +70,15 @@ func (db *database) open(ctx context.Context, url string, dial pgconn.DialFunc, 
 	}
 	db.Pool, err = connect(ctx, url, tenant.WorkerRole, dial)
 	return err
+}
+
+// adviceOf returns what a migration tells the operator to do; "": nothing.
+func adviceOf(err error) string {
+	var raised *pgconn.PgError
+	if errors.As(err, &raised) && raised.Code == "P0001" { // raise_exception: our own words
+		return raised.Message
+	}
+	return ""
 }
 
 // connectPatience is how long a Postgres may take to answer at our start.

@@ -45,6 +45,8 @@ func doctor(ctx context.Context, args []string, io stdio) error {
 		add("settings", nil, "all readable; public URL "+t.config.publicURL.String())
 		detail, err := databaseVersion(ctx, t.db.Pool)
 		add("database", err, detail)
+		detail, err = checkRoles(ctx, t.db.Pool)
+		add("roles", err, detail)
 		detail, err = checkClock(ctx, t.db.Pool)
 		add("clock", err, detail)
 		detail, err = checkSecrets(ctx, t.tenants)
@@ -103,6 +105,35 @@ func databaseVersion(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 		return "", err
 	}
 	return "Postgres " + version + ", migrated", nil
+}
+
+// checkRoles finds out whether Postgres keeps tenants apart: the two roles must
+// have no way round row level security, and their tables no hole in it.
+func checkRoles(ctx context.Context, pool *pgxpool.Pool) (string, error) {
+	var me string
+	var powerful, owned, open []string
+	if err := pool.QueryRow(ctx, `
+		select current_user,
+			array(select rolname::text from pg_roles where rolname in ('hibari_worker', 'hibari_request')
+				and (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication) order by 1),
+			array(select relname::text from pg_class where relnamespace = 'public'::regnamespace
+				and relowner::regrole::text in ('hibari_worker', 'hibari_request') order by 1),
+			array(select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
+				where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not (c.relrowsecurity and c.relforcerowsecurity) order by 1)`).
+		Scan(&me, &powerful, &owned, &open); err != nil {
+		return "", err
+	}
+	switch {
+	case me != tenant.WorkerRole:
+		return "", fmt.Errorf("the platform works as the Postgres role %s, not as %s; does something between it and Postgres change roles?", me, tenant.WorkerRole)
+	case len(powerful) > 0:
+		return "", fmt.Errorf("the Postgres roles %s have rights that pass row level security by; run alter role … nosuperuser nobypassrls nocreaterole nocreatedb noreplication", strings.Join(powerful, ", "))
+	case len(owned) > 0:
+		return "", fmt.Errorf("the tables %s belong to a role that only works on them; run alter table … owner to the role of HIBARI_DATABASE_URL", strings.Join(owned, ", "))
+	case len(open) > 0:
+		return "", fmt.Errorf("the tables %s have rows of tenants and no forced row level security; restore the schema, or migrate anew", strings.Join(open, ", "))
+	}
+	return "works as " + me + "; row level security is forced on every table with rows of tenants", nil
 }
 
 // The widest gap between our clock and the database's that tokens' times bear.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -22,16 +23,17 @@ import (
 
 // newServers returns a platform that serves what tenants' servers ask for, on a
 // database of its own and without media, and its URL.
-func newServers(t *testing.T) (*platform, string) {
+func newServers(t testing.TB) (*platform, string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &platform{log: slog.New(slog.DiscardHandler), db: &database{Pool: dbtest.New(t)},
-		requests: tenant.NewSeats("requests", requestsAtOnce, requestsWaiting, requestPatience)}
+		requests: tenant.NewSeats("requests", requestsAtOnce, requestsWaiting, requestPatience),
+		paces:    tenant.NewPaces(actionsPerSecond, actionBurst)}
 	var err error
 	if p.tenants, err = tenant.NewStore(p.db.Pool, []byte("0123456789abcdef0123456789abcdef"), p.log); err != nil {
 		t.Fatal(err)
 	}
-	p.hooks = webhooks.New(p.db.Pool, p.tenants, webhooks.Config{Log: p.log})
+	p.hooks = webhooks.New(p.db.Pool, p.tenants, webhooks.Config{EgressAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Log: p.log})
 	p.ledger = billing.NewLedger(p.db.Pool, p.hooks.Append, p.log)
 	p.ledger.OnChange(p.hooks.Wake)
 	if p.node, err = cluster.Start(ctx, p.db.Pool, cluster.Config{Name: "test", Instance: t.Name(), Reaper: p.ledger, Log: p.log}); err != nil {
@@ -56,7 +58,7 @@ func newServers(t *testing.T) (*platform, string) {
 }
 
 // made is a tenant with a live connection in a channel.
-func (p *platform) made(t *testing.T, name, channel string) (tenant.Created, tenant.Opening) {
+func (p *platform) made(t testing.TB, name, channel string) (tenant.Created, tenant.Opening) {
 	t.Helper()
 	made, err := p.tenants.CreateTenant(t.Context(), tenant.NewTenant{Name: name, Email: name + "@example.com", Password: "larks sing at dawn"})
 	if err != nil {
@@ -144,5 +146,26 @@ func TestStreamsHaveTheirOwnEvents(t *testing.T) {
 			t.Fatalf("another tenant's event: %s", frame)
 		}
 		last = e.Type == tenant.ChannelEnded
+	}
+}
+
+// A tenant whose servers ask too often is told to slow down, another is not.
+func TestActionsComeAtAPace(t *testing.T) {
+	p, url := newServers(t)
+	p.paces = tenant.NewPaces(0.001, 2)
+	busy, _ := p.made(t, "busy", "room")
+	other, _ := p.made(t, "other", "room")
+	ask := func(key string, want int) {
+		t.Helper()
+		if status, err := listConnectionsOf(t.Context(), url, key); err != nil || status != want {
+			t.Errorf("status %d, want %d (%v)", status, want, err)
+		}
+	}
+	ask(busy.APIKey, http.StatusOK)
+	ask(busy.APIKey, http.StatusOK)
+	ask(busy.APIKey, http.StatusTooManyRequests)
+	ask(other.APIKey, http.StatusOK)
+	if n := p.paces.Refused(); n != 1 {
+		t.Errorf("counted %d", n)
 	}
 }

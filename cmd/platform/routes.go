@@ -68,9 +68,20 @@ const (
 	requestPatience = 2 * time.Second
 )
 
+// How many actions a tenant's servers may ask for on this node, a second in the
+// long run and at once: as many as of REST. The processors are everybody's, too.
+const (
+	actionsPerSecond = 50
+	actionBurst      = 200
+)
+
 // inTurn lets a request of a tenant's server go on when the tenant has a seat.
 func (p *platform) inTurn(next func(http.ResponseWriter, *http.Request, tenant.Scope)) func(http.ResponseWriter, *http.Request, tenant.Scope) {
 	return func(w http.ResponseWriter, r *http.Request, scope tenant.Scope) {
+		if !p.paces.Allow(scope.Tenant()) {
+			p.fail(w, r, tenant.Refuse(tenant.RateLimited, "a tenant may ask for %d actions at once and then %d each second; slow down", actionBurst, actionsPerSecond))
+			return
+		}
 		leave, err := p.requests.Take(r.Context(), scope.Tenant())
 		if err != nil {
 			p.fail(w, r, err)

@@ -50,11 +50,13 @@ type platform struct {
 	console *ui.Console
 	// requests are the seats of members' and servers' requests.
 	requests *tenant.Seats
-	server   *http.Server
-	clients  *boundedListener
-	running  sync.WaitGroup // the background loops
-	halt     context.CancelFunc
-	broken   chan error // buffered: why the HTTP server ended by itself
+	// paces bound the actions of tenants' servers.
+	paces   *tenant.Paces
+	server  *http.Server
+	clients *boundedListener
+	running sync.WaitGroup // the background loops
+	halt    context.CancelFunc
+	broken  chan error // buffered: why the HTTP server ended by itself
 }
 
 // serve runs the platform until ctx ends.
@@ -108,6 +110,7 @@ func (p *platform) start(ctx context.Context) error {
 		connectionID = p.book.MediaID(connectionID)
 		return p.media.Disconnect(id, connectionID, reason) || p.door.Disconnect(id, connectionID, reason)
 	})
+	p.paces = tenant.NewPaces(actionsPerSecond, actionBurst)
 	p.requests = tenant.NewSeats("requests", requestsAtOnce, requestsWaiting, requestPatience)
 	p.node.HandleReturn(p.book.Stir)
 	p.book.HandleEnd(func(id tenant.ID, connectionID, reason string) {

@@ -104,10 +104,10 @@ type Door struct {
 	channels   bool // who does not say signals over DataChannels
 	compress   bool // what is said there
 	log        *slog.Logger
-	knocks     *knocks      // by tenant; lock for themselves
-	calls      calls        // that come in or are in; lock for themselves
-	rooms      *rooms       // of peer-to-peer calls; lock for themselves
-	wishes     wishSessions // of WHIP and WHEP; lock for themselves
+	knocks     *tenant.Paces // of tenants' clients
+	calls      calls         // that come in or are in; lock for themselves
+	rooms      *rooms        // of peer-to-peer calls; lock for themselves
+	wishes     wishSessions  // of WHIP and WHEP; lock for themselves
 	servers    func(string) []ICEServer
 	url        *url.URL        // what clients reach this node by; nil: unknown
 	built      time.Time       // the zero of beats
@@ -146,7 +146,7 @@ func New(c Config) *Door {
 	d := &Door{
 		verifier: c.Verifier, authorizer: c.Authorizer, bans: c.Bans, ledger: c.Ledger, media: c.Media, version: c.Version,
 		limits: c.Limits.withDefaults(), channels: !c.WebSocketOnly, compress: !c.Uncompressed, log: c.Log,
-		knocks: newKnocks(c.Limits.withDefaults()), calls: calls{byID: map[string]*call{}},
+		knocks: knocksOf(c.Limits.withDefaults()), calls: calls{byID: map[string]*call{}},
 		rooms: newRooms(), built: time.Now(), refused: map[tenant.Code]int64{},
 		wishes:  wishSessions{byID: map[string]*wishSession{}, requests: map[WishRequest]int64{}},
 		servers: c.ICEServers, url: c.PublicURL,
@@ -182,7 +182,7 @@ func (d *Door) enter(v visitor) (*call, error) {
 		return nil, d.reject(v.opening(id, claim, v.Channel), err)
 	}
 	opening := v.opening(id, claim, channel) // the channel is now without any @TENANT_ID
-	if !d.knocks.allow(claim.Tenant) {
+	if !d.knocks.Allow(claim.Tenant) {
 		return nil, d.reject(opening, errTooManyKnocks)
 	}
 	if err := checkName("channel_id", channel); err != nil {

@@ -11,7 +11,7 @@ type Limits struct {
 	MessageBurst        int // messages that a client may send over its WebSocket at once, each 4 KiB of one counting as one more; default 2,000
 	MessageRate         int // the same, a second in the long run; default 200
 	ConnectBurst        int // clients with a good token that one tenant may send to this node at once; default 2,000
-	ConnectRate         int // the same, a second in the long run; default 200
+	ConnectRate         int // the same, a second in the long run; default 100
 	PeerBurst           int // bytes that a client in a room may send at once, a message counting at least 256; default 2 MiB
 	PeerRate            int // bytes a second in the long run; default 64 KiB
 
@@ -39,7 +39,7 @@ func (l Limits) withDefaults() Limits {
 	}{
 		{&l.MessageBytes, 1 << 20}, {&l.Depth, 64}, {&l.NotifyMetadataBytes, 8 << 10},
 		{&l.MessageBurst, 2000}, {&l.MessageRate, 200},
-		{&l.ConnectBurst, 2000}, {&l.ConnectRate, 200},
+		{&l.ConnectBurst, 2000}, {&l.ConnectRate, 100},
 		{&l.PeerBurst, 2 << 20}, {&l.PeerRate, 64 << 10},
 	}
 	for _, d := range ints {

@@ -29,7 +29,7 @@ const (
 	writeTimeout = 30 * time.Second
 	// maxStreams is how many streams of one tenant may be open, on this node. Each
 	// is a server of the tenant that follows its events, not a client of it.
-	maxStreams = 32
+	maxStreams = 16
 	// maxReads is how many of them ask the database at once: an event wakes all,
 	// and each of them asks. The others wait, for readPatience at most.
 	maxReads     = 2

@@ -335,14 +335,14 @@ func TestFeedEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// A tenant may have 32 streams at a node; the next is told to wait, and another
+// A tenant may have 16 streams at a node; the next is told to wait, and another
 // tenant's is not. Each stream that ends makes room.
 func TestStreamsOfATenantEnd(t *testing.T) {
 	w := newWorld(t, webhooks.Config{})
 	s, other := w.tenant(), w.tenant()
 	url := w.streams(s)
 	var first *client
-	for range 32 {
+	for range 16 {
 		c := dial(t, url, nil)
 		c.event()
 		if first == nil {
@@ -351,7 +351,7 @@ func TestStreamsOfATenantEnd(t *testing.T) {
 	}
 	_, answer, err := websocket.Dial(t.Context(), url, nil)
 	if err == nil || answer == nil || answer.StatusCode != http.StatusTooManyRequests || answer.Header.Get("Retry-After") == "" {
-		t.Fatalf("stream 33: %v, %+v", err, answer)
+		t.Fatalf("stream 17: %v, %+v", err, answer)
 	}
 	if n := w.hooks.Stats().StreamsRefused; n != 1 {
 		t.Errorf("counted %d", n)
