@@ -37,7 +37,14 @@ func (c *Console) createAPIKey(w http.ResponseWriter, r *http.Request, v *visit)
 		return err
 	}
 	name := strings.TrimSpace(r.PostForm.Get("name"))
-	secret, key, err := c.Tenants.CreateAPIKey(r.Context(), v.login.Scope, name, tenant.Developer)
+	role := tenant.MemberRole(r.PostForm.Get("role"))
+	if role == "" {
+		role = tenant.Developer
+	}
+	secret, key, err := c.Tenants.CreateAPIKey(r.Context(), v.login.Scope, name, role)
+	if field := (*tenant.FieldError)(nil); errors.As(err, &field) {
+		return c.showKeys(w, r, v, http.StatusUnprocessableEntity, keysData{apiProblem: field.Problem})
+	}
 	if errors.Is(err, tenant.ErrTooManyKeys) {
 		return c.showKeys(w, r, v, http.StatusUnprocessableEntity, keysData{apiProblem: "You have as many active keys as there may be. Revoke one first."})
 	}
@@ -97,6 +104,32 @@ func (c *Console) handOver(w http.ResponseWriter, r *http.Request, v *visit, s s
 	}
 	http.Redirect(w, r, "/console/keys", http.StatusSeeOther)
 	return nil
+}
+
+// keyRoles are the roles that a new API key may have, the usual one first.
+func (v *visit) keyRoles() []tenant.MemberRole {
+	var roles []tenant.MemberRole
+	for _, role := range []tenant.MemberRole{tenant.Developer, tenant.Viewer, tenant.Billing, tenant.Admin} {
+		if v.login.Member.Role.MayGrant(role) {
+			roles = append(roles, role)
+		}
+	}
+	return roles
+}
+
+// keyRoleWord says what a key of a role may do.
+func keyRoleWord(role tenant.MemberRole) string {
+	switch role {
+	case tenant.Developer:
+		return "developer: build and operate"
+	case tenant.Viewer:
+		return "viewer: look only"
+	case tenant.Billing:
+		return "billing: usage and licence"
+	case tenant.Admin:
+		return "admin: everything, members too"
+	}
+	return string(role)
 }
 
 func keyName(name string) string {

@@ -14,11 +14,12 @@ type SigningKey struct {
 	Algorithm  string     `json:"algorithm" enum:"HS256,ES256,EdDSA"`
 	CreatedAt  time.Time  `json:"created_at"`
 	LastUsedAt *time.Time `json:"last_used_at" doc:"About half a minute late; null: never."`
-	RevokedAt  *time.Time `json:"revoked_at" doc:"null: it is active."`
+	RevokedAt  *time.Time `json:"revoked_at" doc:"null: it was not."`
+	RetiresAt  *time.Time `json:"retires_at" doc:"When it stops by itself; null: never."`
 }
 
 func showSigningKey(k tenant.SigningKey) SigningKey {
-	return SigningKey{k.ID, k.Name, k.Algorithm, k.CreatedAt.UTC(), utcOrNull(k.LastUsedAt), utcOrNull(k.RevokedAt)}
+	return SigningKey{k.ID, k.Name, k.Algorithm, k.CreatedAt.UTC(), utcOrNull(k.LastUsedAt), utcOrNull(k.RevokedAt), utcOrNull(k.RetiresAt)}
 }
 
 func (a *API) listSigningKeys(ctx context.Context, scope tenant.Scope, in *Paging) (p page[SigningKey], err error) {
@@ -34,16 +35,45 @@ func (a *API) listSigningKeys(ctx context.Context, scope tenant.Scope, in *Pagin
 // newSigningKey is a signing key with the secret that is told once.
 type newSigningKey struct {
 	SigningKey
-	Secret string `json:"secret" doc:"The text as it stands is the HS256 key. It is in this answer only."`
+	Secret *string `json:"secret" doc:"The text as it stands is the HS256 key. It is in this answer only. null: of a public key we hold no secret."`
 }
 
 func (a *API) createSigningKey(ctx context.Context, scope tenant.Scope, in *struct {
 	Body struct {
-		Name string `json:"name,omitempty" maxLength:"255" example:"web app"`
+		Name      string     `json:"name,omitempty" maxLength:"255" example:"web app" doc:"Absent: that of the key it replaces."`
+		PublicKey string     `json:"public_key,omitempty" maxLength:"4096" doc:"A public key of P-256 or Ed25519, as PEM or JWK. Absent: a secret is made."`
+		Replaces  string     `json:"replaces,omitempty" maxLength:"64" doc:"The id of an active key that this one is to take the place of."`
+		RetireAt  *time.Time `json:"retire_at,omitempty" doc:"When the replaced key stops by itself. Absent: when it is revoked."`
 	}
 }) (k newSigningKey, err error) {
-	secret, made, err := a.Tenants.CreateSigningKey(ctx, scope, in.Body.Name)
-	return newSigningKey{showSigningKey(made), secret}, err
+	n := tenant.NewSigningKey{Name: in.Body.Name, PublicKey: in.Body.PublicKey, Replaces: in.Body.Replaces}
+	if in.Body.RetireAt != nil {
+		n.RetireAt = *in.Body.RetireAt
+	}
+	secret, made, err := a.Tenants.AddSigningKey(ctx, scope, n)
+	return newSigningKey{showSigningKey(made), textOrNull(secret)}, err
+}
+
+func (a *API) retireSigningKey(ctx context.Context, scope tenant.Scope, in *struct {
+	ID   string `path:"id" maxLength:"64" example:"key_9N5VY0Z8WJ4KQ2RGTX7D3C6B1M"`
+	Body struct {
+		RetireAt *time.Time `json:"retire_at" doc:"null: not by itself."`
+	}
+}) (k SigningKey, err error) {
+	var at time.Time
+	if in.Body.RetireAt != nil {
+		at = *in.Body.RetireAt
+	}
+	if err := a.Tenants.RetireSigningKey(ctx, scope, in.ID, at); err != nil {
+		return k, err
+	}
+	all, err := a.Tenants.SigningKeys(ctx, scope)
+	for _, one := range all {
+		if one.ID == in.ID {
+			return showSigningKey(one), err
+		}
+	}
+	return k, err
 }
 
 // keyInput names a key.

@@ -97,6 +97,7 @@ func (e estate) at(path string) (string, bool) {
 // look for them.
 var bodies = map[string]any{
 	"changeWebhookEndpoint": map[string]any{"status": "disabled"},
+	"retireSigningKey":      map[string]any{"retire_at": nil},
 }
 
 // Every operation of the document, with the ids of another tenant, finds nothing;

@@ -179,6 +179,10 @@ func TestSettings(t *testing.T) {
 	if s = c.do("PATCH", "/v1/settings", `{"accept_signing_secret":false}`).want(200).object(); s["auth_url"] != "http://127.0.0.1:9/auth" || s["auth_secret"] != nil {
 		t.Errorf("changed again: %v", s)
 	}
+	if s = c.do("PATCH", "/v1/settings", `{"duplicate_client_id":"replace"}`).want(200).object(); s["duplicate_client_id"] != "replace" || s["auth_url"] == "" {
+		t.Errorf("changed a third time: %v", s)
+	}
+	c.do("PATCH", "/v1/settings", `{"duplicate_client_id":"fight"}`).problem(422, api.CodeInvalid)
 	if s = c.do("POST", "/v1/settings/rotate-auth-secret", nil).want(200).object(); s["auth_secret"] == nil || s["auth_secret"] == secret {
 		t.Errorf("rotated: %v", s)
 	}
@@ -269,6 +273,18 @@ func TestKeys(t *testing.T) {
 		t.Errorf("signing keys: %v", all)
 	}
 	path := "/v1/signing-keys/" + made["id"].(string)
+	public := map[string]any{"public_key": `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`, "replaces": made["id"], "retire_at": time.Now().Add(time.Hour)}
+	taken := c.do("POST", "/v1/signing-keys", public).want(201).object()
+	if taken["algorithm"] != "EdDSA" || taken["secret"] != nil || taken["name"] != "web" {
+		t.Errorf("a public key: %v", taken)
+	}
+	if later := c.do("PATCH", path, `{"retire_at":null}`).want(200).object(); later["retires_at"] != nil {
+		t.Errorf("it retires after all: %v", later)
+	}
+	other.do("PATCH", path, `{"retire_at":null}`).problem(404, api.CodeNotFound)
+	other.do("POST", "/v1/signing-keys", map[string]any{"replaces": made["id"]}).problem(404, api.CodeNotFound)
+	c.do("POST", "/v1/signing-keys", `{"public_key":"nonsense"}`).problem(422, api.CodeInvalid)
+	c.do("DELETE", "/v1/signing-keys/"+taken["id"].(string), nil).want(204)
 	other.do("DELETE", path, nil).problem(404, api.CodeNotFound)
 	c.do("DELETE", path, nil).want(204)
 	c.do("DELETE", path, nil).problem(404, api.CodeNotFound)
@@ -339,4 +355,44 @@ func TestBans(t *testing.T) {
 			t.Errorf("%s: %+v", body, p.Errors)
 		}
 	}
+}
+
+func TestLicence(t *testing.T) {
+	c := newService(t).caller(t, "lark")
+	before := c.get("/v1/licence").want(200).object()
+	current := before["current"].(map[string]any)
+	if current["id"] == "" || current["max_connections"] != before["max_connections"] {
+		t.Errorf("licence: %v", before)
+	}
+	quoted := c.get("/v1/licence/quote?connections=500").want(200).object()
+	charge := quoted["to"].(map[string]any)["price"].(map[string]any)["charge"].(map[string]any)
+	if quoted["now"] != true || charge["currency"] != "JPY" || charge["total"] != 3960000.0 || charge["decimal"].(map[string]any)["total"] != "3960000" {
+		t.Errorf("quote: %v", quoted)
+	}
+	if p := c.get("/v1/licence/quote?connections=100000").problem(422, api.CodeInvalid); p.Errors[0].In != "query" || p.Errors[0].Field != "connections" {
+		t.Errorf("too many: %+v", p)
+	}
+	c.get("/v1/licence/quote").problem(422, api.CodeInvalid)
+	c.do("POST", "/v1/licence/change", map[string]any{"connections": 500, "licence_id": "lic_of_yesterday"}).problem(409, api.CodeConflict)
+	payer := c.as(tenant.Billing)
+	payer.do("POST", "/v1/licence/change", map[string]any{"connections": 500, "licence_id": current["id"]}).want(200)
+	if after := c.get("/v1/licence").want(200).object(); after["max_connections"] != 500.0 {
+		t.Errorf("changed: %v", after)
+	}
+	payer.do("DELETE", "/v1/licence/change", nil).problem(404, api.CodeNotFound)
+	payer.do("POST", "/v1/licence/change", `{"connections":300}`).want(200)
+	if after := c.get("/v1/licence").want(200).object(); after["max_connections"] != 500.0 || after["scheduled"].(map[string]any)["max_connections"] != 300.0 {
+		t.Errorf("scheduled: %v", after)
+	}
+	payer.do("DELETE", "/v1/licence/change", nil).want(204)
+	first := c.get("/v1/licence/history?limit=1").want(200)
+	rest := c.get("/v1/licence/history?limit=5&cursor=" + first.next()).want(200)
+	if len(first.items()) != 1 || first.items()[0]["max_connections"] != 500.0 || len(rest.items()) != 1 || rest.items()[0]["id"] != current["id"] || rest.next() != "" {
+		t.Errorf("history: %s %s", first.body, rest.body)
+	}
+	c.open("hello", tenant.RecvOnly)
+	if peaks := c.get("/v1/licence/peaks").want(200).items(); len(peaks) != 1 || peaks[0]["connections"] != 1.0 || peaks[0]["max_connections"] != 500.0 {
+		t.Errorf("peaks: %v", peaks)
+	}
+	c.get("/v1/licence/peaks?from=2020-01-01").problem(422, api.CodeInvalid)
 }

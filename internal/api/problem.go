@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/tenant"
 	"github.com/hibari/hibari/internal/webhooks"
 )
@@ -134,6 +135,8 @@ func ProblemOf(err error) (p *Problem, known bool) {
 		return newProblem(CodeConflict, "the tenant has no active HS256 signing key: make one with POST /v1/signing-keys"), true
 	case errors.Is(err, webhooks.ErrDisabled):
 		return newProblem(CodeConflict, "the webhook endpoint is disabled: enable it with PATCH first"), true
+	case errors.Is(err, billing.ErrLicenceChanged):
+		return newProblem(CodeConflict, "another licence is in force than the one named: GET /v1/licence and decide anew"), true
 	case errors.Is(err, tenant.ErrTooManyKeys), errors.Is(err, tenant.ErrTooManyBans), errors.Is(err, webhooks.ErrTooMany):
 		return newProblem(CodeLimitReached, "there are as many as there may be: delete or revoke one first"), true
 	case tenant.DatabaseAway(err):

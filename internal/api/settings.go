@@ -11,6 +11,8 @@ import (
 type Settings struct {
 	AuthURL             string `json:"auth_url" example:"https://example.com/auth" doc:"Asked before each connection; empty: nobody is."`
 	AcceptSigningSecret bool   `json:"accept_signing_secret" doc:"Whether a signing secret itself is taken as an access token: for development only."`
+	// Duplicates is a policy: tokens and the auth webhook may set another.
+	Duplicates tenant.Duplicates `json:"duplicate_client_id" enum:"allow,refuse,replace" doc:"What becomes of a client whose client_id is in its channel already, unless its token or the auth webhook says otherwise."`
 }
 
 func (a *API) getSettings(ctx context.Context, scope tenant.Scope, _ *none) (Settings, error) {
@@ -19,7 +21,7 @@ func (a *API) getSettings(ctx context.Context, scope tenant.Scope, _ *none) (Set
 }
 
 func showSettings(s tenant.Settings) Settings {
-	return Settings{AuthURL: s.AuthURL, AcceptSigningSecret: s.AcceptSigningSecret}
+	return Settings{AuthURL: s.AuthURL, AcceptSigningSecret: s.AcceptSigningSecret, Duplicates: s.Duplicates}
 }
 
 // changedSettings are settings with a secret that is told once.
@@ -30,11 +32,12 @@ type changedSettings struct {
 
 func (a *API) changeSettings(ctx context.Context, scope tenant.Scope, in *struct {
 	Body struct {
-		AuthURL             *string `json:"auth_url,omitempty" maxLength:"2048" example:"https://example.com/auth" doc:"Empty: ask nobody."`
-		AcceptSigningSecret *bool   `json:"accept_signing_secret,omitempty"`
+		AuthURL             *string            `json:"auth_url,omitempty" maxLength:"2048" example:"https://example.com/auth" doc:"Empty: ask nobody."`
+		AcceptSigningSecret *bool              `json:"accept_signing_secret,omitempty"`
+		Duplicates          *tenant.Duplicates `json:"duplicate_client_id,omitempty" enum:"allow,refuse,replace"`
 	}
 }) (changed changedSettings, err error) {
-	change := tenant.SettingsChange{AuthURL: in.Body.AuthURL, AcceptSigningSecret: in.Body.AcceptSigningSecret}
+	change := tenant.SettingsChange{AuthURL: in.Body.AuthURL, AcceptSigningSecret: in.Body.AcceptSigningSecret, Duplicates: in.Body.Duplicates}
 	if change.AuthURL != nil {
 		change.AuthURL = new(strings.TrimSpace(*change.AuthURL))
 		if err := a.checkAuthURL(*change.AuthURL); err != nil {

@@ -71,14 +71,26 @@ func (a *API) table() []operation {
 		{"GET", "/v1/usage", "getUsage", tenant.Everyone, "Usage",
 			"Read the usage of a time. Times, channels and roles without use have no item. Adjoining times add up exactly. With Accept: text/csv all items come as a file.", 200, usage(a.getUsage)},
 		{"GET", "/v1/licence", "getLicence", tenant.Everyone, "Licence",
-			"Read the licence. How many connections the tenant has and may have at once.", 200, one(a.getLicence)},
+			"Read the licence. How many connections the tenant has and may have at once, until when, and what follows.", 200, one(a.getLicence)},
+		{"GET", "/v1/licence/history", "listLicences", tenant.Everyone, "Licence",
+			"List the licences. Newest first, with what is scheduled; they have neither gap nor overlap.", 200, one(a.listLicences)},
+		{"GET", "/v1/licence/peaks", "listPeaks", tenant.Everyone, "Licence",
+			"List the peaks. The most connections at once in each hour, oldest first.", 200, one(a.listPeaks)},
+		{"GET", "/v1/licence/quote", "quoteLicence", tenant.Everyone, "Licence",
+			"Ask what a change of licence would mean. When, and for how much. It changes nothing.", 200, one(a.quoteLicence)},
+		{"POST", "/v1/licence/change", "changeLicence", tenant.Payers, "Licence",
+			"Change the licence. More connections at once, fewer at the end of the year that is paid for. What was scheduled before is dropped.", 200, one(a.changeLicence)},
+		{"DELETE", "/v1/licence/change", "cancelLicenceChange", tenant.Payers, "Licence",
+			"Call off what is scheduled. The licence is then renewed as it is.", 204, nothing(a.cancelLicenceChange)},
 
 		{"POST", "/v1/access-tokens", "createAccessToken", tenant.Builders, "Keys",
 			"Sign an access token for a client. With the tenant's newest HS256 key. The token is in this answer only.", 201, one(a.createAccessToken)},
 		{"GET", "/v1/signing-keys", "listSigningKeys", tenant.Builders, "Keys",
 			"List the signing keys. Newest first, revoked ones too.", 200, one(a.listSigningKeys)},
 		{"POST", "/v1/signing-keys", "createSigningKey", tenant.Builders, "Keys",
-			"Make a signing key. Its secret is in this answer only.", 201, one(a.createSigningKey)},
+			"Make a signing key. Without public_key an HS256 secret is made, which is in this answer only; with it the key is ES256 or EdDSA. A key that is replaced stays good until it is revoked, or until retire_at.", 201, one(a.createSigningKey)},
+		{"PATCH", "/v1/signing-keys/{id}", "retireSigningKey", tenant.Builders, "Keys",
+			"Set when a signing key stops by itself.", 200, one(a.retireSigningKey)},
 		{"DELETE", "/v1/signing-keys/{id}", "revokeSigningKey", tenant.Builders, "Keys",
 			"Revoke a signing key. Tokens signed with it are refused within seconds; who is connected stays.", 204, nothing(a.revokeSigningKey)},
 		{"GET", "/v1/api-keys", "listAPIKeys", tenant.Builders, "Keys",
@@ -134,7 +146,7 @@ func (o operation) errors() []int {
 	statuses := []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestEntityTooLarge,
 		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusTooManyRequests,
 		http.StatusInternalServerError, http.StatusServiceUnavailable}
-	if strings.Contains(o.path, "{") || o.id == "rotateAuthSecret" || o.id == "createBan" {
+	if strings.Contains(o.path, "{") || o.id == "rotateAuthSecret" || o.id == "createBan" || o.id == "createSigningKey" || strings.HasSuffix(o.path, "/licence/change") || strings.HasSuffix(o.path, "/licence") || strings.HasSuffix(o.path, "/quote") {
 		statuses = append(statuses, http.StatusNotFound)
 	}
 	if o.method == http.MethodPost {

@@ -54,6 +54,15 @@ func (a *API) createAccessToken(ctx context.Context, scope tenant.Scope, in *str
 	return t, renamed(err, "channel_id", "channel")
 }
 
+// inQuery is err about a field that stood in the query.
+func inQuery(err error) error {
+	var field *tenant.FieldError
+	if !errors.As(err, &field) {
+		return err
+	}
+	return invalid("query", field.Field, field.Problem)
+}
+
 // renamed is err about a field that callers know by another name; about any
 // field if none is named.
 func renamed(err error, name string, fields ...string) error {

@@ -6,6 +6,7 @@ var (
 	Everyone = []MemberRole{Owner, Admin, Developer, Billing, Viewer}
 	Watchers = []MemberRole{Owner, Admin, Developer, Viewer} // see what is live and what happened
 	Builders = []MemberRole{Owner, Admin, Developer}         // change what clients and servers rely on
+	Payers   = []MemberRole{Owner, Admin, Billing}           // change what is paid for
 	Keepers  = []MemberRole{Owner, Admin}                    // see and change who may do what
 )
 

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -88,17 +86,8 @@ func (s *Store) AcceptSigningSecret(ctx context.Context, scope Scope, on bool) e
 // SetDuplicates sets Settings.Duplicates, as quickly as SetAuthURL. The error may
 // be a *FieldError.
 func (s *Store) SetDuplicates(ctx context.Context, scope Scope, policy Duplicates) error {
-	if !slices.Contains(duplicates, string(policy)) {
-		return &FieldError{"duplicate_client_id", "must be one of " + strings.Join(duplicates, ", ")}
-	}
-	return s.changeSettings(ctx, scope, func(row *settingRow) (Diff, error) {
-		before := row.duplicates
-		if policy == before {
-			return nil, nil
-		}
-		row.duplicates = policy
-		return Diff{"duplicate_client_id": {before, policy}}, nil
-	})
+	_, _, err := s.ChangeSettings(ctx, scope, SettingsChange{Duplicates: &policy})
+	return err
 }
 
 // settingRow is a tenant's row.

@@ -1,17 +1,25 @@
 package tenant
 
-import "context"
+import (
+	"context"
+	"slices"
+	"strings"
+)
 
 // SettingsChange says which settings shall change; nil: it stays.
 type SettingsChange struct {
 	AuthURL             *string // as SetAuthURL; "": nobody is asked
 	AcceptSigningSecret *bool
+	Duplicates          *Duplicates
 }
 
 // ChangeSettings makes all changes or none, and returns the settings as they are
 // then. The secret is that of a first AuthURL, returned now and never again, as
-// by SetAuthURL; else "".
+// by SetAuthURL; else "". The error may be a *FieldError.
 func (s *Store) ChangeSettings(ctx context.Context, scope Scope, c SettingsChange) (set Settings, secret string, err error) {
+	if c.Duplicates != nil && !slices.Contains(duplicates, string(*c.Duplicates)) {
+		return Settings{}, "", &FieldError{"duplicate_client_id", "must be one of " + strings.Join(duplicates, ", ")}
+	}
 	err = s.changeSettings(ctx, scope, func(row *settingRow) (Diff, error) {
 		diff := Diff{}
 		if c.AuthURL != nil && *c.AuthURL != row.url {
@@ -22,7 +30,11 @@ func (s *Store) ChangeSettings(ctx context.Context, scope Scope, c SettingsChang
 			diff["accept_signing_secret"] = [2]any{row.acceptSecret, *c.AcceptSigningSecret}
 			row.acceptSecret = *c.AcceptSigningSecret
 		}
-		set = Settings{AuthURL: row.url, AcceptSigningSecret: row.acceptSecret}
+		if c.Duplicates != nil && *c.Duplicates != row.duplicates {
+			diff["duplicate_client_id"] = [2]any{row.duplicates, *c.Duplicates}
+			row.duplicates = *c.Duplicates
+		}
+		set = Settings{AuthURL: row.url, AcceptSigningSecret: row.acceptSecret, Duplicates: row.duplicates}
 		if len(diff) == 0 {
 			return nil, nil
 		}
