@@ -175,7 +175,8 @@ func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	p := s.owner(t, "Skylark")
-	for _, path := range []string{"/signup", "/login", "/logout", "/console/keys/api", "/demo/hello/token"} {
+	for _, path := range []string{"/signup", "/login", "/logout", "/console/keys/api", "/demo/hello/token", "/login/code", "/verify", "/forgot", "/reset", "/email", "/invitation",
+		"/console/members/invitations", "/console/profile/sessions/end", "/console/prove"} {
 		for _, header := range [][]string{
 			{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}, {"Origin", "null"},
 		} {

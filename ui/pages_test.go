@@ -25,12 +25,18 @@ func everyPage(t *testing.T, p *person) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.member(tenant.Developer)
+	if _, _, err := p.site.tenants.Invite(t.Context(), p.scope, "invited@example.com", tenant.Viewer); err != nil {
+		t.Fatal(err)
+	}
+	p.post("/console/profile/second-step/begin").wantTo("/console/profile/second-step")
 	return []string{
 		"/console", "/console/start", "/console/connections", "/console/connections?channel=hello", "/console/connections/" + id,
 		"/console/connections/" + id + "/disconnect", "/console/channels", "/console/channels/hello", "/console/channels/nobody-here",
 		"/console/channels/%3Cb%3E&%22%27", "/console/channels/hello/disconnect", "/console/keys", "/console/bans", "/console/bans?ban=client&subject=%3Cb%3E&kind=token&find=x", "/console/keys/signing/" + p.signed.SigningKeyID + "/rotate", "/console/webhooks",
 		"/console/webhooks/" + endpoint.ID, "/console/webhooks/" + endpoint.ID + "?state=dead", "/console/webhooks/" + endpoint.ID + "/delete",
 		"/console/deliveries/" + delivery, "/console/usage", "/console/usage?range=12m", "/console/licence", "/console/licence?connections=350&company=on&peaks=30d", "/console/licence?connections=x&peaks=24h", "/console/licence/change/400", "/console/audit", "/console/audit?text=x", "/console/audit/1", "/demo/hello", "/console/no-such-page",
+		"/console/members", "/console/members/" + p.signed.MemberID + "/remove", "/console/profile", "/console/profile/second-step", "/console/prove",
 	}
 }
 
@@ -46,7 +52,7 @@ func TestEveryPageIsWellMade(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	stranger, owner := s.stranger(t), s.owner(t, "<script>alert(1)</script>")
-	for _, path := range []string{"/", "/signup", "/login", "/no-such-page"} {
+	for _, path := range []string{"/", "/signup", "/login", "/forgot", "/signup/sent", "/no-such-page"} {
 		if path != "/no-such-page" {
 			checkPage(t, path, stranger.get(path))
 		}
@@ -114,7 +120,11 @@ func checkHeaders(t *testing.T, path string, h http.Header) {
 	if strings.Contains(policy, "unsafe") {
 		t.Errorf("%s: unsafe policy %s", path, policy)
 	}
-	for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "Cache-Control": "no-store", "Cross-Origin-Opener-Policy": "same-origin"} {
+	referrer := "same-origin"
+	if strings.Contains(path, "?t=") {
+		referrer = "no-referrer"
+	}
+	for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": referrer, "Cache-Control": "no-store", "Cross-Origin-Opener-Policy": "same-origin"} {
 		if h.Get(name) != want {
 			t.Errorf("%s: %s is %q, want %q", path, name, h.Get(name), want)
 		}
@@ -187,7 +197,7 @@ func checkFrame(t *testing.T, path string, root *html.Node) {
 			t.Errorf("%s: %d <%s>", path, n, name)
 		}
 	}
-	if n := len(all(root, tag("h1"))); n > 1 || n == 0 && !strings.HasSuffix(path, "/disconnect") && !strings.HasSuffix(path, "/delete") && !strings.HasSuffix(path, "/drain") && !strings.Contains(path, "/change/") {
+	if n := len(all(root, tag("h1"))); n > 1 || n == 0 && !strings.HasSuffix(path, "/disconnect") && !strings.HasSuffix(path, "/delete") && !strings.HasSuffix(path, "/drain") && !strings.HasSuffix(path, "/remove") && !strings.Contains(path, "/change/") {
 		t.Errorf("%s: %d <h1>", path, n)
 	}
 	links := all(root, tag("a"))

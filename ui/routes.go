@@ -106,6 +106,29 @@ func (c *Console) table() []route {
 		{"GET", exportPrefix + "audit.csv", keepers, c.auditCSV},
 		{"GET", exportPrefix + "audit.jsonl", keepers, c.auditLines},
 
+		{"GET", "/console/members", keepers, c.members},
+		{"POST", "/console/members/invitations", keepers, c.fresh("/console/members", c.invite)},
+		{"POST", "/console/members/invitations/{invitation}/again", keepers, c.fresh("/console/members", c.inviteAgain)},
+		{"POST", "/console/members/invitations/{invitation}/cancel", keepers, c.cancelInvitation},
+		{"POST", "/console/members/{member}/role", keepers, c.fresh("/console/members", c.setRole)},
+		{"GET", "/console/members/{member}/remove", keepers, c.fresh("/console/members", c.askRemove)},
+		{"POST", "/console/members/{member}/remove", keepers, c.fresh("/console/members", c.removeMember)},
+		{"GET", "/console/members/{member}/second-step", keepers, c.fresh("/console/members", c.askResetSecond)},
+		{"POST", "/console/members/{member}/second-step", keepers, c.fresh("/console/members", c.resetSecond)},
+
+		{"GET", "/console/profile", everyone, c.profile},
+		{"POST", "/console/profile/email", everyone, c.fresh("/console/profile", c.changeEmail)},
+		{"POST", "/console/profile/password", everyone, c.changePassword},
+		{"GET", "/console/profile/second-step", everyone, c.fresh("/console/profile", c.second)},
+		{"POST", "/console/profile/second-step", everyone, c.fresh("/console/profile", c.confirmSecond)},
+		{"POST", "/console/profile/second-step/begin", everyone, c.fresh("/console/profile", c.beginSecond)},
+		{"POST", "/console/profile/second-step/codes", everyone, c.fresh("/console/profile", c.newCodes)},
+		{"POST", "/console/profile/second-step/off", everyone, c.endSecond},
+		{"POST", "/console/profile/sessions/{session}/end", everyone, c.endSession},
+		{"POST", "/console/profile/sessions/end", everyone, c.endSessions},
+		{"GET", "/console/prove", everyone, c.askProve},
+		{"POST", "/console/prove", everyone, c.prove},
+
 		{"GET", "/demo/{channel}", builders, c.demo},
 		{"POST", "/demo/{channel}/token", builders, c.demoToken},
 	}
@@ -127,6 +150,7 @@ func (c *Console) Routes(r chi.Router) {
 		pages.Post("/login", c.login)
 		pages.Post("/logout", c.logout)
 		c.operatorRoutes(pages)
+		c.linkedRoutes(pages)
 		for _, route := range c.table() {
 			if strings.HasPrefix(route.path, "/console/live/") || strings.HasPrefix(route.path, exportPrefix) {
 				r.Method(route.method, route.path, c.member(route))

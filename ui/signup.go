@@ -23,7 +23,8 @@ func (c *Console) askSignup(w http.ResponseWriter, r *http.Request) {
 }
 
 // signup makes a tenant with its owner, logs the owner in and shows the first
-// keys once.
+// keys once; where mail reaches people, that happens when the address is
+// confirmed (verify).
 func (c *Console) signup(w http.ResponseWriter, r *http.Request) {
 	if !c.SignupOpen {
 		c.render(w, r, http.StatusForbidden, c.signupClosedPage())
@@ -39,22 +40,42 @@ func (c *Console) signup(w http.ResponseWriter, r *http.Request) {
 		c.refuseSignup(w, r, wish, &tenant.FieldError{Field: "password", Problem: "Choose a password."})
 		return
 	}
-	created, err := c.Tenants.CreateTenant(r.Context(), wish)
-	if err != nil {
-		c.refuseSignup(w, r, wish, err)
+	if c.Tenants.Delivers() {
+		browser, err := c.Tenants.BeginSignup(r.Context(), wish, address(r))
+		if err != nil {
+			c.refuseSignup(w, r, wish, err)
+			return
+		}
+		c.setCookie(w, c.signupName(), browser, tenant.SignupLifetime)
+		http.Redirect(w, r, "/signup/sent", http.StatusSeeOther)
 		return
 	}
+	created, err := c.Tenants.Signup(r.Context(), wish, address(r))
+	if err == nil {
+		err = c.welcome(w, r, created)
+	}
+	if err != nil {
+		c.refuseSignup(w, r, wish, err)
+	}
+}
+
+// signupSent says that the rest happens by mail, whatever the address is.
+func (c *Console) signupSent(w http.ResponseWriter, r *http.Request) {
+	c.render(w, r, http.StatusOK, c.sentPage())
+}
+
+// welcome logs the owner of a new tenant in and hands them its first keys.
+func (c *Console) welcome(w http.ResponseWriter, r *http.Request, created tenant.Created) error {
 	cookie, err := c.Tenants.StartSession(r.Context(), created.MemberID, address(r), r.UserAgent())
 	if err != nil {
-		c.fail(w, r, nil, err)
-		return
+		return err
 	}
 	c.setCookie(w, c.cookieName(), cookie, tenant.SessionLifetime)
 	if err := c.handSecrets(w, created.MemberID, "/console", firstSecrets(created)); err != nil {
-		c.fail(w, r, nil, err)
-		return
+		return err
 	}
 	http.Redirect(w, r, "/console", http.StatusSeeOther)
+	return nil
 }
 
 // refuseSignup shows the form again, with what is wrong beside its field.
@@ -74,12 +95,14 @@ func (c *Console) refuseSignup(w http.ResponseWriter, r *http.Request, wish tena
 	c.render(w, r, http.StatusUnprocessableEntity, c.signupPage(signupFields(wish, field), ""))
 }
 
+var passwordHint = fmt.Sprintf("At least %d characters. A few words are easier to keep than symbols.", tenant.MinPasswordRunes)
+
 func signupFields(wish tenant.NewTenant, wrong *tenant.FieldError) []input {
 	fields := []input{
 		{Name: "organization", Label: "Organization", Value: wish.Name, Autocomplete: "organization", Required: true},
 		{Name: "email", Label: "Email", Kind: "email", Value: wish.Email, Autocomplete: "username", Required: true},
 		{Name: "password", Label: "Password", Kind: "password", Autocomplete: "new-password", Required: true,
-			Hint: fmt.Sprintf("At least %d characters. A few words are easier to keep than symbols.", tenant.MinPasswordRunes)},
+			Hint: passwordHint},
 	}
 	of := map[string]int{"name": 0, "email": 1, "password": 2}
 	if i, ok := of[wrong.Field]; ok {

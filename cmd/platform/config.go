@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hibari/hibari/internal/mail"
+	"github.com/hibari/hibari/internal/tenant"
 	"github.com/hibari/hibari/internal/webhooks"
 )
 
@@ -29,6 +31,8 @@ type config struct {
 	egressAllowPrivate bool
 	logLevel           slog.Level
 	signupOpen         bool
+	smtpURL            string
+	smtp               *mail.SMTP // nil: none
 	tlsCert, tlsKey    string
 	trustedProxies     []netip.Prefix // whose word about clients' addresses is taken
 }
@@ -52,7 +56,7 @@ func settings() []setting {
 		{"HIBARI_MASTER_KEY", "", "32 bytes in base64 that seal secrets at rest (default: made on first run)", setMasterKey},
 		{"HIBARI_EGRESS_ALLOW", "", "CIDRs webhooks may reach besides public addresses, comma-separated", setEgressAllow},
 		{"HIBARI_EGRESS_ALLOW_PRIVATE", "", "1: allow HIBARI_EGRESS_ALLOW together with a public URL", setEgressAllowPrivate},
-		{"HIBARI_SMTP_URL", "", "mail server; this version sends no mail and refuses it", setSMTPURL},
+		{"HIBARI_SMTP_URL", "", "mail server: smtp://user:password@host:587?from=hibari@example.com, or smtps:// (default: none)", setSMTPURL},
 		{"HIBARI_LOG", "info", "debug, info, warn or error", setLog},
 		{"HIBARI_SIGNUP", "open", "open or closed", setSignup},
 		{"HIBARI_TRUSTED_PROXIES", "", "CIDRs of proxies whose Forwarded or X-Forwarded-For is believed, comma-separated", setTrustedProxies},
@@ -130,6 +134,12 @@ func (c *config) check() error {
 		}
 		c.publicURL = &url.URL{Scheme: scheme, Host: net.JoinHostPort("localhost", port)}
 	}
+	if c.smtpURL != "" {
+		var err error
+		if c.smtp, err = mail.ParseURL(c.smtpURL, c.publicURL); err != nil {
+			return fmt.Errorf("HIBARI_SMTP_URL: %w", err)
+		}
+	}
 	if (c.tlsCert == "") != (c.tlsKey == "") {
 		return errors.New("HIBARI_TLS_CERT and HIBARI_TLS_KEY must be set together")
 	}
@@ -141,6 +151,19 @@ func (c *config) check() error {
 
 // local reports whether the public URL is on this machine: development.
 func (c *config) local() bool { return isLoopback(c.publicURL.Hostname()) }
+
+// post is how the platform writes to people: by the mail server, in development
+// without one to the log, else not at all.
+func (c *config) post(log *slog.Logger) tenant.Post {
+	post := tenant.Post{PublicURL: c.publicURL.String()}
+	switch {
+	case c.smtp != nil:
+		post.Mailer, post.Delivers = c.smtp, true
+	case c.local():
+		post.Mailer = mail.Log{Log: log}
+	}
+	return post
+}
 
 // hooks is what the webhooks need to know of the settings.
 func (c *config) hooks(log *slog.Logger) webhooks.Config {
@@ -238,10 +261,9 @@ func setNATSURL(_ *config, v string) error {
 	return nil
 }
 
-func setSMTPURL(_ *config, v string) error {
-	if v != "" {
-		return errors.New("this version sends no mail; leave it empty")
-	}
+// setSMTPURL keeps the URL for check, which knows the public one.
+func setSMTPURL(c *config, v string) error {
+	c.smtpURL = v
 	return nil
 }
 

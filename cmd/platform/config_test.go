@@ -77,7 +77,7 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		"HIBARI_MEDIA_IPS":            {"nonsense", "0.0.0.0", "::", "1.2.3.4;5.6.7.8"},
 		"HIBARI_DATABASE_URL":         {"mysql://a/b", "host=a", "postgres://a:%zz@b"},
 		"HIBARI_NATS_URL":             {"nats://a"},
-		"HIBARI_SMTP_URL":             {"smtp://a"},
+		"HIBARI_SMTP_URL":             {"a", "http://a", "smtp://", "smtp://u:geheim@a/b", "smtp://a?to=b", "smtp://a:0"},
 		"HIBARI_MASTER_KEY":           {"short", "c2hvcnQ=", strings.Repeat("A", 44)},
 		"HIBARI_EGRESS_ALLOW":         {"10.0.0.0", "10.0.0.0/33", "localhost/8"},
 		"HIBARI_EGRESS_ALLOW_PRIVATE": {"yes", "2"},
@@ -179,5 +179,27 @@ func checkSetting(t interface{ Errorf(string, ...any) }, name, value string) {
 		t.Errorf("%s=%q is told with its password", name, value)
 	case err == nil && (c.publicURL == nil || c.publicURL.Host == "" || c.dataDir == "" || c.masterKey != nil && len(c.masterKey) != 32):
 		t.Errorf("%s=%q gave half a configuration: %+v", name, value, c)
+	}
+}
+
+// Without a mail server, development reads its mail in the log, and production
+// sends none.
+func TestMailSettings(t *testing.T) {
+	for _, one := range []struct {
+		env           map[string]string
+		can, delivers bool
+	}{
+		{nil, true, false},
+		{map[string]string{"HIBARI_PUBLIC_URL": "https://live.example.com"}, false, false},
+		{map[string]string{"HIBARI_SMTP_URL": "smtp://u:p@mail.example.com:587"}, true, true},
+		{map[string]string{"HIBARI_SMTP_URL": "smtps://mail.example.com", "HIBARI_PUBLIC_URL": "https://live.example.com"}, true, true},
+	} {
+		c, err := read(one.env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if post := c.post(nil); (post.Mailer != nil) != one.can || post.Delivers != one.delivers || post.PublicURL != c.publicURL.String() {
+			t.Errorf("%v: %+v", one.env, post)
+		}
 	}
 }

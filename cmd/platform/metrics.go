@@ -58,6 +58,7 @@ var (
 	figDrift       = prometheus.NewDesc("hibari_licence_drift", "Counts of licence places that the last recount found wrong: 0, or a bug.", nil, nil)
 	figUntold      = prometheus.NewDesc("hibari_rejected_events_dropped_total", "Refused connects that were too many to be written as events.", nil, nil)
 	figAttempts    = prometheus.NewDesc("hibari_webhook_attempts_total", "Attempts to deliver a webhook, by outcome.", []string{"outcome"}, nil)
+	figMails       = prometheus.NewDesc("hibari_mails_total", "Mails to people, by outcome: sent, failed (and tried again), dropped.", []string{"outcome"}, nil)
 	figAuth        = prometheus.NewDesc("hibari_auth_webhooks_total", "Questions to tenants' auth webhooks, by outcome.", []string{"outcome"}, nil)
 	figSlowStreams = prometheus.NewDesc("hibari_streams_slow_total", "Streams closed because their reader did not keep up.", nil, nil)
 	figStreamsOver = prometheus.NewDesc("hibari_streams_refused_total", "Streams refused because their tenant had too many open at this node.", nil, nil)
@@ -168,6 +169,10 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	counter(figReadmitted, book.Readmitted, "admitted")
 	counter(figReadmitted, book.Unfit, "ended")
 	counter(figLostEntries, book.Dropped)
+	mails := f.tenants.MailStats()
+	counter(figMails, mails.Sent, "sent")
+	counter(figMails, mails.Failed, "failed")
+	counter(figMails, mails.Dropped, "dropped")
 	gauge(figLive, oneIf(f.node.Live()))
 }
 

@@ -166,6 +166,10 @@ func (p *platform) openStores(ctx context.Context) (err error) {
 	if p.tenants, err = tenant.NewStore(p.db.Pool, key, p.log); err != nil {
 		return err
 	}
+	p.tenants.UsePost(p.config.post(p.log))
+	if !p.tenants.CanMail() {
+		p.log.Warn("no mail is sent: passwords can't be reset and addresses aren't checked; set HIBARI_SMTP_URL")
+	}
 	if err := p.tenants.Refresh(ctx); err != nil {
 		return err
 	}
@@ -212,6 +216,7 @@ func (p *platform) runLoops() {
 	for _, loop := range []func(context.Context){p.db.Run, p.tenants.Run, p.hooks.Run, p.api.Run, p.ledger.Run, p.ledger.RunLicences, p.node.Run, p.book.Run, p.meter} {
 		p.running.Go(func() { loop(ctx) })
 	}
+	p.running.Go(func() { p.tenants.RunMail(ctx) })
 }
 
 // listen opens the HTTP address, so that a taken port fails the start, and

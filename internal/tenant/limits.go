@@ -60,11 +60,39 @@ const (
 	SessionLifetime = 7 * 24 * time.Hour
 
 	// A wrong log-in takes one from the account's and one from the address's
-	// bucket; a right one takes nothing. Buckets are kept per node.
+	// bucket; a right one takes nothing. That of the account counts over all
+	// processes, that of the address in each.
 	LoginsPerAccount       = 10 // wrong ones in a row
 	LoginsPerAccountRefill = time.Minute
 	LoginsPerAddress       = 50 // an office behind one address is many people
 	LoginsPerAddressRefill = 6 * time.Second
+	// A wrong code of the second step takes one from the member's bucket. Three
+	// codes in a million are right at a time.
+	CodesPerAccount       = 5
+	CodesPerAccountRefill = 5 * time.Minute
+	// Sign-ups and mails asked for from one address, in each process.
+	StrangersPerAddress       = 50
+	StrangersPerAddressRefill = 30 * time.Second
+	// Mails to one address, over all processes; more are not sent, in silence.
+	MailsPerRecipient       = 5
+	MailsPerRecipientRefill = 10 * time.Minute
+	// Invitations of one tenant, over all processes.
+	InvitationsPerTenant       = 100
+	InvitationsPerTenantRefill = 10 * time.Minute
+
+	// How long what a person was sent is good for.
+	SignupLifetime     = 24 * time.Hour
+	ResetLifetime      = time.Hour
+	EmailLifetime      = 24 * time.Hour
+	InvitationLifetime = 7 * 24 * time.Hour
+	// CodeWait is how long after the password the second step may take.
+	CodeWait = 5 * time.Minute
+	// ReauthAfter is how long a typed password is good for changes that matter.
+	ReauthAfter = 15 * time.Minute
+	// RecoveryCodes is how many a member gets.
+	RecoveryCodes = 10
+	// MaxMembers bounds a tenant's members and invitations together.
+	MaxMembers = 500
 
 	// MaxBans bounds the bans of a tenant that stand, MaxBanDuration each of them.
 	MaxBans        = 5_000

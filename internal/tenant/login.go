@@ -23,24 +23,21 @@ type Member struct {
 // LogIn starts a session for the member with this email and password. A wrong
 // email and a wrong password are the same ErrLogin after the same time. Too
 // many wrong ones for an account or from an address are a *Refusal with code
-// RateLimited, whatever the password is.
+// RateLimited, whatever the password is. A member with a second step gets no
+// session yet but a *CodeNeeded.
 func (s *Store) LogIn(ctx context.Context, email, password, address, userAgent string) (cookie string, m Member, err error) {
-	account, from := strings.ToLower(strings.TrimSpace(email)), addressKey(address)
-	if len(account) > maxEmailBytes {
-		account = "" // nobody's
-	}
-	if err := s.charge(account, from); err != nil {
+	account := accountKey(email)
+	repay, err := s.charge(ctx, account, address)
+	if err != nil {
 		return "", Member{}, err
 	}
 	m, hash, err := s.memberByEmail(ctx, account)
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		s.repay(account, from)
-		return "", Member{}, err
+		return "", Member{}, errors.Join(err, repay())
 	}
 	ok, err := s.passwords.matches(ctx, hash, password)
 	if err != nil {
-		s.repay(account, from)
-		return "", Member{}, err
+		return "", Member{}, errors.Join(err, repay())
 	}
 	if !ok {
 		if m.ID != "" {
@@ -50,8 +47,20 @@ func (s *Store) LogIn(ctx context.Context, email, password, address, userAgent s
 		}
 		return "", Member{}, ErrLogin
 	}
-	s.repay(account, from)
-	cookie, err = s.startSession(ctx, m, address, userAgent)
+	if err := repay(); err != nil {
+		return "", Member{}, err
+	}
+	second, err := s.hasSecondStep(ctx, m)
+	if err != nil {
+		return "", Member{}, err
+	}
+	if second {
+		return "", Member{}, &CodeNeeded{Proof: s.loginProof(m.ID, hash)}
+	}
+	err = m.scope().In(s.pool).Tx(ctx, func(tx pgx.Tx) error {
+		cookie, err = startSession(ctx, tx, m, address, userAgent, nil)
+		return err
+	})
 	if err != nil {
 		return "", Member{}, err
 	}
@@ -63,23 +72,44 @@ func (m Member) scope() Scope {
 	return Scope{tenant: m.Tenant, actor: "member:" + m.ID, name: m.Email, role: m.Role}
 }
 
-// charge takes one attempt from the account and from the address.
-func (s *Store) charge(account, from string) error {
-	now := time.Now()
-	if wait := s.addresses.take(from, now); wait > 0 {
-		return Refuse(RateLimited, "too many wrong log-ins from this address; try again in %s", roundUp(wait))
+// accountKey is the form of an address that log-ins are counted by; what is no
+// address is nobody's.
+func accountKey(email string) string {
+	email = strings.ToLower(strings.TrimSpace(email))
+	if len(email) > maxEmailBytes {
+		return ""
 	}
-	if wait := s.accounts.take(account, now); wait > 0 {
-		s.addresses.giveBack(from, now)
-		return Refuse(RateLimited, "too many wrong log-ins for this account; try again in %s", roundUp(wait))
-	}
-	return nil
+	return email
 }
 
-func (s *Store) repay(account, from string) {
-	now := time.Now()
-	s.addresses.giveBack(from, now)
-	s.accounts.giveBack(account, now)
+// charge takes one attempt from the account and from the address, and returns
+// what gives both back. This process's own memory is asked first, so that
+// guessing costs the database no more than the guesses it lets through.
+func (s *Store) charge(ctx context.Context, account, address string) (repay func() error, err error) {
+	from, now := addressKey(address), time.Now()
+	if wait := s.addresses.take(from, now); wait > 0 {
+		return nil, Refuse(RateLimited, "too many wrong log-ins from this address; try again in %s", roundUp(wait))
+	}
+	wait := s.accounts.take(account, now)
+	if wait == 0 {
+		if wait, err = s.take(ctx, loginTries, account); err != nil || wait > 0 {
+			s.accounts.giveBack(account, now)
+		}
+	}
+	if err != nil || wait > 0 {
+		s.addresses.giveBack(from, now)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case wait > 0:
+		return nil, Refuse(RateLimited, "too many wrong log-ins for this account; try again in %s", roundUp(wait))
+	}
+	return func() error {
+		s.addresses.giveBack(from, time.Now())
+		s.accounts.giveBack(account, time.Now())
+		return s.giveBack(ctx, loginTries, account)
+	}, nil
 }
 
 // roundUp makes a wait readable and never 0.
@@ -125,9 +155,6 @@ func (s *Store) memberByEmail(ctx context.Context, email string) (m Member, hash
 // SetPassword gives a member of the tenant a new password and ends all of the
 // member's sessions.
 func (s *Store) SetPassword(ctx context.Context, scope Scope, memberID, password string) error {
-	if scope.tenant == "" {
-		return ErrScope
-	}
 	if err := checkPassword(password); err != nil {
 		return err
 	}
@@ -136,17 +163,12 @@ func (s *Store) SetPassword(ctx context.Context, scope Scope, memberID, password
 		return err
 	}
 	return scope.In(s.pool).Tx(ctx, func(tx pgx.Tx) error {
-		done, err := tx.Exec(ctx, `update member set password_hash = $3 where tenant_id = $1 and member_id = $2`,
-			scope.tenant, memberID, hash)
-		if err != nil {
-			return fmt.Errorf("couldn't set a password: %w", err)
+		m := Member{ID: memberID, Tenant: scope.tenant}
+		if err := setPassword(ctx, tx, m, hash); err != nil {
+			return err
 		}
-		if done.RowsAffected() == 0 {
-			return ErrNotFound
-		}
-		_, err = tx.Exec(ctx, `delete from login_session where tenant_id = $1 and member_id = $2`, scope.tenant, memberID)
-		if err != nil {
-			return fmt.Errorf("couldn't end the member's sessions: %w", err)
+		if err := endSessions(ctx, tx, m, ""); err != nil {
+			return err
 		}
 		return audit(ctx, tx, scope, "member.password_set", memberID, "", nil)
 	})

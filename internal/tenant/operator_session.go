@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,24 +28,23 @@ func (o Operator) authority() Authority { return Authority{actor: "operator:" + 
 // It fails as LogIn does, and the same throttles hold, with an account of its own
 // beside a member's of the same address.
 func (s *Store) OperatorLogIn(ctx context.Context, email, password, address, userAgent string) (cookie string, o Operator, err error) {
-	account, from := strings.ToLower(strings.TrimSpace(email)), addressKey(address)
-	if len(account) > maxEmailBytes || badText(account) {
+	account := accountKey(email)
+	if badText(account) {
 		account = "" // nobody's
 	}
-	if err := s.charge("operator "+account, from); err != nil {
+	repay, err := s.charge(ctx, "operator "+account, address)
+	if err != nil {
 		return "", Operator{}, err
 	}
 	var hash string
 	err = s.pool.QueryRow(ctx, `select operator_id, email, created_at, password_hash from operator where lower(email) = $1`, account).
 		Scan(&o.ID, &o.Email, &o.CreatedAt, &hash)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		s.repay("operator "+account, from)
-		return "", Operator{}, fmt.Errorf("couldn't look an operator up: %w", err)
+		return "", Operator{}, errors.Join(fmt.Errorf("couldn't look an operator up: %w", err), repay())
 	}
 	ok, err := s.passwords.matches(ctx, hash, password)
 	if err != nil {
-		s.repay("operator "+account, from)
-		return "", Operator{}, err
+		return "", Operator{}, errors.Join(err, repay())
 	}
 	if !ok {
 		if o.ID != "" {
@@ -56,7 +54,9 @@ func (s *Store) OperatorLogIn(ctx context.Context, email, password, address, use
 		}
 		return "", Operator{}, ErrLogin
 	}
-	s.repay("operator "+account, from)
+	if err := repay(); err != nil {
+		return "", Operator{}, err
+	}
 	cookie, err = s.startOperatorSession(withAddress(ctx, address), o, address, userAgent)
 	return cookie, o, err
 }

@@ -64,10 +64,19 @@ func (s *Store) CreateTenant(ctx context.Context, n NewTenant) (Created, error) 
 			return Created{}, err
 		}
 	}
+	return s.createTenant(ctx, n, hash, func(pgx.Tx) error { return nil })
+}
+
+// createTenant makes what n, which is normal, asks for, in one transaction with
+// what is done first.
+func (s *Store) createTenant(ctx context.Context, n NewTenant, hash string, first func(pgx.Tx) error) (Created, error) {
 	made := Created{Tenant: ID("ten_" + NewID()), MemberID: "mem_" + NewID(), Email: n.Email}
 	scope := Member{ID: made.MemberID, Tenant: made.Tenant, Email: made.Email, Role: Owner}.scope()
 	var key *verifyKey
-	err = s.inTx(ctx, func(tx pgx.Tx) error {
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		if err := first(tx); err != nil {
+			return err
+		}
 		if err := insertTenant(ctx, tx, made, n, hash); err != nil {
 			return err
 		}

@@ -40,10 +40,14 @@ type Store struct {
 	passwords passwords
 	accounts  *throttle     // wrong log-ins by account
 	addresses *throttle     // wrong log-ins by address
+	strangers *throttle     // sign-ups and mails asked for, by address
 	lookups   *rate.Limiter // what unknown kids may cost the database
 	asking    singleflight.Group
-	knownKeys knownKeys // API keys; lock for themselves
+	knownKeys knownKeys     // API keys; lock for themselves
+	post      Post          // set by UsePost, before Run
+	posted    chan struct{} // holds one: the outbox has grown
 
+	mails mailCounts
 	cache cache
 	bans  bans
 }
@@ -62,6 +66,8 @@ func NewStore(pool *pgxpool.Pool, key []byte, log *slog.Logger) (*Store, error) 
 		passwords: passwords{seats: make(chan struct{}, runtime.NumCPU())},
 		accounts:  newThrottle(LoginsPerAccount, LoginsPerAccountRefill),
 		addresses: newThrottle(LoginsPerAddress, LoginsPerAddressRefill),
+		strangers: newThrottle(StrangersPerAddress, StrangersPerAddressRefill),
+		posted:    make(chan struct{}, 1),
 		lookups:   rate.NewLimiter(KeyLookupsPerSecond, 2*KeyLookupsPerSecond),
 		knownKeys: knownKeys{byID: map[string]knownKey{}},
 		cache:     newCache(),
@@ -149,7 +155,7 @@ func (s *Store) flushUsed(ctx context.Context) error {
 	return nil
 }
 
-// purge deletes bans that are over and sessions that have ended by themselves.
+// purge deletes what has ended by itself.
 func (s *Store) purge(ctx context.Context) error {
 	_, err := s.pool.Exec(ctx, `delete from ban where least(expires_at, lifted_at) < clock_timestamp() - $1::interval`, bansKept)
 	if err != nil {
@@ -160,6 +166,17 @@ func (s *Store) purge(ctx context.Context) error {
 		where expires_at < clock_timestamp() or last_seen_at < clock_timestamp() - $1::interval`, SessionIdle)
 	if err != nil {
 		return fmt.Errorf("couldn't purge sessions: %w", err)
+	}
+	for _, sql := range []string{
+		`delete from throttle where full_at < clock_timestamp()`,
+		`delete from signup where expires_at < clock_timestamp()`,
+		`delete from member_token where expires_at < clock_timestamp()`,
+		`delete from invitation where expires_at < clock_timestamp() - interval '30 days'`, // told as expired until then
+		`delete from second_step where confirmed_at is null and created_at < clock_timestamp() - interval '1 day'`,
+	} {
+		if _, err := s.pool.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("couldn't purge what has expired: %w", err)
+		}
 	}
 	return nil
 }
