@@ -19,6 +19,9 @@ var shared = map[string]string{
 	"operator":             "operators run the platform and belong to no tenant",
 	"operator_session":     "their log-ins",
 	"operator_audit_entry": "what they did, to the platform or to any tenant",
+	"signup":               "has no tenant before the address is confirmed",
+	"mail_outbox":          "mail to members and to strangers alike, sealed; a request may only add to it",
+	"throttle":             "counts log-ins and mails of strangers, too, by a hash",
 }
 
 // catalogue is a look into the catalogue that wants one column of strings.

@@ -24,7 +24,7 @@ const (
 	liveGap       = 250 * time.Millisecond // between two fragments
 	livePoll      = 2 * time.Second
 	liveHeartbeat = 15 * time.Second
-	liveRecheck   = time.Minute // the log-in may have ended
+	liveRecheck   = 5 * time.Second // the log-in may have ended: a removed member sees no more after this
 	liveWrite     = 10 * time.Second
 	// maxLivePages is how many a tenant's members may have open at one node.
 	maxLivePages = 64

@@ -65,6 +65,12 @@ func furnish(t *testing.T, p *person) estate {
 	must(err)
 	entries, _, err := s.tenants.SearchAudit(ctx, p.scope, tenant.AuditQuery{}, 1)
 	must(err)
+	_, invitation, err := s.tenants.Invite(ctx, p.scope, "secret-guest@example.com", tenant.Viewer)
+	must(err)
+	login, err := s.tenants.Session(ctx, p.cookie("hibari"))
+	must(err)
+	sessions, err := s.tenants.Sessions(ctx, login)
+	must(err)
 	e.named = map[string]string{
 		"{connection}":  e.connection,
 		"{channel}":     secretChannel,
@@ -74,11 +80,14 @@ func furnish(t *testing.T, p *person) estate {
 		"{delivery}":    delivery,
 		"{ban}":         ban.ID,
 		"{member}":      p.signed.MemberID,
+		"{invitation}":  invitation.ID,
+		"{session}":     sessions[0].ID,
 		"{entry}":       strconv.FormatInt(entries[0].ID, 10),
 		"{connections}": "400", // a size of licence: nobody's
 	}
 	e.marks = []string{e.connection, secretChannel, keys[0].ID, p.signed.SigningKeyID, endpoint.ID, delivery, ban.ID, "secret-client", "secret-auth",
-		string(p.signed.Tenant), p.signed.MemberID, p.signed.Email}
+		string(p.signed.Tenant), p.signed.MemberID, p.signed.Email,
+		invitation.ID, "secret-guest", sessions[0].ID}
 	return e
 }
 

@@ -149,8 +149,11 @@ func (c *Console) setRole(w http.ResponseWriter, r *http.Request, v *visit) erro
 	if err := readForm(w, r); err != nil {
 		return err
 	}
-	id := param(r, "member")
-	err := c.Tenants.SetRole(r.Context(), v.login.Scope, id, tenant.MemberRole(r.PostForm.Get("role")))
+	m, err := c.memberOf(r, v)
+	if err != nil {
+		return err
+	}
+	err = c.Tenants.SetRole(r.Context(), v.login.Scope, m.ID, tenant.MemberRole(r.PostForm.Get("role")))
 	var wrong *tenant.FieldError
 	switch {
 	case errors.As(err, &wrong):

@@ -348,19 +348,11 @@ func TestMembers(t *testing.T) {
 // idOf is the member's id.
 func (s *site) idOf(t *testing.T, p *person) string {
 	t.Helper()
-	home, err := url.Parse(s.server.URL)
+	login, err := s.tenants.Session(t.Context(), p.cookie("hibari"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, cookie := range p.client.Jar.Cookies(home) {
-		login, err := s.tenants.Session(t.Context(), cookie.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return login.Member.ID
-	}
-	t.Fatal("no session")
-	return ""
+	return login.Member.ID
 }
 
 func TestSessionsInTheProfile(t *testing.T) {
@@ -426,6 +418,11 @@ func TestOldSessionsProveThemselves(t *testing.T) {
 	p.post("/console/members/invitations", "email", "a@example.com", "role", "viewer").wantTo("/console/prove?next=%2Fconsole%2Fmembers")
 	p.post("/console/profile/second-step/begin").wantTo("/console/prove?next=%2Fconsole%2Fprofile")
 	p.post("/console/profile/email", "email", "a@example.com").wantTo("/console/prove?next=%2Fconsole%2Fprofile")
+	p.post("/console/keys/api", "name", "thief").wantTo("/console/prove?next=%2Fconsole%2Fkeys")
+	p.post("/console/keys/signing", "name", "thief").wantTo("/console/prove?next=%2Fconsole%2Fkeys")
+	if keys, err := s.tenants.APIKeys(t.Context(), p.scope); err != nil || len(keys) != 1 {
+		t.Errorf("%d API keys, %v", len(keys), err)
+	}
 	remove := "/console/members/" + p.signed.MemberID + "/remove"
 	p.get(remove).wantTo("/console/prove?next=" + url.QueryEscape(remove))
 	if a := p.do("GET", remove, nil, "X-Hibari-Fragment", "1").want(http.StatusOK); !strings.Contains(a.body, "Is it still you?") {

@@ -73,7 +73,7 @@ func (c *Console) showCodes(w http.ResponseWriter, r *http.Request, v *visit, do
 	err := c.handSecrets(w, v.login.Member.ID, "/console/profile", secrets{
 		Title:  "Your recovery codes",
 		Hint:   "They are shown only now. Each lets you in once in the place of a code, should you lose your phone. Keep them where you keep your passwords.",
-		Values: []secretValue{{"Recovery codes", strings.Join(codes, " ")}},
+		Values: []secretValue{{"Recovery codes", strings.Join(codes, "\n")}},
 	})
 	if err != nil {
 		return err

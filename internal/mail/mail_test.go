@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -103,11 +104,11 @@ func newServer(t *testing.T, certificate *tls.Certificate, implicit bool) *serve
 	backend := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) { return &session{s, c}, nil }))
 	backend.Domain, backend.AllowInsecureAuth = "localhost", true
 	backend.ErrorLog = silence{}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", "0.0.0.0:0") // also under 127.0.0.2
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.addr = listener.Addr().String()
+	s.addr = fmt.Sprintf("127.0.0.1:%d", listener.Addr().(*net.TCPAddr).Port)
 	if certificate != nil {
 		backend.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*certificate}}
 		if implicit {
@@ -181,6 +182,7 @@ func TestSend(t *testing.T) {
 	}{
 		"in clear on this machine": {"smtp", "", nil, false, false},
 		"STARTTLS and a password":  {"smtp", "hibari:geheim!@", certificate, false, false},
+		"STARTTLS by nobody, here": {"smtp", "hibari:geheim!@", stranger, false, false},
 		"TLS and a password":       {"smtps", "hibari:geheim!@", certificate, true, false},
 		"a wrong password":         {"smtp", "hibari:falsch@", certificate, false, true},
 		"a stranger's certificate": {"smtps", "", stranger, true, true},
@@ -278,6 +280,13 @@ func TestNetworkNeedsTLS(t *testing.T) {
 	err := parse(t, "smtp://"+host).Send(t.Context(), message)
 	if err == nil || len(s.texts) != 0 {
 		t.Errorf("sent in clear: %v", err)
+	}
+	stranger, _ := newCertificate(t)
+	s = newServer(t, stranger, false)
+	_, port, _ = net.SplitHostPort(s.addr)
+	err = parse(t, "smtp://127.0.0.2:"+port).Send(t.Context(), message)
+	if err == nil || len(s.texts) != 0 {
+		t.Errorf("sent to whom nobody vouches for: %v", err)
 	}
 }
 

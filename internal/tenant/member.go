@@ -12,8 +12,8 @@ import (
 )
 
 // Who may change whom. The rules hold for everybody who acts for a tenant: a
-// member by their role of this moment, an API key as an admin, the operator as
-// an owner.
+// member by their role of this moment, an API key by its own, the operator as an
+// owner.
 
 // Errors of these rules; each sentence is for the person who tried.
 var (
@@ -167,8 +167,10 @@ func lockCouncil(ctx context.Context, tx pgx.Tx, scope Scope, memberID string) (
 		c.actor = members[i].Role
 	case scope.actor == "operator" || strings.HasPrefix(scope.actor, "operator:"):
 		c.actor = Owner
-	default:
-		c.actor = Admin
+	case !scope.role.In(Owner, Admin):
+		return council{}, ErrOwnersOnly
+	default: // an API key
+		c.actor = scope.role
 	}
 	return c, nil
 }

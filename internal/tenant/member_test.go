@@ -147,6 +147,27 @@ func TestRemovedMembersAreOutAtOnce(t *testing.T) {
 	h.join("dev@example.com", tenant.Viewer)
 }
 
+// An API key may no more than its role.
+func TestKeysChangeMembersByTheirRole(t *testing.T) {
+	h := newHouse(t)
+	dev := h.join("dev@example.com", tenant.Developer)
+	for role, want := range map[tenant.MemberRole]error{tenant.Viewer: tenant.ErrOwnersOnly, tenant.Developer: tenant.ErrOwnersOnly, tenant.Admin: nil} {
+		secret, _, err := h.store.CreateAPIKey(t.Context(), h.scope, "key", role)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.log.secret(secret)
+		scope, err := h.store.AuthenticateAPIKey(t.Context(), secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantErr(t, string(role)+" changes a developer", h.store.SetRole(t.Context(), scope, dev.Member.ID, tenant.Billing), want)
+		wantErr(t, string(role)+" removes an owner", h.store.RemoveMember(t.Context(), scope, h.made.MemberID), tenant.ErrOwnersOnly)
+		_, _, err = h.store.Invite(t.Context(), scope, "boss@example.com", tenant.Owner)
+		wantErr(t, string(role)+" makes an owner", err, tenant.ErrOwnersOnly)
+	}
+}
+
 // However owners are removed and demoted at once, and by whom: one remains.
 func TestAnOwnerRemains(t *testing.T) {
 	h := newHouse(t)

@@ -49,6 +49,7 @@ func TestScreenshots(t *testing.T) {
 		"overview": "/console", "connections": "/console/connections", "channels": "/console/channels",
 		"channel": "/console/channels/hello", "keys": "/console/keys", "rotate": "/console/keys/signing/" + key + "/rotate", "bans": "/console/bans", "webhooks": endpoint,
 		"settings": "/console/settings", "usage": "/console/usage", "licence": "/console/licence", "start": "/console/start", "audit": "/console/audit",
+		"members": "/console/members", "profile": "/console/profile",
 	} {
 		p := b.open(s.url + path)
 		p.until("the page is there", "document.readyState === 'complete' && !!document.querySelector('main h1')")
