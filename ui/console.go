@@ -49,12 +49,14 @@ type Config struct {
 type Console struct {
 	// Static
 	Config
-	assets  *assets
-	csrf    *http.CrossOriginProtection
-	hub     *hub            // locks for itself
-	lives   *tenant.Seats   // of live pages
-	closing context.Context // done after Close
-	close   context.CancelFunc
+	assets *assets
+	csrf   *http.CrossOriginProtection
+	hub    *hub          // locks for itself
+	lives  *tenant.Seats // of live pages
+	// fragments are the seats of those that are rendered.
+	fragments *tenant.Seats
+	closing   context.Context // done after Close
+	close     context.CancelFunc
 }
 
 // New returns a console. It subscribes to the ledger's changes for its live
@@ -69,7 +71,8 @@ func New(c Config) *Console {
 		panic("ui.New: " + err.Error())
 	}
 	console := &Console{Config: c, assets: bundle, csrf: http.NewCrossOriginProtection(), hub: newHub(),
-		lives: tenant.NewSeats("live pages", maxLivePages, 0, 0)}
+		lives:     tenant.NewSeats("live pages", maxLivePages, 0, 0),
+		fragments: tenant.NewSeats("live pages being rendered", maxFragments, maxLivePages, pageLimit)}
 	console.closing, console.close = context.WithCancel(context.Background())
 	// Behind a proxy that rewrites Host, the browser's Origin is the public one.
 	if public, err := url.Parse(c.PublicURL); err == nil && public.Host != "" {

@@ -28,6 +28,9 @@ const (
 	liveWrite     = 10 * time.Second
 	// maxLivePages is how many a tenant's members may have open at one node.
 	maxLivePages = 64
+	// maxFragments is how many of these are rendered at once: a change of the
+	// tenant wakes all.
+	maxFragments = 2
 )
 
 // stream answers with server-sent events: the whole fragment, whenever it has
@@ -94,7 +97,7 @@ func (c *Console) follow(ctx context.Context, s *eventStream, r *http.Request, v
 func (c *Console) renderFragment(r *http.Request, v *visit, f fragment) (string, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), pageLimit)
 	defer cancel()
-	leave, err := c.seat(ctx, v)
+	leave, err := c.fragments.Take(ctx, v.login.Scope.Tenant())
 	if err != nil {
 		return "", err
 	}
