@@ -55,7 +55,7 @@ func newSite(t *testing.T, change ...func(*ui.Config)) *site {
 		t.Fatal(err)
 	}
 	s.hooks = webhooks.New(s.pool, s.tenants, webhooks.Config{EgressAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Log: log})
-	s.ledger = billing.NewLedger(s.pool, s.hooks.Append, log)
+	s.ledger = billing.NewLedger(s.pool, s.hooks.Queue, log)
 	s.ledger.OnChange(s.hooks.Wake)
 	s.node, err = cluster.Start(ctx, s.pool, cluster.Config{Name: "test", Instance: t.Name(), Reaper: s.ledger, Log: log})
 	if err != nil {

@@ -174,7 +174,7 @@ func (p *platform) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	p.hooks = webhooks.New(p.db.Pool, p.tenants, p.config.hooks(p.log))
-	p.ledger = billing.NewLedger(p.db.Pool, p.hooks.Append, p.log)
+	p.ledger = billing.NewLedger(p.db.Pool, p.hooks.Queue, p.log)
 	p.ledger.OnChange(p.hooks.Wake)
 	return nil
 }

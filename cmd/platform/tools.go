@@ -59,7 +59,7 @@ func (c *config) withTools(ctx context.Context, io stdio, f func(*tools) error) 
 		return err
 	}
 	hooks := webhooks.New(t.db.Pool, t.tenants, c.hooks(log))
-	t.ledger = billing.NewLedger(t.db.Pool, hooks.Append, log)
+	t.ledger = billing.NewLedger(t.db.Pool, hooks.Queue, log)
 	return f(t)
 }
 

@@ -24,6 +24,7 @@ type account struct {
 	warned        warned
 	hour          time.Time // whose peak it is
 	peak, peakMax int       // most places taken in it, and the licence then
+	seq           int64     // of the last event
 	past          *pastHour // the hour before, if it is over and not written yet
 	events        []tenant.Event
 }
@@ -38,7 +39,7 @@ type pastHour struct {
 // lockAccountRow takes the tenant's row, the first lock of every transaction that
 // changes what is live, and reads it.
 const lockAccountRow = `
-	select connections, max_connections, max_per_channel, threshold, low_connections, peak_hour, peak, peak_max
+	select connections, max_connections, max_per_channel, threshold, low_connections, peak_hour, peak, peak_max, event_seq
 	from tenant_live where tenant_id = $1 for no key update`
 
 // lockAccount makes that statement and reads the clock when it has the lock.
@@ -61,7 +62,7 @@ func lockAccount(ctx context.Context, tx pgx.Tx, id tenant.ID) (*account, error)
 // scanAccount reads the row.
 func scanAccount(row pgx.Row, id tenant.ID) (*account, error) {
 	a := &account{tenant: id}
-	err := row.Scan(&a.connections, &a.licence, &a.perChannel, &a.warned.threshold, &a.warned.low, &a.hour, &a.peak, &a.peakMax)
+	err := row.Scan(&a.connections, &a.licence, &a.perChannel, &a.warned.threshold, &a.warned.low, &a.hour, &a.peak, &a.peakMax, &a.seq)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, fmt.Errorf("tenant %s: %w", id, ErrNotFound)
 	}
@@ -127,6 +128,14 @@ func (a *account) tell() []tenant.Event {
 	return events
 }
 
+// number gives events their seq, so that write has it and the outbox need not.
+func (a *account) number(events []tenant.Event) {
+	for i := range events {
+		a.seq++
+		events[i].Seq = a.seq
+	}
+}
+
 // write queues what has become of the row, and the hour that is over.
 func (a *account) write(batch *pgx.Batch) {
 	if p := a.past; p != nil {
@@ -136,8 +145,8 @@ func (a *account) write(batch *pgx.Batch) {
 	}
 	batch.Queue(`
 		update tenant_live set connections = $2, max_connections = $3, max_per_channel = $4, threshold = $5, low_connections = $6,
-			peak_hour = $7, peak = $8, peak_max = $9 where tenant_id = $1`,
-		a.tenant, a.connections, a.licence, a.perChannel, a.warned.threshold, a.warned.low, a.hour, a.peak, a.peakMax)
+			peak_hour = $7, peak = $8, peak_max = $9, event_seq = $10 where tenant_id = $1`,
+		a.tenant, a.connections, a.licence, a.perChannel, a.warned.threshold, a.warned.low, a.hour, a.peak, a.peakMax, a.seq)
 }
 
 // save writes it at once.

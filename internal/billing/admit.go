@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/hibari/hibari/internal/tenant"
 )
@@ -36,31 +38,25 @@ type admissionKey struct {
 }
 
 // admit opens those of one tenant and node that may come in, and says of the others
-// why not. An error is about none of them, or about one that spoils it for all.
+// why not. An error is about none of them, or about one that spoils it for all. The
+// transaction begins with the first batch and is committed with the last: every client
+// of the tenant waits for its round trips.
 func (l *Ledger) admit(ctx context.Context, key admissionKey, all []*admission) error {
-	var d *desk
-	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) (err error) {
-		if d, err = openDesk(ctx, tx, key, all); err != nil {
-			return err
-		}
-		for _, a := range all {
-			if err := d.decide(a); err != nil {
-				return err
-			}
-		}
-		if d.account.licence == 0 {
-			if err := explainEnd(ctx, tx, key.tenant, all); err != nil {
-				return err
-			}
-		}
-		if len(d.admitted) == 0 {
-			return nil
-		}
-		if err := d.write(ctx, tx); err != nil {
-			return err
-		}
-		return l.outbox(ctx, tx, d.events...)
-	})
+	return l.admitOnce(ctx, key, all, false)
+}
+
+// admitOnce is admit, which looks first, if again is set, whether they have their places
+// already.
+func (l *Ledger) admitOnce(ctx context.Context, key admissionKey, all []*admission, again bool) error {
+	conn, err := l.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("couldn't reach the database: %w", err)
+	}
+	defer conn.Release() // closes it if it is in a transaction still
+	d, err := l.admitOver(ctx, conn, key, all, again)
+	if conn.Conn().PgConn().TxStatus() != 'I' {
+		rollBack(ctx, conn)
+	}
 	if err != nil {
 		return err
 	}
@@ -71,14 +67,76 @@ func (l *Ledger) admit(ctx context.Context, key admissionKey, all []*admission) 
 	return nil
 }
 
-// openDesk locks the tenant's row and reads what the openings depend on.
-func openDesk(ctx context.Context, tx pgx.Tx, key admissionKey, all []*admission) (*desk, error) {
+// admitOver is admit on a connection, which it leaves in the transaction if nobody was
+// admitted.
+func (l *Ledger) admitOver(ctx context.Context, conn session, key admissionKey, all []*admission, again bool) (*desk, error) {
+	d, err := openDesk(ctx, conn, key, all)
+	if err != nil {
+		return nil, err
+	}
+	if again {
+		if err := d.findPlaced(ctx, conn, all); err != nil {
+			return nil, err
+		}
+	}
+	for _, a := range all {
+		if err := d.decide(a); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.reconsider(ctx, conn, all); err != nil {
+		return nil, err
+	}
+	if d.account.licence == 0 {
+		if err := explainEnd(ctx, conn, key.tenant, all); err != nil {
+			return nil, err
+		}
+	}
+	if len(d.admitted) == 0 {
+		return d, nil
+	}
+	if err := d.writeReplaced(ctx, conn); err != nil {
+		return nil, err
+	}
+	if len(d.replaced) == 0 { // else those have events whose numbers the outbox knows
+		d.account.number(d.events)
+	}
+	batch := &pgx.Batch{}
+	d.write(batch)
+	if err := l.queue(batch, d.events...); err != nil {
+		return nil, err
+	}
+	batch.Queue("commit") // not done if anything before it fails
+	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, fmt.Errorf("couldn't write the connections: %w", err)
+	}
+	return d, nil
+}
+
+// session is a transaction, or a connection that is in one.
+type session interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults
+}
+
+// rollbackTime is how long a rollback may take; a connection that is slower is closed.
+const rollbackTime = time.Second
+
+func rollBack(ctx context.Context, conn session) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
+	defer cancel()
+	conn.Exec(ctx, "rollback") // if it fails, the connection is not used again
+}
+
+// openDesk begins the transaction, locks the tenant's row and reads what the openings
+// depend on.
+func openDesk(ctx context.Context, conn session, key admissionKey, all []*admission) (*desk, error) {
 	d := newDesk(key)
-	ids, names := make([]string, len(all)), []string{}
-	var olderChannels, olderClients []string
-	for i, a := range all {
+	var names, olderChannels, olderClients []string
+	for _, a := range all {
 		o := &a.opening
-		ids[i] = o.ConnectionID
 		if d.venues[o.Channel] == nil {
 			d.venues[o.Channel] = &venue{channel: liveChannel{name: o.Channel}}
 			names = append(names, o.Channel)
@@ -90,6 +148,7 @@ func openDesk(ctx context.Context, tx pgx.Tx, key admissionKey, all []*admission
 		}
 	}
 	batch := &pgx.Batch{}
+	batch.Queue("begin")
 	batch.Queue(lockAccountRow, key.tenant)
 	// The node cannot be ended while somebody is being admitted to it: who ends one
 	// takes its row for update. And what a suspension or the clock says is read when
@@ -101,8 +160,6 @@ func openDesk(ctx context.Context, tx pgx.Tx, key admissionKey, all []*admission
 		select h.channel_id, h.session_id, h.connections, h.sendrecv, h.sendonly, h.recvonly, h.peer, coalesce(h.node_id, ''),
 			coalesce(n.state in ('up', 'draining'), false), coalesce(n.lease_until > clock_timestamp(), false), coalesce(n.public_url, '')
 		from channel_live h left join node n using (node_id) where h.tenant_id = $1 and h.channel_id = any($2)`, key.tenant, names)
-	batch.Queue(`
-		select connection_id, tenant_id, node_id, channel_id, role from live_connection where connection_id = any($1)`, ids)
 	if len(olderClients) > 0 {
 		batch.Queue(`
 			select `+segmentColumns+`
@@ -110,20 +167,20 @@ func openDesk(ctx context.Context, tx pgx.Tx, key admissionKey, all []*admission
 				join unnest($2::text[], $3::text[]) as o (channel_id, client_id) on l.channel_id = o.channel_id and c.client_id = o.client_id
 			where l.tenant_id = $1 order by c.connection_id for no key update of c`, key.tenant, olderChannels, olderClients)
 	}
-	results := tx.SendBatch(ctx, batch)
+	results := conn.SendBatch(ctx, batch)
 	defer results.Close() // a failure has shown by then
+	if _, err := results.Exec(); err != nil {
+		return nil, fmt.Errorf("couldn't begin an admission: %w", err)
+	}
 	if err := d.read(results, len(olderClients) > 0); err != nil {
 		return nil, err
 	}
 	return d, results.Close()
 }
 
-// write writes the places, the connections and the ends of those that were replaced.
-func (d *desk) write(ctx context.Context, tx pgx.Tx) error {
-	if err := d.writeReplaced(ctx, tx); err != nil {
-		return err
-	}
-	id, batch := d.key.tenant, &pgx.Batch{}
+// write queues the writing of the places and the connections.
+func (d *desk) write(batch *pgx.Batch) {
+	id := d.key.tenant
 	d.account.write(batch)
 	if c := d.channelColumns(true); len(c.names) > 0 {
 		batch.Queue(`
@@ -164,23 +221,19 @@ func (d *desk) write(ctx context.Context, tx pgx.Tx) error {
 		select connection_id, $1, channel_id, $2, role from opened`,
 		id, d.key.nodeID, o.ids, o.channels, o.sessions, o.roles, o.clients, o.protocols, o.hashes, o.expiries, o.keys,
 		o.metadata, o.addresses, o.agents)
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("couldn't write the connections: %w", err)
-	}
-	return nil
 }
 
 // writeReplaced ends the connections whose places others have taken over.
-func (d *desk) writeReplaced(ctx context.Context, tx pgx.Tx) error {
+func (d *desk) writeReplaced(ctx context.Context, conn session) error {
 	if len(d.replaced) == 0 {
 		return nil
 	}
-	tag, err := tx.Exec(ctx, `delete from live_connection where tenant_id = $1 and connection_id = any($2)`, d.key.tenant, d.replacedIDs())
+	tag, err := conn.Exec(ctx, `delete from live_connection where tenant_id = $1 and connection_id = any($2)`, d.key.tenant, d.replacedIDs())
 	if err != nil {
 		return fmt.Errorf("couldn't take places over: %w", err)
 	}
 	if tag.RowsAffected() != int64(len(d.replaced)) {
 		return fmt.Errorf("took over %d places of %d although tenant %s was locked", tag.RowsAffected(), len(d.replaced), d.key.tenant)
 	}
-	return writeEnds(ctx, tx, d.replaced, d.ends, slices.Repeat([]string{tenant.EndReplaced}, len(d.replaced)))
+	return writeEnds(ctx, conn, d.replaced, d.ends, slices.Repeat([]string{tenant.EndReplaced}, len(d.replaced)))
 }

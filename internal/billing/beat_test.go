@@ -1,7 +1,6 @@
 package billing_test
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -166,8 +165,8 @@ func TestEventsCannotBeWritten(t *testing.T) {
 	b := newBench(t)
 	scope := b.newTenant(5, 5)
 	var broken atomic.Bool
-	b.Ledger = billing.NewLedger(b.pool, func(ctx context.Context, tx pgx.Tx, events ...tenant.Event) error {
-		if err := new(webhooks.Webhooks).Append(ctx, tx, events...); err != nil {
+	b.Ledger = billing.NewLedger(b.pool, func(batch *pgx.Batch, events ...tenant.Event) error {
+		if err := new(webhooks.Webhooks).Queue(batch, events...); err != nil {
 			return err
 		}
 		if broken.Load() {

@@ -36,7 +36,7 @@ func newBookBench(t testing.TB) *bookBench {
 	b := &bookBench{bench: newBench(t), line: newLine(), here: &identity{}, ended: map[string]string{}}
 	b.here.id.Store(b.node)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	ledger := billing.NewLedger(b.line.over(t, b.pool), new(webhooks.Webhooks).Append, log)
+	ledger := billing.NewLedger(b.line.over(t, b.pool), new(webhooks.Webhooks).Queue, log)
 	book, err := billing.NewBook(ledger, b.here, log)
 	b.must(err)
 	b.book = book

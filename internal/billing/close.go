@@ -217,7 +217,7 @@ func endSegment(c *segment, at time.Time, e tenant.Ending, channel *liveChannel)
 }
 
 // writeEnds writes the ended segments, which the transaction has locked.
-func writeEnds(ctx context.Context, tx pgx.Tx, live []*segment, ends []time.Time, reasons []string) error {
+func writeEnds(ctx context.Context, tx session, live []*segment, ends []time.Time, reasons []string) error {
 	n := len(live)
 	ids, connected := make([]string, n), make([]*time.Time, n)
 	in, out := make([]int64, n), make([]int64, n)

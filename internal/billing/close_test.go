@@ -1,7 +1,6 @@
 package billing_test
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -226,10 +225,10 @@ func TestAbandonWaitsForAnOpenThatCommits(t *testing.T) {
 	scope := b.newTenant(5, 5)
 	o := opening(scope, "room", tenant.SendRecv)
 	committing, commit := make(chan struct{}), make(chan struct{})
-	slow := billing.NewLedger(b.pool, func(ctx context.Context, tx pgx.Tx, events ...tenant.Event) error {
+	slow := billing.NewLedger(b.pool, func(batch *pgx.Batch, events ...tenant.Event) error {
 		close(committing)
 		<-commit
-		return new(webhooks.Webhooks).Append(ctx, tx, events...)
+		return new(webhooks.Webhooks).Queue(batch, events...)
 	}, slog.New(slog.DiscardHandler))
 	opened, abandoned := make(chan error, 1), make(chan error, 1)
 	go func() {

@@ -76,9 +76,9 @@ func TestKilledBeforeEachStep(t *testing.T) {
 func TestStoppedInAnAdmission(t *testing.T) {
 	b := newBench(t)
 	scope := b.newTenant(2, 2)
-	// An admission has five messages; the third is what it writes.
-	c := b.startProcess(processSpec{Signal: syscall.SIGSTOP, Step: 5 + 3, Patience: "200ms"})
-	if o := c.do(task{Do: "open", Tenant: scope.Tenant(), Channel: "room", N: 1}); len(o.Admitted) != 1 || o.Steps != 5 {
+	// An admission has two messages; the second is what it writes.
+	c := b.startProcess(processSpec{Signal: syscall.SIGSTOP, Step: 2 + 2, Patience: "200ms"})
+	if o := c.do(task{Do: "open", Tenant: scope.Tenant(), Channel: "room", N: 1}); len(o.Admitted) != 1 || o.Steps != 2 {
 		t.Fatalf("%+v", o)
 	}
 	c.ask(task{Do: "open", Tenant: scope.Tenant(), Channel: "room", N: 1})
@@ -172,7 +172,7 @@ func TestLineBreaksAtEachMessage(t *testing.T) {
 		}
 		pool, err := pgxpool.NewWithConfig(t.Context(), config)
 		b.must(err)
-		frail := billing.NewLedger(pool, new(webhooks.Webhooks).Append, slog.New(slog.DiscardHandler))
+		frail := billing.NewLedger(pool, new(webhooks.Webhooks).Queue, slog.New(slog.DiscardHandler))
 		warm := b.newTenant(1, 1) // its statements are prepared
 		b.liveThrough(frail, warm)
 		before := line.sent.Load()

@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -35,7 +36,6 @@ func keyOf(o *tenant.Opening) clientKey { return clientKey{o.Channel, o.ClientID
 
 // placed is a place that somebody has.
 type placed struct {
-	tenant  tenant.ID
 	nodeID  string
 	channel string
 	role    tenant.Role
@@ -69,9 +69,6 @@ func (d *desk) read(results pgx.BatchResults, older bool) (err error) {
 	}
 	if err := d.readVenues(results); err != nil {
 		return fmt.Errorf("couldn't read the channels: %w", err)
-	}
-	if err := d.readPlaced(results); err != nil {
-		return fmt.Errorf("couldn't look for places that are taken: %w", err)
 	}
 	if !older {
 		return nil
@@ -109,18 +106,64 @@ func (d *desk) readVenues(results pgx.BatchResults) error {
 	return err
 }
 
-func (d *desk) readPlaced(results pgx.BatchResults) error {
-	rows, err := results.Query()
+// findPlaced finds those who have a place already: an earlier Open of theirs took it,
+// and its answer was lost.
+func (d *desk) findPlaced(ctx context.Context, conn session, all []*admission) error {
+	ids := make([]string, len(all))
+	for i, a := range all {
+		ids[i] = a.opening.ConnectionID
+	}
+	rows, err := conn.Query(ctx, `
+		select connection_id, node_id, channel_id, role from live_connection where tenant_id = $1 and connection_id = any($2)`,
+		d.key.tenant, ids)
 	if err != nil {
-		return err
+		return fmt.Errorf("couldn't look for places that are taken: %w", err)
 	}
 	var id string
 	var p placed
-	_, err = pgx.ForEachRow(rows, []any{&id, &p.tenant, &p.nodeID, &p.channel, &p.role}, func() error {
+	if _, err := pgx.ForEachRow(rows, []any{&id, &p.nodeID, &p.channel, &p.role}, func() error {
 		d.placed[id] = p
 		return nil
-	})
-	return err
+	}); err != nil {
+		return fmt.Errorf("couldn't look for places that are taken: %w", err)
+	}
+	return nil
+}
+
+// reconsider finds those of the refused who want a place that they have.
+func (d *desk) reconsider(ctx context.Context, conn session, all []*admission) error {
+	var refused []*admission
+	for _, a := range all {
+		if a.refused != nil {
+			refused = append(refused, a)
+		}
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	if err := d.findPlaced(ctx, conn, refused); err != nil {
+		return err
+	}
+	for _, a := range refused {
+		d.recognise(a)
+	}
+	return nil
+}
+
+// recognise answers one who has a place as its first Open was answered.
+func (d *desk) recognise(a *admission) bool {
+	o := &a.opening
+	p, taken := d.placed[o.ConnectionID]
+	switch {
+	case !taken:
+		return false
+	case p != placed{d.key.nodeID, o.Channel, o.Role}:
+		a.refused = ErrConnectionUsed
+	default:
+		v := d.venues[o.Channel]
+		a.opened, a.refused = tenant.Opened{SessionID: v.channel.session, Counts: v.channel.counts}, nil
+	}
+	return true
 }
 
 // errAlone says that an opening cannot be decided about together with those before it.
@@ -130,12 +173,7 @@ var errAlone = errors.New("an opening replaces one that comes with it")
 func (d *desk) decide(a *admission) error {
 	o, v := &a.opening, d.venues[a.opening.Channel]
 	a.opened, a.refused = tenant.Opened{}, nil
-	if p, taken := d.placed[o.ConnectionID]; taken { // an earlier Open of the same connection
-		if p != (placed{o.Tenant, d.key.nodeID, o.Channel, o.Role}) {
-			a.refused = ErrConnectionUsed
-			return nil
-		}
-		a.opened = tenant.Opened{SessionID: v.channel.session, Counts: v.channel.counts}
+	if d.recognise(a) {
 		return nil
 	}
 	older, fresh := d.older[keyOf(o)], d.fresh[keyOf(o)]
@@ -218,7 +256,7 @@ func (d *desk) enter(a *admission, v *venue, older []*segment) error {
 		return err
 	}
 	d.events = append(append(d.events, connecting), d.account.tell()...)
-	d.placed[o.ConnectionID] = placed{o.Tenant, d.key.nodeID, o.Channel, o.Role}
+	d.placed[o.ConnectionID] = placed{d.key.nodeID, o.Channel, o.Role}
 	d.fresh[keyOf(o)] = true
 	a.opened.SessionID, a.opened.Counts = v.channel.session, v.channel.counts
 	d.admitted = append(d.admitted, a)

@@ -16,7 +16,7 @@ import (
 func TestRecount(t *testing.T) {
 	b := newBench(t)
 	var log bytes.Buffer
-	b.Ledger = billing.NewLedger(b.pool, new(webhooks.Webhooks).Append, slog.New(slog.NewTextHandler(&log, nil)))
+	b.Ledger = billing.NewLedger(b.pool, new(webhooks.Webhooks).Queue, slog.New(slog.NewTextHandler(&log, nil)))
 	right, scope := b.newTenant(5, 5), b.newTenant(5, 5)
 	b.open(right, "room", tenant.SendOnly)
 	b.open(scope, "room", tenant.SendOnly)

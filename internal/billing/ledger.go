@@ -46,17 +46,18 @@ var (
 	ErrConnectionUsed = errors.New("the connection id was used before")
 )
 
-// Outbox writes events into tx: it gives each its ID and its tenant's next
-// Seq. The ledger calls it while tx holds the tenant's tenant_live row.
-type Outbox func(ctx context.Context, tx pgx.Tx, events ...tenant.Event) error
+// Outbox queues the writing of events in a batch that is sent within a transaction: it
+// gives each event its ID and its tenant's next Seq. The transaction has the tenant's
+// tenant_live row then.
+type Outbox func(batch *pgx.Batch, events ...tenant.Event) error
 
 // Ledger is the ledger of connections. Its methods may be called from any
 // goroutine.
 type Ledger struct {
 	// Static
-	pool   *pgxpool.Pool
-	outbox Outbox
-	log    *slog.Logger
+	pool  *pgxpool.Pool
+	queue Outbox
+	log   *slog.Logger
 
 	openings *turns[admissionKey, *admission] // lock for themselves
 	starts   *turns[tenant.ID, *start]
@@ -75,8 +76,8 @@ type Ledger struct {
 }
 
 // NewLedger returns the ledger of the database behind pool.
-func NewLedger(pool *pgxpool.Pool, outbox Outbox, log *slog.Logger) *Ledger {
-	l := &Ledger{pool: pool, outbox: outbox, log: log, owners: map[string]tenant.ID{}}
+func NewLedger(pool *pgxpool.Pool, queue Outbox, log *slog.Logger) *Ledger {
+	l := &Ledger{pool: pool, queue: queue, log: log, owners: map[string]tenant.ID{}}
 	l.noting = tenant.NewSeats("refusals", 1, rejectBurst, noteTime)
 	l.looking = tenant.NewSeats("looks at channels", looksAtOnce, looksWaiting, lookTime)
 	l.openings = newTurns(l.admit, l.openAlone)
@@ -84,6 +85,18 @@ func NewLedger(pool *pgxpool.Pool, outbox Outbox, log *slog.Logger) *Ledger {
 	l.starts = newTurns(l.connect, l.connectAlone)
 	l.ends = newTurns(l.closeAll, l.closeAlone)
 	return l
+}
+
+// outbox writes events in tx at once.
+func (l *Ledger) outbox(ctx context.Context, tx pgx.Tx, events ...tenant.Event) error {
+	batch := &pgx.Batch{}
+	if err := l.queue(batch, events...); err != nil {
+		return err
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("couldn't write the events: %w", err)
+	}
+	return nil
 }
 
 // remember notes whose connection it is.

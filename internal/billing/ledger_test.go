@@ -30,7 +30,7 @@ type bench struct {
 func newBench(t testing.TB) *bench {
 	t.Helper()
 	pool := dbtest.New(t)
-	b := &bench{billing.NewLedger(pool, new(webhooks.Webhooks).Append, slog.New(slog.DiscardHandler)), t, pool, ""}
+	b := &bench{billing.NewLedger(pool, new(webhooks.Webhooks).Queue, slog.New(slog.DiscardHandler)), t, pool, ""}
 	b.node = b.newNode()
 	return b
 }

@@ -57,7 +57,7 @@ func (l *Ledger) Relicense(ctx context.Context, tx pgx.Tx, id tenant.ID, connect
 
 // explainEnd has those who were refused by a licence for no connections told why it
 // is one.
-func explainEnd(ctx context.Context, tx pgx.Tx, id tenant.ID, all []*admission) error {
+func explainEnd(ctx context.Context, tx session, id tenant.ID, all []*admission) error {
 	var kinds []LicenceKind // the newest first
 	err := tx.QueryRow(ctx, `
 		select array(select kind from licence where tenant_id = $1 and applied_at is not null order by lower(valid) desc limit 2)`, id).Scan(&kinds)

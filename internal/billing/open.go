@@ -40,6 +40,9 @@ func (l *Ledger) Open(ctx context.Context, nodeID string, o tenant.Opening) (ten
 // with it.
 func (l *Ledger) openAlone(ctx context.Context, key admissionKey, a *admission) error {
 	err := l.admit(ctx, key, []*admission{a})
+	if violates(err, "connection_pkey") { // it was opened before, and perhaps it is live
+		err = l.admitOnce(ctx, key, []*admission{a}, true)
+	}
 	switch {
 	case unstorable(err):
 		return tenant.Refuse(tenant.BadMessage,

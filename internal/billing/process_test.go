@@ -93,7 +93,7 @@ func runProcess(text string) error {
 		return err
 	}
 	p := &process{node: spec.Node, steps: steps,
-		ledger: billing.NewLedger(pool, new(webhooks.Webhooks).Append, slog.New(slog.DiscardHandler))}
+		ledger: billing.NewLedger(pool, new(webhooks.Webhooks).Queue, slog.New(slog.DiscardHandler))}
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	for {
 		var t task

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/hibari/hibari/internal/tenant"
 )
@@ -18,14 +19,30 @@ import (
 // Append writes events in the caller's transaction, in the order given, and
 // numbers them: seq is the tenant's next, without gaps, because the tenant_live
 // row stays locked until the caller commits; connection_seq is the connection's
-// next when the connection has a row. ID and Timestamp are filled in if empty, Seq
-// is ignored. A ConnectionSeq that is given counts: whoever gives one has written it
-// as the connection's event_count, and gives one to all of the call's events about
-// that connection. The events given are not changed.
+// next when the connection has a row. ID and Timestamp are filled in if empty. The
+// events given are not changed.
+//
+// A ConnectionSeq that is given counts: whoever gives one has written it as the
+// connection's event_count, and gives one to all of the call's events about that
+// connection. So does a Seq, if all of a tenant's events have one, and a ConnectionSeq
+// or no connection: whoever gives it writes event_seq in the same transaction.
 //
 // It locks tenant_live rows (in the order of tenant ids), then connection rows,
 // and touches nothing of the endpoints. After the commit call Wake.
 func (w *Webhooks) Append(ctx context.Context, tx pgx.Tx, events ...tenant.Event) error {
+	batch := &pgx.Batch{}
+	if err := w.Queue(batch, events...); err != nil {
+		return err
+	}
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("couldn't write events: %w", err)
+	}
+	return nil
+}
+
+// Queue is Append for a caller with a batch of its own: the events are written when
+// that is sent, which must be in a transaction.
+func (w *Webhooks) Queue(batch *pgx.Batch, events ...tenant.Event) error {
 	byTenant := map[tenant.ID][]tenant.Event{}
 	var tenants []tenant.ID
 	for _, e := range events {
@@ -36,7 +53,7 @@ func (w *Webhooks) Append(ctx context.Context, tx pgx.Tx, events ...tenant.Event
 	}
 	slices.Sort(tenants)
 	for _, t := range tenants {
-		if err := appendFor(ctx, tx, t, byTenant[t]); err != nil {
+		if err := queueFor(batch, t, byTenant[t]); err != nil {
 			return fmt.Errorf("couldn't write events of %s: %w", t, err)
 		}
 	}
@@ -49,6 +66,7 @@ type columns struct {
 	at                                      []*time.Time
 	nth                                     []int32 // of its connection, in this call
 	given                                   []int32 // its connection_seq; 0: none was given
+	seqs                                    []int64 // the same of seq
 	count                                   map[string]int32
 }
 
@@ -79,15 +97,26 @@ func columnsOf(events []tenant.Event) (columns, error) {
 		c.at = append(c.at, at)
 		c.nth = append(c.nth, c.count[connection])
 		c.given = append(c.given, int32(e.ConnectionSeq))
+		c.seqs = append(c.seqs, e.Seq)
 	}
 	delete(c.count, "")
 	return c, nil
 }
 
-func appendFor(ctx context.Context, tx pgx.Tx, t tenant.ID, events []tenant.Event) error {
+func queueFor(batch *pgx.Batch, t tenant.ID, events []tenant.Event) error {
 	c, err := columnsOf(events)
 	if err != nil {
 		return err
+	}
+	if numbered(events) {
+		batch.Queue(`
+			insert into event (tenant_id, seq, event_id, type, occurred_at, channel_id, connection_id, connection_seq, data)
+			select $1, e.seq, e.event_id, e.type, coalesce(e.at, clock_timestamp()),
+				nullif(e.channel_id, ''), nullif(e.connection_id, ''), nullif(e.given, 0), e.data::jsonb
+			from unnest($2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::int[], $9::text[])
+				as e(seq, event_id, type, at, channel_id, connection_id, given, data)`,
+			t, c.seqs, c.ids, c.types, c.at, c.channels, c.connections, c.given, c.data)
+		return nil
 	}
 	var counted []string
 	var counts []int32
@@ -97,8 +126,12 @@ func appendFor(ctx context.Context, tx pgx.Tx, t tenant.ID, events []tenant.Even
 	}
 	// Two statements, so that tenant_live is surely locked before any connection
 	// row; one round trip, since every connect waits for it.
-	batch := &pgx.Batch{}
-	batch.Queue(`update tenant_live set event_seq = event_seq + $2 where tenant_id = $1`, t, len(events))
+	batch.Queue(`update tenant_live set event_seq = event_seq + $2 where tenant_id = $1`, t, len(events)).Exec(func(tag pgconn.CommandTag) error {
+		if tag.RowsAffected() == 0 {
+			return fmt.Errorf("tenant %s: %w", t, ErrNotFound)
+		}
+		return nil
+	})
 	batch.Queue(`
 		with told as (
 			update connection c set event_count = c.event_count + k.n
@@ -115,19 +148,14 @@ func appendFor(ctx context.Context, tx pgx.Tx, t tenant.ID, events []tenant.Even
 		where live.tenant_id = $1
 		order by e.nr`,
 		t, counted, counts, c.ids, c.types, c.at, c.channels, c.connections, c.nth, c.given, c.data)
-	results := tx.SendBatch(ctx, batch)
-	defer results.Close()
-	tag, err := results.Exec()
-	if err != nil {
-		return err
-	}
-	if tag.RowsAffected() == 0 {
-		return ErrNotFound
-	}
-	if _, err := results.Exec(); err != nil {
-		return err
-	}
-	return results.Close()
+	return nil
+}
+
+// numbered reports whether the caller has numbered all events.
+func numbered(events []tenant.Event) bool {
+	return !slices.ContainsFunc(events, func(e tenant.Event) bool {
+		return e.Seq == 0 || e.ConnectionSeq == 0 && e.ConnectionID != ""
+	})
 }
 
 // storable returns data in a form that jsonb takes. Metadata comes from
