@@ -63,7 +63,7 @@ func serviceOn(t *testing.T, pool *pgxpool.Pool, change ...func(*api.Config)) *s
 		t.Fatal(err)
 	}
 	s.hooks = webhooks.New(pool, s.tenants, webhooks.Config{EgressAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Log: log})
-	s.ledger = billing.NewLedger(pool, s.hooks.Append, log)
+	s.ledger = billing.NewLedger(pool, s.hooks.Queue, log)
 	s.ledger.OnChange(s.hooks.Wake)
 	s.node, err = cluster.Start(ctx, pool, cluster.Config{Name: "test", Instance: t.Name() + tenant.NewID(), Reaper: s.ledger, Log: log})
 	if err != nil {
