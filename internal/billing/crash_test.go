@@ -230,6 +230,7 @@ func TestAdmissionsAreTerminated(t *testing.T) {
 	b.must(err)
 	defer administrator.Close(context.Background())
 	scope := b.newTenant(4, 4)
+	terminated := 0
 	for range 6 {
 		release := b.hold(scope)
 		const crowd = 6
@@ -254,13 +255,14 @@ func TestAdmissionsAreTerminated(t *testing.T) {
 		}
 		for range 3 {
 			b.waiting(1)
-			_, err := administrator.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity
+			tag, err := administrator.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity
 				where datname = current_database() and wait_event_type = 'Lock'`)
 			b.must(err)
+			terminated += int(tag.RowsAffected())
 		}
 		release()
 		wg.Wait()
-		if admitted.Load() != 4 || failed.Load() == 0 {
+		if admitted.Load() != 4 {
 			t.Fatalf("%d of 4 places were taken, %d tries failed", admitted.Load(), failed.Load())
 		}
 		b.check(scope)
@@ -270,5 +272,8 @@ func TestAdmissionsAreTerminated(t *testing.T) {
 			}
 		}
 		b.check(scope)
+	}
+	if terminated == 0 {
+		t.Error("nothing was terminated")
 	}
 }
