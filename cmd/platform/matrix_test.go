@@ -34,7 +34,7 @@ func newServers(t testing.TB) (*platform, string) {
 		t.Fatal(err)
 	}
 	p.hooks = webhooks.New(p.db.Pool, p.tenants, webhooks.Config{EgressAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Log: p.log})
-	p.ledger = billing.NewLedger(p.db.Pool, p.hooks.Append, p.log)
+	p.ledger = billing.NewLedger(p.db.Pool, p.hooks.Queue, p.log)
 	p.ledger.OnChange(p.hooks.Wake)
 	if p.node, err = cluster.Start(ctx, p.db.Pool, cluster.Config{Name: "test", Instance: t.Name(), Reaper: p.ledger, Log: p.log}); err != nil {
 		t.Fatal(err)
