@@ -18,8 +18,8 @@ import (
 )
 
 // A database that is owned by a role without special rights, and has tenants from
-// before licences were kept as a history: they keep what they have. All of it can be
-// taken back.
+// before licences were kept as a history, which keep what they have, and has
+// deliveries. All of it can be taken back.
 func TestTenantsFromBefore(t *testing.T) {
 	ctx := context.Background()
 	at := dbtest.Empty(t)
@@ -75,6 +75,11 @@ func TestTenantsFromBefore(t *testing.T) {
 	}
 	exec(`insert into tenant (tenant_id, name, created_at) values ('ten_LARK', 'Lark', now() - interval '1 year')`)
 	exec(`insert into tenant_live (tenant_id, connections, max_connections, max_per_channel) values ('ten_LARK', 7, 500, 200)`)
+	exec(`insert into event (tenant_id, seq, event_id, type, occurred_at) values ('ten_LARK', 1, 'evt_1', 'ping', now())`)
+	exec(`insert into webhook_endpoint (endpoint_id, tenant_id, url, secret_sealed, from_seq) values ('ep_1', 'ten_LARK', 'https://example.com', '', 0)`)
+	exec(`insert into delivery (delivery_id, tenant_id, endpoint_id, event_id, event_seq, ordering_key, state)
+		values ('dlv_1', 'ten_LARK', 'ep_1', 'evt_1', 1, '', 'delivered')`)
+	exec(`insert into delivery_attempt (delivery_id, attempt, duration_ms) values ('dlv_1', 1, 5)`)
 	if _, err := provider.Up(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -90,6 +95,10 @@ func TestTenantsFromBefore(t *testing.T) {
 	}
 	if want := fmt.Sprintf("custom 500/200 from %s, applied: t", year); got != want {
 		t.Errorf("the licence is %s, want %s", got, want)
+	}
+	err = admin.QueryRow(ctx, `select format('%s %s of %s, attempt of %s', peak, low_connections, peak_max, a.tenant_id) from tenant_live, delivery_attempt a`).Scan(&got)
+	if want := "7 7 of 500, attempt of ten_LARK"; err != nil || got != want {
+		t.Errorf("%s, %v, want %s", got, err, want)
 	}
 	if _, err := provider.DownTo(ctx, 0); err != nil {
 		t.Fatal(err)
