@@ -118,3 +118,21 @@ func TestLicencePage(t *testing.T) {
 	}
 	s.owner(t, "Other").get("/console/licence").has("0 of 300")
 }
+
+// An operator raises the limit of a channel and grants discounts: the tenant's year
+// goes on. Another number of connections, or the wish for it, is a licence of its own.
+func TestOperatorGrantsLicence(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p, k := s.owner(t, "Skylark"), s.keeper(t, "keeper@example.com")
+	path := "/operator/tenants/" + string(p.signed.Tenant)
+	p.post("/console/licence/change/500").wantTo("/console/licence?done=licence-now")
+	k.get(path).has("Standard, renewed on")
+	k.post(path+"/licence", "connections", "500", "per_channel", "300", "discount", "case", "discount", "company").wantTo(path + "?done=licence-set")
+	p.get("/console/licence").has("renewed on", "at most 300", "10 % for a published case", "3,432,000 JPY with tax")
+	p.post("/console/licence/change/300").wantTo("/console/licence?done=licence-later")
+	k.get(path).has("Standard, 300 from")
+	k.post(path+"/licence", "connections", "500", "per_channel", "300", "custom", "on").wantTo(path + "?done=licence-set")
+	k.get(path).has("Set by the operator")
+	p.get("/console/licence").has("Set by the operator", "without an end", "the operator")
+}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -98,6 +99,7 @@ func tenantPath(id tenant.ID) string { return "/operator/tenants/" + url.PathEsc
 // operatorTenantData is a tenant's page.
 type operatorTenantData struct {
 	tenant.TenantSummary
+	licence        billing.LicenceState
 	audit          []tenant.AuditEntry
 	events         []tenant.Event
 	reasonProblem  string
@@ -118,6 +120,9 @@ func (c *Console) showTenant(w http.ResponseWriter, r *http.Request, v *visit, s
 		return err
 	}
 	scope := by.Over(d.ID)
+	if d.licence, err = c.Ledger.LicenceState(ctx, scope); err != nil {
+		return err
+	}
 	if d.audit, _, err = c.Tenants.SearchAudit(ctx, scope, tenant.AuditQuery{}, recentEntries); err != nil {
 		return err
 	}
@@ -197,7 +202,8 @@ func (c *Console) operatorDisconnect(w http.ResponseWriter, r *http.Request, v *
 	return v.finish(w, r, tenantPath(t.ID), "all-ended")
 }
 
-// operatorSetLicence changes how many connections a tenant may have, at once. The
+// operatorSetLicence changes what a tenant may have, at once. With the same number of
+// connections it stays of its kind, with its year, unless it is to be a custom one. The
 // ledger writes the tenant's log; the operators' gets an entry of its own before.
 func (c *Console) operatorSetLicence(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if err := readForm(w, r); err != nil {
@@ -212,11 +218,16 @@ func (c *Console) operatorSetLicence(w http.ResponseWriter, r *http.Request, v *
 	if err1 != nil || err2 != nil || connections < 0 || perChannel < 0 || connections > maxOperatorLicence || perChannel > maxOperatorLicence {
 		return c.showTenant(w, r, v, http.StatusUnprocessableEntity, "", "Give whole numbers from 0 to "+whole(maxOperatorLicence)+".")
 	}
+	discounts := r.PostForm["discount"]
+	grant := billing.LicenceGrant{PerChannel: &perChannel, Discounts: &discounts}
+	if connections != t.MaxConnections || r.PostForm.Has("custom") {
+		grant.Connections = &connections
+	}
 	diff := tenant.Diff{"max_connections": {t.MaxConnections, connections}, "max_per_channel": {t.MaxPerChannel, perChannel}}
 	if err := c.auditOperator(r, v, "", "licence.set", string(t.ID), diff); err != nil {
 		return err
 	}
-	err = c.Ledger.SetLicence(r.Context(), scope, connections, perChannel)
+	_, err = c.Ledger.GrantLicence(r.Context(), scope, grant)
 	var field *tenant.FieldError
 	if errors.As(err, &field) {
 		return c.showTenant(w, r, v, http.StatusUnprocessableEntity, "", field.Problem)
@@ -225,6 +236,17 @@ func (c *Console) operatorSetLicence(w http.ResponseWriter, r *http.Request, v *
 		return err
 	}
 	return v.finish(w, r, tenantPath(t.ID), "licence-set")
+}
+
+// operatorLicenceText says of which kind a licence is, and what becomes of it.
+func operatorLicenceText(v *visit, s billing.LicenceState) string {
+	switch {
+	case s.Scheduled != nil:
+		return kindName(s.Current.Kind) + ", " + whole(s.Scheduled.Connections) + " from " + v.date(s.Scheduled.From) + " on"
+	case s.Renews():
+		return kindName(s.Current.Kind) + ", renewed on " + v.date(*s.Current.PeriodTo)
+	}
+	return kindName(s.Current.Kind)
 }
 
 // maxOperatorLicence bounds what an operator may grant.

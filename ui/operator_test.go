@@ -201,6 +201,7 @@ func TestOperatorTenants(t *testing.T) {
 
 	k.post(path+"/licence", "connections", "5", "per_channel", "x").want(http.StatusUnprocessableEntity)
 	k.post(path+"/licence", "connections", "5", "per_channel", "3").wantTo(path + "?done=licence-set")
+	k.post(path+"/licence", "connections", "5", "per_channel", "3", "discount", "friend").want(http.StatusUnprocessableEntity)
 	if live := k.get(path).fact("Live"); live != "0 of 5 connections" {
 		t.Errorf("the licence is %q", live)
 	}
