@@ -627,3 +627,23 @@ func FuzzFragment(f *testing.F) {
 		}
 	})
 }
+
+// A token's max_duration ends sessions of WHIP and WHEP, too: their URLs are of
+// nothing then.
+func TestWHIPLifetime(t *testing.T) {
+	h, _ := broadcast(t, signaling.Config{Verifier: keys{tenant.Claim{MaxDuration: 300 * time.Millisecond}}})
+	for path, o := range map[string]sfutest.Options{"/whip/room": {Publish: &sfutest.Media{Audio: true}}, "/whep/room": {}} {
+		session := h.come(t, path, o)
+		if !sfutest.Eventually(patience, func() bool { return h.ask(t, "GET", session.location, "").StatusCode == http.StatusNotFound }) {
+			t.Errorf("%s: the session outlives its token's max_duration", path)
+		}
+	}
+	h.books.await(t, "both ends", func(b *books) bool { return len(b.closed) == 2 })
+	h.books.read(func(b *books) {
+		for id, e := range b.closed {
+			if e.Reason != tenant.EndLifetime || e.Duration < 300*time.Millisecond {
+				t.Errorf("%s ended as %+v", b.opened[id].Protocol, e)
+			}
+		}
+	})
+}

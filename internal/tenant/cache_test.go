@@ -43,8 +43,15 @@ func TestVerifyWithoutDatabase(t *testing.T) {
 	if err := node.BanToken(t.Context(), h.scope, claim.TokenHash, claim.ExpiresAt, "test"); err != nil {
 		t.Fatal(err)
 	}
+	h.ban(h.store, h.scope, tenant.NewBan{Kind: tenant.ClientBan, Subject: "mallory"})
+	if err := node.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	pool.Close()
 
+	if r := node.Barred(tenant.Subject{Tenant: h.made.Tenant, Channel: "room", ClientID: "mallory"}); r == nil {
+		t.Error("a known ban does not hold while the database is away")
+	}
 	h.accepts(node, token, "room", tenant.SendOnly)
 	h.refuses(node, barred, "room", tenant.SendOnly, tenant.Banned)
 	h.refuses(node, token, "lobby", tenant.SendOnly, tenant.ChannelDenied)

@@ -1,14 +1,16 @@
 package tenant_test
 
 import (
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hibari/hibari/internal/tenant"
 )
 
 // BenchmarkVerify verifies tokens of each algorithm with the database closed: a
-// key that is known costs it nothing. Each is one core's work; all run in one
-// goroutine.
+// key that is known costs it nothing. What counts is the CPU's time, the garbage
+// collector's included: machines that measure have other things to do, too.
 func BenchmarkVerify(b *testing.B) {
 	h := newHouse(b)
 	pool := h.secondPool()
@@ -39,12 +41,22 @@ func BenchmarkVerify(b *testing.B) {
 	for _, algorithm := range []string{"HS256", "HS256 without kid", "ES256", "EdDSA"} {
 		b.Run(algorithm, func(b *testing.B) {
 			b.ReportAllocs()
+			before := cpuTime(b)
 			for b.Loop() {
 				if _, _, err := store.Verify(b.Context(), tenant.TokenWish{Token: tokens[algorithm], Channel: "room", Role: tenant.SendOnly}); err != nil {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "verify/s")
+			b.ReportMetric(float64(b.N)/(cpuTime(b)-before).Seconds(), "verify/s-of-CPU")
 		})
 	}
+}
+
+// cpuTime is the processor time that the process has used.
+func cpuTime(b *testing.B) time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
