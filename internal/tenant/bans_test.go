@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -299,6 +300,11 @@ func TestBansAgree(t *testing.T) {
 	var stores []*tenant.Store
 	for range 3 {
 		stores = append(stores, h.newStore(h.pool))
+	}
+	// Each step asks Postgres some times: a quarter of the usual checks, unless told.
+	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
+		flag.Set("rapid.checks", "25")
+		defer flag.Set("rapid.checks", checks.DefValue)
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()

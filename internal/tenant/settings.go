@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Settings are what a tenant has set. The zero value is the default.
+// Settings are what a tenant has set.
 type Settings struct {
 	// AuthURL is asked before each connection of the tenant; "": nobody is.
 	AuthURL string `json:"auth_url"`
