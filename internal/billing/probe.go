@@ -50,7 +50,11 @@ func (b *Book) ask() (away bool) {
 		defer cancel()
 		ids := b.toRead()
 		read, err := b.probe(ctx, ids)
-		return b.judged(ids, read, err), nil
+		away, back := b.judged(read, err)
+		if back {
+			b.ledger.pool.Reset() // its connections are those from before
+		}
+		return away, nil
 	})
 	return answer.(bool)
 }
@@ -109,8 +113,9 @@ func (b *Book) probe(ctx context.Context, ids []tenant.ID) ([]standing, error) {
 	return read, results.Close()
 }
 
-// judged takes the answer to a probe and reports whether the database is away.
-func (b *Book) judged(asked []tenant.ID, read []standing, err error) (away bool) {
+// judged takes the answer to a probe and reports whether the database is away, and
+// whether it was and is no more.
+func (b *Book) judged(read []standing, err error) (away, back bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err != nil { // also one that answers, and that cannot be written to
@@ -120,7 +125,7 @@ func (b *Book) judged(asked []tenant.ID, read []standing, err error) (away bool)
 			b.down()
 			b.log.Error("the database does not answer: clients are admitted to live channels only, and what happens is kept to be written later", "error", err)
 		}
-		return true
+		return true, false
 	}
 	for _, s := range read {
 		if p := b.pages[s.Tenant]; p != nil {
@@ -128,12 +133,12 @@ func (b *Book) judged(asked []tenant.ID, read []standing, err error) (away bool)
 			p.maxConnections, p.maxPerChannel, p.elsewhere = s.MaxConnections, s.MaxPerChannel, s.Elsewhere
 		}
 	}
-	if b.away {
+	if back = b.away; back {
 		b.away = false
 		b.up, b.down = context.WithCancel(context.Background())
 		b.log.Warn("the database answers again", "away", time.Since(b.awayFrom).Round(time.Second), "owed", b.stats.Owed)
 	}
-	return false
+	return false, back
 }
 
 // compareIncarnation marks the pages when the node has a new id: the ledger has

@@ -276,13 +276,9 @@ func (b *Book) Flush(ctx context.Context) error {
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		b.mu.Lock()
-		owed := 0
-		for _, p := range b.pages {
-			owed += len(p.journal)
-		}
-		b.mu.Unlock()
-		if owed == 0 {
+		b.compareIncarnation()
+		owed, atRest := b.owes()
+		if atRest {
 			return nil
 		}
 		if !b.ask() {
@@ -294,4 +290,17 @@ func (b *Book) Flush(ctx context.Context) error {
 		case <-poll.C:
 		}
 	}
+}
+
+// owes returns how many entries are not written, and whether nothing else is to be
+// done either.
+func (b *Book) owes() (entries int, atRest bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	atRest = true
+	for _, p := range b.pages {
+		entries += len(p.journal)
+		atRest = atRest && p.direct()
+	}
+	return entries, atRest
 }
