@@ -71,6 +71,7 @@ type Connection struct {
 	Seconds        int64           `json:"seconds" doc:"Full seconds of media."`
 	BytesIn        int64           `json:"bytes_in" doc:"Received from the client, as of some seconds ago."`
 	BytesOut       int64           `json:"bytes_out" doc:"Sent to the client, as of some seconds ago."`
+	Previous       *string         `json:"previous_connection_id" doc:"The connection that it continues, because its node was taken for dead and came back; null: none."`
 }
 
 func showLive(l billing.Live) Connection {
@@ -79,7 +80,7 @@ func showLive(l billing.Live) Connection {
 		State: stateConnected, Protocol: l.Protocol, NodeID: l.NodeID, KeyID: textOrNull(l.KeyID),
 		TokenExpiresAt: timeOrNull(l.TokenExpiresAt), Metadata: l.Metadata, RemoteAddress: l.RemoteAddress,
 		UserAgent: l.UserAgent, OpenedAt: l.OpenedAt.UTC(), ConnectedAt: timeOrNull(l.ConnectedAt),
-		Seconds: l.Seconds, BytesIn: l.BytesIn, BytesOut: l.BytesOut,
+		Seconds: l.Seconds, BytesIn: l.BytesIn, BytesOut: l.BytesOut, Previous: textOrNull(l.Previous),
 	}
 	if l.ConnectedAt.IsZero() {
 		c.State = stateConnecting
@@ -148,7 +149,7 @@ func (a *API) disconnectConnection(ctx context.Context, scope tenant.Scope, in *
 	ID  string `path:"connection_id" maxLength:"64" example:"9N5VY0Z8WJ4KQ2RGTX7D3C6B1M"`
 	Ban string `query:"ban" enum:"token" doc:"token: also bar its access token until that expires."`
 }) error {
-	h, err := a.Ledger.Connection(ctx, scope, in.ID)
+	h, err := a.Ledger.Current(ctx, scope, in.ID)
 	if err != nil {
 		return err
 	}
@@ -161,12 +162,12 @@ func (a *API) disconnectConnection(ctx context.Context, scope tenant.Scope, in *
 			return err
 		}
 	}
-	err = a.audit(ctx, scope, "connection.disconnected", in.ID,
+	err = a.audit(ctx, scope, "connection.disconnected", h.ConnectionID,
 		map[string]any{"channel_id": h.Channel, "client_id": h.ClientID, "token_barred": barred})
 	if err != nil {
 		return err
 	}
-	if err := a.Node.Disconnect(ctx, scope, in.ID, tenant.EndAPI); !errors.Is(err, tenant.ErrNotFound) {
+	if err := a.Node.Disconnect(ctx, scope, h.ConnectionID, tenant.EndAPI); !errors.Is(err, tenant.ErrNotFound) {
 		return err
 	}
 	return nil // it left just now

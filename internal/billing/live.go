@@ -32,6 +32,7 @@ type Live struct {
 	Seconds        int64     // full seconds since ConnectedAt, on the database's clock; of an ended one, until it ended
 	BytesIn        int64     // as of the last beat
 	BytesOut       int64
+	Previous       string // the connection that it continues, since its node was taken for dead; "": none
 }
 
 // History is one connection, live or ended.
@@ -69,7 +70,7 @@ const (
 const historyColumns = `c.connection_id, c.channel_id, c.session_id, c.node_id, c.role, c.client_id, c.protocol,
 	coalesce(c.signing_key_id, ''), c.token_hash, c.token_expires_at, c.metadata, c.remote_address, c.user_agent,
 	c.opened_at, c.connected_at, c.metered_through, c.ended_at, coalesce(c.end_reason, ''),
-	c.bytes_in, c.bytes_out, clock_timestamp()`
+	c.bytes_in, c.bytes_out, coalesce(c.previous_connection_id, ''), clock_timestamp()`
 
 // Live returns the tenant's live connections, newest first. next continues the
 // listing as LiveQuery.After, also when that connection has ended since; ""
@@ -184,7 +185,7 @@ func scanHistory(row pgx.CollectableRow) (h History, err error) {
 	if err := row.Scan(&h.ConnectionID, &h.Channel, &h.SessionID, &h.NodeID, &h.Role, &h.ClientID, &h.Protocol,
 		&h.KeyID, &hash, &expires, &h.Metadata, &h.RemoteAddress, &h.UserAgent,
 		&h.OpenedAt, &connected, &metered, &ended, &h.EndReason,
-		&h.BytesIn, &h.BytesOut, &now); err != nil {
+		&h.BytesIn, &h.BytesOut, &h.Previous, &now); err != nil {
 		return h, err
 	}
 	copy(h.TokenHash[:], hash)
