@@ -351,3 +351,23 @@ func TestTakenForDead(t *testing.T) {
 		t.Fatal(licence, err)
 	}
 }
+
+// TestOwesNoMore: what is kept in memory is bounded.
+func TestOwesNoMore(t *testing.T) {
+	t.Parallel()
+	b := newBookBench(t)
+	scope := b.newTenant(2*billing.OwedMost, 2*billing.OwedMost)
+	b.entered(scope, "room")
+	b.knows(scope)
+	b.line.sever()
+	for range billing.OwedMost { // each leaves at once, and is owed all the same
+		id := b.entered(scope, "room")
+		b.must(b.book.Close(t.Context(), id, tenant.Ending{Reason: tenant.EndClient}))
+	}
+	if _, err := b.enter(opening(scope, "room", tenant.SendRecv)); refusal(err) != tenant.Unavailable {
+		t.Fatal("one more was answered", err)
+	}
+	if s := b.book.Stats(); s.Owed != billing.OwedMost || s.Entries != 2*billing.OwedMost {
+		t.Fatalf("%+v", s)
+	}
+}

@@ -15,3 +15,6 @@ func (b *Book) Reread() {
 	b.mu.Unlock()
 	b.ask()
 }
+
+// OwedMost is how many connections a book admits that the database does not have.
+const OwedMost = owedMost
