@@ -322,7 +322,7 @@ func (p *person) open(channel string, role tenant.Role) (id, token string) {
 func (p *person) openBy(protocol, channel string, role tenant.Role) (id, token string) {
 	p.t.Helper()
 	ctx := p.t.Context()
-	token, err := p.site.tenants.SignToken(ctx, p.scope, tenant.TokenRequest{Channel: channel, Role: string(role)})
+	token, err := p.site.tenants.SignToken(ctx, p.scope, tenant.TokenRequest{Channel: channel, Roles: []string{string(role)}})
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -129,7 +129,11 @@ func tokenCreate(ctx context.Context, args []string, io stdio) error {
 		if err != nil {
 			return err
 		}
-		signed, err := t.tenants.SignToken(ctx, scope, tenant.TokenRequest{Channel: *channel, Role: *role, ClientID: *clientID, TTL: *ttl})
+		request := tenant.TokenRequest{Channel: *channel, ClientID: *clientID, TTL: *ttl}
+		if *role != "" {
+			request.Roles = []string{*role}
+		}
+		signed, err := t.tenants.SignToken(ctx, scope, request)
 		if err != nil {
 			return wrongFlag(err)
 		}

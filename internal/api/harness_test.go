@@ -247,7 +247,7 @@ func (r reply) problem(status int, code tenant.Code) api.Problem {
 func (c *caller) open(channel string, role tenant.Role) (id, token string) {
 	c.t.Helper()
 	ctx := c.t.Context()
-	token, err := c.tenants.SignToken(ctx, c.scope, tenant.TokenRequest{Channel: channel, Role: string(role)})
+	token, err := c.tenants.SignToken(ctx, c.scope, tenant.TokenRequest{Channel: channel, Roles: []string{string(role)}})
 	if err != nil {
 		c.t.Fatal(err)
 	}

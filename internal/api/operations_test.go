@@ -247,10 +247,23 @@ func TestAccessTokens(t *testing.T) {
 		t.Error("it is good for another role")
 	}
 	c.do("POST", "/v1/access-tokens", `{"channel_id":"hello"}`).want(201)
+	made = c.do("POST", "/v1/access-tokens", `{"channel_id":"hello","role":["sendonly","sendrecv"],"max_channel_connections":2,"duplicate_client_id":"replace"}`).want(201).object()
+	for role, want := range map[tenant.Role]bool{tenant.SendOnly: true, tenant.SendRecv: true, tenant.RecvOnly: false} {
+		claim, _, err := c.tenants.Verify(t.Context(), tenant.TokenWish{Token: made["token"], Channel: "hello", Role: role})
+		if (err == nil) != want || claim.Grant.MaxChannelConnections != 2 || claim.Grant.Duplicates != tenant.DuplicatesReplace {
+			t.Errorf("%s: %+v, %v", role, claim, err)
+		}
+	}
 	for body, field := range map[string]string{
 		`{"channel_id":"hello","ttl":90000}`:                                      "ttl",
 		`{"channel_id":"hello","metadata":[1]}`:                                   "metadata",
 		`{"channel_id":"hello","role":"boss"}`:                                    "role",
+		`{"channel_id":"hello","role":["sendonly","boss"]}`:                       "role",
+		`{"channel_id":"hello","role":[]}`:                                        "role",
+		`{"channel_id":"hello","role":7}`:                                         "role",
+		`{"channel_id":"hello","max_channel_connections":0}`:                      "max_channel_connections",
+		`{"channel_id":"hello","max_channel_connections":100001}`:                 "max_channel_connections",
+		`{"channel_id":"hello","duplicate_client_id":"fight"}`:                    "duplicate_client_id",
 		`{"channel_id":""}`:                                                       "channel_id",
 		`{"channel_id":"a\u0000b"}`:                                               "channel_id",
 		`{"channel_id":"` + strings.Repeat("雲", 100) + `"}`:                       "channel_id",

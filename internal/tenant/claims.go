@@ -237,6 +237,9 @@ func checkAudience(m claims, hasChannel bool) *Refusal {
 	return Refuse(TokenInvalid, "aud names another service; set it to %q", audience)
 }
 
+// maxRoles is how many roles a token may list.
+const maxRoles = 16
+
 // readRoles reads one role or a list, in either era's words; nil if any role
 // will do.
 func readRoles(v any) ([]Role, *Refusal) {
@@ -249,7 +252,7 @@ func readRoles(v any) ([]Role, *Refusal) {
 	case []any:
 		words = v
 	}
-	if len(words) == 0 || len(words) > 16 {
+	if len(words) == 0 || len(words) > maxRoles {
 		return nil, Refuse(TokenInvalid, "role must be one role or a list of roles; leave it out to allow any")
 	}
 	roles := make([]Role, 0, len(words))

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -14,11 +16,14 @@ import (
 // TokenRequest says what a token signed by us shall allow.
 type TokenRequest struct {
 	Channel     string        // exact, or a prefix ending in "*"
-	Role        string        // in either era's words; "": any
+	Roles       []string      // in either era's words; none: any
 	ClientID    string        // "": the client may choose
 	TTL         time.Duration // 0: DefaultTokenTTL; at most MaxTokenTTL
 	MaxDuration time.Duration // 0: none
 	Metadata    any           // nil: none; else it must marshal to a JSON object
+	// MaxChannelConnections and Duplicates are as in a Grant; 0 and "": not set.
+	MaxChannelConnections int
+	Duplicates            Duplicates
 }
 
 // SignToken signs an access token with the tenant's newest HS256 key, of those that
@@ -75,6 +80,10 @@ func (r TokenRequest) claims(now time.Time) (jwt.MapClaims, error) {
 		return nil, &FieldError{"client_id", fmt.Sprintf("Use at most %d bytes without control characters.", MaxNameBytes)}
 	case r.MaxDuration < 0 || r.MaxDuration > MaxConnectionDuration:
 		return nil, &FieldError{"max_duration", fmt.Sprintf("Use at most %s.", MaxConnectionDuration)}
+	case r.MaxChannelConnections < 0 || r.MaxChannelConnections > MaxChannelConnections:
+		return nil, &FieldError{"max_channel_connections", fmt.Sprintf("Use at most %d.", MaxChannelConnections)}
+	case r.Duplicates != "" && !slices.Contains(duplicates, string(r.Duplicates)):
+		return nil, &FieldError{"duplicate_client_id", "Use " + strings.Join(duplicates, ", ") + "."}
 	}
 	claims := jwt.MapClaims{
 		"aud":        audience,
@@ -83,11 +92,11 @@ func (r TokenRequest) claims(now time.Time) (jwt.MapClaims, error) {
 		"jti":        NewID(),
 		"channel_id": r.Channel,
 	}
-	if r.Role != "" {
-		role, err := ParseRole(r.Role)
-		if err != nil {
-			return nil, &FieldError{"role", "Use sendonly, recvonly or sendrecv."}
-		}
+	role, err := roleClaim(r.Roles)
+	if err != nil {
+		return nil, err
+	}
+	if role != nil {
 		claims["role"] = role
 	}
 	if r.ClientID != "" {
@@ -95,6 +104,12 @@ func (r TokenRequest) claims(now time.Time) (jwt.MapClaims, error) {
 	}
 	if r.MaxDuration > 0 {
 		claims["max_duration"] = r.MaxDuration.Seconds()
+	}
+	if r.MaxChannelConnections > 0 {
+		claims["max_channel_connections"] = r.MaxChannelConnections
+	}
+	if r.Duplicates != "" {
+		claims["duplicate_client_id"] = r.Duplicates
 	}
 	if r.Metadata == nil {
 		return claims, nil
@@ -107,6 +122,29 @@ func (r TokenRequest) claims(now time.Time) (jwt.MapClaims, error) {
 		claims["metadata"] = metadata
 	}
 	return claims, nil
+}
+
+// roleClaim writes one role as a string, as most tokens have it, and several as
+// a list; nil: any.
+func roleClaim(words []string) (any, error) {
+	if len(words) > maxRoles {
+		return nil, &FieldError{"role", fmt.Sprintf("Use at most %d.", maxRoles)}
+	}
+	var roles []Role
+	for _, word := range words {
+		role, err := ParseRole(word)
+		if err != nil {
+			return nil, &FieldError{"role", "Use sendonly, recvonly or sendrecv."}
+		}
+		roles = append(roles, role)
+	}
+	switch len(roles) {
+	case 0:
+		return nil, nil
+	case 1:
+		return roles[0], nil
+	}
+	return roles, nil
 }
 
 // normalMetadata puts metadata through what Verify will do with it; nil if it

@@ -3,6 +3,7 @@ package tenant_test
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,10 +21,13 @@ func TestSignedTokensVerify(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := tenant.TokenRequest{
 			Channel:     text.Draw(t, "channel"),
-			Role:        rapid.SampledFrom([]string{"", "sendonly", "recvonly", "sendrecv", "upstream", "downstream"}).Draw(t, "role"),
+			Roles:       rapid.SliceOfN(rapid.SampledFrom([]string{"sendonly", "recvonly", "sendrecv", "upstream", "downstream"}), 0, 4).Draw(t, "roles"),
 			ClientID:    rapid.OneOf(rapid.Just(""), text).Draw(t, "client id"),
 			TTL:         time.Duration(rapid.IntRange(1, 24*3600).Draw(t, "ttl")) * time.Second,
 			MaxDuration: time.Duration(rapid.IntRange(0, 3600).Draw(t, "max duration")) * time.Second,
+
+			MaxChannelConnections: rapid.IntRange(0, tenant.MaxChannelConnections).Draw(t, "max channel connections"),
+			Duplicates:            rapid.SampledFrom([]tenant.Duplicates{"", tenant.DuplicatesAllow, tenant.DuplicatesRefuse, tenant.DuplicatesReplace}).Draw(t, "duplicates"),
 		}
 		metadata := rapid.MapOfN(text, rapid.OneOf(text.AsAny(), rapid.Float64().AsAny(), rapid.Bool().AsAny()), 0, 5).Draw(t, "metadata")
 		if len(metadata) > 0 {
@@ -34,14 +38,17 @@ func TestSignedTokensVerify(t *testing.T) {
 			t.Fatal(err)
 		}
 		role := tenant.SendRecv
-		if r.Role != "" {
-			role, _ = tenant.ParseRole(r.Role)
+		var roles []tenant.Role
+		for _, word := range r.Roles {
+			role, _ = tenant.ParseRole(word)
+			roles = append(roles, role)
 		}
 		claim, channel, err := h.store.Verify(t.Context(), tenant.TokenWish{Token: token, Channel: strings.TrimSuffix(r.Channel, "*") + "x"[:strings.Count(r.Channel[len(r.Channel)-1:], "*")], Role: role})
 		if err != nil {
 			t.Fatalf("a token signed for %q, %s: %v", r.Channel, role, err)
 		}
-		if claim.Channel != r.Channel || claim.Grant.ClientID != r.ClientID || claim.MaxDuration != r.MaxDuration || claim.JTI == "" {
+		if claim.Channel != r.Channel || claim.Grant.ClientID != r.ClientID || claim.MaxDuration != r.MaxDuration || claim.JTI == "" ||
+			!slices.Equal(claim.Roles, roles) || claim.Grant.MaxChannelConnections != r.MaxChannelConnections || claim.Grant.Duplicates != r.Duplicates {
 			t.Fatalf("claim = %+v of %+v for %q", claim, r, channel)
 		}
 		if ttl := time.Until(claim.ExpiresAt); ttl > r.TTL+time.Second || ttl < r.TTL-10*time.Second {
@@ -104,7 +111,12 @@ func TestSignTokenMistakes(t *testing.T) {
 		{"channel", tenant.TokenRequest{}},
 		{"channel", tenant.TokenRequest{Channel: "a\nb"}},
 		{"channel", tenant.TokenRequest{Channel: strings.Repeat("r", 256)}},
-		{"role", tenant.TokenRequest{Channel: "room", Role: "admin"}},
+		{"role", tenant.TokenRequest{Channel: "room", Roles: []string{"admin"}}},
+		{"role", tenant.TokenRequest{Channel: "room", Roles: []string{"sendonly", ""}}},
+		{"role", tenant.TokenRequest{Channel: "room", Roles: slices.Repeat([]string{"sendonly"}, 17)}},
+		{"max_channel_connections", tenant.TokenRequest{Channel: "room", MaxChannelConnections: -1}},
+		{"max_channel_connections", tenant.TokenRequest{Channel: "room", MaxChannelConnections: tenant.MaxChannelConnections + 1}},
+		{"duplicate_client_id", tenant.TokenRequest{Channel: "room", Duplicates: "fight"}},
 		{"ttl", tenant.TokenRequest{Channel: "room", TTL: 25 * time.Hour}},
 		{"ttl", tenant.TokenRequest{Channel: "room", TTL: -time.Second}},
 		{"client_id", tenant.TokenRequest{Channel: "room", ClientID: "\x00"}},
