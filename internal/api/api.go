@@ -41,6 +41,7 @@ type API struct {
 	Config
 	router     chi.Router
 	limiter    *limiter             // locks for itself
+	wholes     chan struct{}        // one for each request that is one transaction
 	operations map[string]operation // by operation id
 	document   []byte               // the OpenAPI document
 }
@@ -48,7 +49,8 @@ type API struct {
 // New returns the API. It panics on an operation that huma can't make sense of:
 // a mistake of the program and not of the day.
 func New(c Config) *API {
-	a := &API{Config: c, router: chi.NewRouter(), limiter: newLimiter(c.RequestRate, c.RequestBurst), operations: map[string]operation{}}
+	a := &API{Config: c, router: chi.NewRouter(), limiter: newLimiter(c.RequestRate, c.RequestBurst), operations: map[string]operation{},
+		wholes: make(chan struct{}, wholesAtOnce(c.DB.Config().MaxConns))}
 	a.router.Use(middleware.GetHead)
 	a.router.NotFound(a.notFound)
 	a.router.MethodNotAllowed(a.methodNotAllowed)

@@ -37,6 +37,8 @@ func TestContract(t *testing.T) {
 		"POST /v1/webhook-endpoints", "GET /v1/webhook-endpoints/{id}/deliveries", "POST /v1/webhook-endpoints/{id}/test",
 		"POST /v1/deliveries/{id}/replay", "GET /v1/events", "GET /v1/settings", "PATCH /v1/settings", "GET /v1/usage", "GET /v1/licence",
 		"GET /v1/bans", "POST /v1/bans", "DELETE /v1/bans/{id}", "POST /v1/access-tokens", "POST /v1/signing-keys",
+		"POST /v1/invitations", "GET /v1/invitations", "POST /v1/invitations/{id}/resend", "DELETE /v1/invitations/{id}",
+		"PATCH /v1/members/{member_id}", "DELETE /v1/members/{member_id}", "POST /v1/members/{member_id}/reset-second-step",
 	} {
 		method, path, _ := strings.Cut(one, " ")
 		if _, ok := s.schemas.Paths[path][strings.ToLower(method)]; !ok {
@@ -77,6 +79,25 @@ func TestDocumentIsWhatIsServed(t *testing.T) {
 	}
 	for _, path := range []string{"/v1", "/v1/", "/v1/nothing", "/v1/connections/a/b"} {
 		stranger.do("GET", path, nil).problem(404, api.CodeNotFound)
+	}
+}
+
+// Bytes that no row could hold name nothing, and are no error of ours.
+func TestNamesThatNobodyHas(t *testing.T) {
+	s := newService(t)
+	c := s.caller(t, "lark")
+	asked := 0
+	s.schemas.each(func(method, path string, _ described) {
+		if !strings.Contains(path, "{") {
+			return
+		}
+		for _, name := range []string{"%00", "a%00b", "%ff", "%0A", "%2F%00"} {
+			asked++
+			c.do(method, regexp.MustCompile(`\{[^}]*\}`).ReplaceAllString(path, name), nil).problem(404, api.CodeNotFound)
+		}
+	})
+	if asked == 0 {
+		t.Error("no operation has a parameter")
 	}
 }
 

@@ -36,8 +36,8 @@ type adapter struct{ *API }
 // Handle registers an operation.
 func (a adapter) Handle(op *huma.Operation, handle func(huma.Context)) {
 	a.router.MethodFunc(op.Method, op.Path, func(w http.ResponseWriter, r *http.Request) {
-		if slices.Contains(chi.RouteContext(r.Context()).URLParams.Values, "") {
-			a.notFound(w, r) // nothing has no name
+		if slices.Contains(chi.RouteContext(r.Context()).URLParams.Values, "") || checkText("", r.URL.Path) != nil {
+			a.notFound(w, r) // nothing has no name, or one that no row could hold
 			return
 		}
 		a.enter(a.operations[op.OperationID], w, r, func(w http.ResponseWriter, r *http.Request) {

@@ -32,7 +32,15 @@ const (
 	// maxIdempotencyKey is the longest key, in bytes.
 	maxIdempotencyKey = 255
 	purgeEvery        = 10 * time.Minute
+	// spareShare: one in so many connections of the pool is never a request's that
+	// is one transaction. Such a request may need a second connection, for what
+	// counts even if it fails: if all were taken by first ones, nobody would get on.
+	spareShare = 4
 )
+
+// wholesAtOnce is how many requests may be one transaction each at the same time,
+// with so many connections.
+func wholesAtOnce(connections int32) int32 { return max(1, connections-max(1, connections/spareShare)) }
 
 // idempotencyKey reads the header: a string of RFC 8941 as the draft wants it,
 // or the bare text that most clients send. "": there is none.
@@ -63,6 +71,13 @@ var errNotKept = errors.New("the request was refused")
 
 // once answers a request that has an idempotency key.
 func (a *API) once(scope tenant.Scope, key string, body []byte, w http.ResponseWriter, r *http.Request, handle http.HandlerFunc) {
+	select {
+	case a.wholes <- struct{}{}:
+		defer func() { <-a.wholes }()
+	case <-r.Context().Done():
+		Fail(w, r, a.Log, fmt.Errorf("no connection for a request of one transaction: %w", r.Context().Err()))
+		return
+	}
 	said := &recorder{header: http.Header{}}
 	asked := fingerprint(r, body)
 	view := scope.In(a.DB)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/hibari/hibari/internal/api"
 	"github.com/hibari/hibari/internal/tenant"
+	"github.com/hibari/hibari/migrations/dbtest"
 )
 
 const keysPath = "/v1/signing-keys"
@@ -116,6 +118,31 @@ func TestIdempotencyKeyInARace(t *testing.T) {
 	}
 }
 
+// admin is a connection of somebody who may end others'.
+func (s *service) admin(t *testing.T) *pgx.Conn {
+	t.Helper()
+	config := s.pool.Config().ConnConfig.Copy()
+	delete(config.RuntimeParams, "role") // a worker may end nobody
+	admin, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { admin.Close(context.Background()) })
+	return admin
+}
+
+// waiting counts, by an expression about their pid, the connections that wait for
+// a lock.
+func waiting(t *testing.T, admin *pgx.Conn, of string) (n int) {
+	t.Helper()
+	err := admin.QueryRow(t.Context(), `select count(`+of+`) from pg_locks join pg_stat_activity using (pid)
+		where not granted and datname = current_database() and pid <> pg_backend_pid()`).Scan(&n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // A process that dies in the middle leaves nothing: the same request is served
 // by the next one at once.
 func TestIdempotencyKeyOfOneThatDied(t *testing.T) {
@@ -133,23 +160,8 @@ func TestIdempotencyKeyOfOneThatDied(t *testing.T) {
 	}
 	died := make(chan reply)
 	go func() { died <- c.do("POST", keysPath, named("once"), "Idempotency-Key", "death") }()
-	config := s.pool.Config().ConnConfig.Copy()
-	delete(config.RuntimeParams, "role") // a worker may end nobody
-	admin, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer admin.Close(context.WithoutCancel(ctx))
-	eventually(t, "the request waits for the lock, and is ended", func() bool {
-		var ended int
-		err := admin.QueryRow(ctx, `select count(pg_terminate_backend(pid)) from pg_locks
-			join pg_stat_activity using (pid)
-			where not granted and datname = current_database() and pid <> pg_backend_pid()`).Scan(&ended)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return ended > 0
-	})
+	admin := s.admin(t)
+	eventually(t, "the request waits for the lock, and is ended", func() bool { return waiting(t, admin, "pg_terminate_backend(pid)") > 0 })
 	if r := <-died; r.status < 500 {
 		t.Errorf("who died answered %d %s", r.status, r.body)
 	}
@@ -209,4 +221,96 @@ func TestIdempotencyKeysAgainstAModel(t *testing.T) {
 			rt.Fatalf("%d endpoints, want %d", got, endpoints)
 		}
 	})
+}
+
+// Whatever a POST writes, its answer is kept with it or neither is: it dies with
+// all done but the answer written, nothing of it is there, and the next try does
+// it once.
+func TestIdempotencyKeyKeepsAllOrNothing(t *testing.T) {
+	s := newService(t)
+	c := s.caller(t, "lark")
+	ctx := t.Context()
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer receiver.Close()
+	hook := map[string]any{"url": receiver.URL, "types": []string{"ping"}}
+	endpoint := "/v1/webhook-endpoints/" + c.do("POST", "/v1/webhook-endpoints", hook).want(201).object()["id"].(string)
+	delivery := "/v1/deliveries/" + c.do("POST", endpoint+"/test", nil).want(202).object()["id"].(string)
+	eventually(t, "the delivery is noted", func() bool { return c.get(delivery).want(200).object()["state"] == "delivered" })
+	member := c.invite("ann@example.com", tenant.Developer)
+	_, guest, err := c.tenants.Invite(ctx, c.scope, "bob@example.com", tenant.Viewer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.pool.Exec(ctx, `insert into second_step (tenant_id, member_id, secret_sealed, confirmed_at) values ($1, $2, 'sealed', clock_timestamp())`, c.made.Tenant, member); err != nil {
+		t.Fatal(err)
+	}
+	admin := s.admin(t)
+	entries := func() (n int) { // of the audit log: each of these makes one, in its transaction
+		t.Helper()
+		if err := s.pool.QueryRow(ctx, `select count(*) from audit_entry where tenant_id = $1`, c.made.Tenant).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for path, body := range map[string]any{
+		"/v1/webhook-endpoints":                        hook,
+		endpoint + "/test":                             nil,
+		endpoint + "/rotate-secret":                    nil,
+		delivery + "/replay":                           nil,
+		"/v1/invitations":                              map[string]any{"email": "cid@example.com", "role": "viewer"},
+		"/v1/invitations/" + guest.ID + "/resend":      nil,
+		"/v1/members/" + member + "/reset-second-step": nil,
+		"/v1/api-keys":                                 map[string]any{"name": "server"},
+		"/v1/bans":                                     map[string]any{"kind": "client", "subject": "ann"},
+		"/v1/licence/change":                           map[string]any{"connections": 500},
+	} {
+		eventually(t, "nothing changes by itself any longer", func() bool {
+			var settled bool
+			if err := s.pool.QueryRow(ctx, `select c.seq = l.event_seq and not exists (select from delivery d where d.tenant_id = $1 and d.finished_at is null)
+				from webhook_cursor c join tenant_live l using (tenant_id) where tenant_id = $1`, c.made.Tenant).Scan(&settled); err != nil {
+				t.Fatal(err)
+			}
+			return settled
+		})
+		before := dbtest.Digest(t, s.pool, string(c.made.Tenant))
+		was := entries()
+		tx, err := s.pool.Begin(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(ctx, `lock table idempotent_answer in share mode`); err != nil {
+			t.Fatal(err)
+		}
+		died := make(chan reply)
+		go func() { died <- c.do("POST", path, body, "Idempotency-Key", path) }()
+		eventually(t, "the answer of "+path+" waits to be written", func() bool { return waiting(t, admin, "pid") > 0 })
+		if n := entries(); n != was {
+			t.Errorf("%s: %d of its entries are seen before its commit", path, n-was)
+		}
+		if waiting(t, admin, "pg_terminate_backend(pid)") != 1 {
+			t.Errorf("%s does not wait", path)
+		}
+		if r := <-died; r.status < 500 {
+			t.Errorf("%s answers %d %s", path, r.status, r.body)
+		}
+		if err := tx.Rollback(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for table, now := range dbtest.Digest(t, s.pool, string(c.made.Tenant)) {
+			if now != before[table] {
+				t.Errorf("%s leaves something in %s: %s, it was %s", path, table, now, before[table])
+			}
+		}
+		var again reply
+		eventually(t, "the key is free", func() bool {
+			again = c.do("POST", path, body, "Idempotency-Key", path)
+			return again.status != http.StatusConflict
+		})
+		if again.status/100 != 2 || again.header.Get("Idempotency-Replayed") != "" {
+			t.Errorf("%s again: %d %v %s", path, again.status, again.header, again.body)
+		}
+		if n := entries(); n != was+1 {
+			t.Errorf("%s is done %d times", path, n-was)
+		}
+	}
 }

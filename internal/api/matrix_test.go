@@ -61,6 +61,8 @@ func furnish(t *testing.T, c *caller) estate {
 	must(err)
 	_, err = c.tenants.SetAuthURL(ctx, c.scope, receiver.URL+"/secret-auth")
 	must(err)
+	_, invited, err := c.tenants.Invite(ctx, c.scope, "secret-guest@example.com", tenant.Admin)
+	must(err)
 	entries, _, err := c.tenants.SearchAudit(ctx, c.scope, tenant.AuditQuery{}, 1)
 	must(err)
 	e.named = map[string]string{
@@ -71,11 +73,12 @@ func furnish(t *testing.T, c *caller) estate {
 		"signing-keys/{id}":           c.made.SigningKeyID,
 		"api-keys/{id}":               keys[0].ID,
 		"bans/{id}":                   ban.ID,
-		"members/{id}":                c.made.MemberID,
+		"members/{member_id}":         c.made.MemberID,
+		"invitations/{id}":            invited.ID,
 		"audit-log/{id}":              strconv.FormatInt(entries[0].ID, 10),
 	}
 	e.marks = []string{e.connection, secretChannel, endpoint.ID, delivery, c.made.SigningKeyID, keys[0].ID, ban.ID, "secret-client", "secret-auth",
-		string(c.made.Tenant), c.made.MemberID, c.made.Email}
+		string(c.made.Tenant), c.made.MemberID, c.made.Email, invited.ID, invited.Email}
 	return e
 }
 
@@ -98,6 +101,7 @@ func (e estate) at(path string) (string, bool) {
 var bodies = map[string]any{
 	"changeWebhookEndpoint": map[string]any{"status": "disabled"},
 	"retireSigningKey":      map[string]any{"retire_at": nil},
+	"changeMember":          map[string]any{"role": "viewer"},
 }
 
 // Every operation of the document, with the ids of another tenant, finds nothing;

@@ -137,6 +137,12 @@ func ProblemOf(err error) (p *Problem, known bool) {
 		return newProblem(CodeConflict, "the webhook endpoint is disabled: enable it with PATCH first"), true
 	case errors.Is(err, billing.ErrLicenceChanged):
 		return newProblem(CodeConflict, "another licence is in force than the one named: GET /v1/licence and decide anew"), true
+	case errors.Is(err, tenant.ErrOwnersOnly):
+		return newProblem(CodeForbidden, "only an owner may do this, and API keys are none: an owner does it in the console, under Members"), true
+	case errors.Is(err, tenant.ErrLastOwner), errors.Is(err, tenant.ErrYourself):
+		return newProblem(CodeConflict, err.Error()), true
+	case errors.Is(err, tenant.ErrTooManyMembers):
+		return newProblem(CodeLimitReached, "there are as many members and invitations as there may be: remove or cancel one first"), true
 	case errors.Is(err, tenant.ErrTooManyKeys), errors.Is(err, tenant.ErrTooManyBans), errors.Is(err, webhooks.ErrTooMany):
 		return newProblem(CodeLimitReached, "there are as many as there may be: delete or revoke one first"), true
 	case tenant.DatabaseAway(err):
