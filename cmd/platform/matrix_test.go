@@ -169,3 +169,32 @@ func TestActionsComeAtAPace(t *testing.T) {
 		t.Errorf("counted %d", n)
 	}
 }
+
+// The servers of a suspended tenant go on: they see what is live, and hear of it.
+func TestServersOfASuspendedTenant(t *testing.T) {
+	p, url := newServers(t)
+	made, o := p.made(t, "lark", "room")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := p.tenants.Suspend(ctx, tenant.CommandLine(), made.Tenant, "the invoice of May is open"); err != nil {
+		t.Fatal(err)
+	}
+	if status, err := listConnectionsOf(ctx, url, made.APIKey); err != nil || status != http.StatusOK {
+		t.Errorf("an action: %d, %v", status, err)
+	}
+	conn, _, err := websocket.Dial(ctx, url+"/stream?after=0", &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + made.APIKey}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	if err := p.ledger.Close(ctx, o.ConnectionID, tenant.Ending{Reason: tenant.EndClient}); err != nil {
+		t.Fatal(err)
+	}
+	for ended := false; !ended; {
+		_, frame, err := conn.Read(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended = strings.Contains(string(frame), `"`+string(tenant.ChannelEnded)+`"`)
+	}
+}
