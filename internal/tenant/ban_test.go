@@ -81,7 +81,7 @@ func TestZeroScope(t *testing.T) {
 	ctx, s := t.Context(), h.store
 	for name, f := range map[string]func(tenant.Scope) error{
 		"Tenant":           func(z tenant.Scope) error { _, err := s.Tenant(ctx, z); return err },
-		"Members":          func(z tenant.Scope) error { _, err := s.Members(ctx, z); return err },
+		"MemberInfos":      func(z tenant.Scope) error { _, err := s.MemberInfos(ctx, z); return err },
 		"SetPassword":      func(z tenant.Scope) error { return s.SetPassword(ctx, z, h.made.MemberID, password) },
 		"CreateAPIKey":     func(z tenant.Scope) error { _, _, err := s.CreateAPIKey(ctx, z, "", tenant.Viewer); return err },
 		"APIKeys":          func(z tenant.Scope) error { _, err := s.APIKeys(ctx, z); return err },

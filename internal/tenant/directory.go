@@ -81,21 +81,3 @@ func one(found []Tenant, err error) (Tenant, error) {
 	}
 	return found[0], nil
 }
-
-// Members returns the tenant's members, oldest first.
-func (s *Store) Members(ctx context.Context, scope Scope) ([]Member, error) {
-	if scope.tenant == "" {
-		return nil, ErrScope
-	}
-	rows, err := scope.In(s.pool).Query(ctx, `
-		select member_id, tenant_id, email, role, created_at
-		from member where tenant_id = $1 order by created_at, member_id`, scope.tenant)
-	if err != nil {
-		return nil, fmt.Errorf("couldn't read members: %w", err)
-	}
-	members, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Member])
-	if err != nil {
-		return nil, fmt.Errorf("couldn't read members: %w", err)
-	}
-	return members, nil
-}

@@ -177,7 +177,7 @@ func TestAnOwnerRemains(t *testing.T) {
 		for i := range 4 {
 			owners = append(owners, h.join(fmt.Sprintf("owner%d-%d@example.com", round, i), tenant.Owner).Member.ID)
 		}
-		members, err := h.store.Members(t.Context(), h.scope)
+		members, err := h.store.MemberInfos(t.Context(), h.scope)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -289,7 +289,7 @@ func TestRolesOfMembers(t *testing.T) {
 					delete(model, target)
 				}
 			}
-			members, err := h.store.Members(context.Background(), scope)
+			members, err := h.store.MemberInfos(context.Background(), scope)
 			if err != nil || len(members) != len(model) || owners() < 1 {
 				rt.Fatalf("members %+v, want %v, %v", members, model, err)
 			}

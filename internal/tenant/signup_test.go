@@ -34,9 +34,9 @@ func TestCreateTenant(t *testing.T) {
 	if err != nil || own.ID != made.Tenant || own.Name != "Skylark" || own.TimeZone != "Asia/Tokyo" || own.Status != "active" {
 		t.Errorf("Tenant = %+v, %v", own, err)
 	}
-	members, err := h.store.Members(t.Context(), h.scope)
+	members, err := h.store.MemberInfos(t.Context(), h.scope)
 	if err != nil || len(members) != 1 || members[0].ID != made.MemberID || members[0].Role != tenant.Owner {
-		t.Errorf("Members = %+v, %v", members, err)
+		t.Errorf("MemberInfos = %+v, %v", members, err)
 	}
 	var licence, perChannel int
 	err = h.pool.QueryRow(t.Context(), `select max_connections, max_per_channel from tenant_live where tenant_id = $1`, made.Tenant).Scan(&licence, &perChannel)
