@@ -1,8 +1,11 @@
 package webhooks_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"strconv"
 	"testing"
 	"time"
@@ -27,6 +30,31 @@ func FuzzParseAfter(f *testing.F) {
 			if again, err := webhooks.ParseAfter(strconv.FormatInt(seq, 10)); err != nil || again != seq || seq < 0 {
 				t.Errorf("%q is %d, which is %d, %v", text, seq, again, err)
 			}
+		}
+	})
+}
+
+// What is taken for harmless is what would not be changed if it were looked at closely.
+func FuzzHarmless(f *testing.F) {
+	for _, s := range []string{`{}`, `{"a":"\u0000"}`, `{"a":1e400}`, `{"a":[1.5e400,-0,0.1]}`, `{"e5":"5e"}`, `{"a":"\\u0000"}`,
+		`{"a":123456789012345678901234567890}`, "{\"a\":\"\xff\"}", `{"a":"日本"}`, `"\ud800"`, `{"\u0000":1}`} {
+		f.Add([]byte(s))
+	}
+	read := func(data []byte) any {
+		decoder := json.NewDecoder(bytes.NewReader(data))
+		decoder.UseNumber()
+		var value any
+		if decoder.Decode(&value) != nil {
+			return nil
+		}
+		return value
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if !webhooks.Harmless(data) || !json.Valid(data) {
+			return
+		}
+		if cleaned := webhooks.StorableValue(read(data)); !reflect.DeepEqual(cleaned, read(data)) {
+			t.Errorf("%q would become %v", data, cleaned)
 		}
 	})
 }
