@@ -21,7 +21,7 @@ run: ## install what is missing, build, and serve on http://localhost:8080
 
 test: ## install what is missing and run every test, the browser's too
 	@scripts/install.sh test
-	$(GO) test -race -timeout 20m ./...
+	$(GO) test -race -timeout 30m ./...
 	$(GO) test -race -tags portable ./internal/sfu/wire
 
 lint: verify ## check format, vet, staticcheck and that generated code is fresh

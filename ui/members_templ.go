@@ -132,7 +132,7 @@ func membersPage(v *visit, d membersData) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 12, "Invite</button></form></section><section class=\"card\" aria-labelledby=\"roles\"><div class=\"card-head\"><h2 id=\"roles\">What roles may do</h2></div><dl class=\"card-body facts\"><dt>owner</dt><dd>Everything, and makes other owners.</dd><dt>admin</dt><dd>Everything, but touches no owner.</dd><dt>developer</dt><dd>Keys, webhooks, settings, disconnects; sees calls and usage.</dd><dt>billing</dt><dd>Usage and the overview.</dd><dt>viewer</dt><dd>Sees calls, webhooks and usage; changes nothing.</dd></dl></section>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 12, "Invite</button></form></section><section class=\"card\" aria-labelledby=\"roles\"><div class=\"card-head\"><h2 id=\"roles\">What roles may do</h2></div><dl class=\"card-body facts\"><dt>owner</dt><dd>Everything, and makes other owners.</dd><dt>admin</dt><dd>Everything, but touches no owner.</dd><dt>developer</dt><dd>Keys, webhooks, settings, disconnects; sees calls and usage.</dd><dt>billing</dt><dd>The licence, usage and the overview.</dd><dt>viewer</dt><dd>Sees calls, webhooks and usage; changes nothing.</dd></dl></section>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
