@@ -200,7 +200,7 @@ func (b *Book) judge(p *page, o tenant.Opening) (replaced []*member, refusal *te
 	if now := p.here + p.elsewhere - len(replaced); now >= p.maxConnections {
 		return nil, tenantFull(now, p.maxConnections)
 	}
-	if refusal := asRefusal(home{peer: r.peer}.refuseKind(r.counts.Connections, o.PeerToPeer())); refusal != nil {
+	if refusal := tenant.AsRefusal(home{peer: r.peer}.refuseKind(r.counts.Connections, o.PeerToPeer())); refusal != nil {
 		return nil, refusal
 	}
 	now := r.counts.Connections - len(replaced)
@@ -258,10 +258,3 @@ func (b *Book) lookHere(o tenant.Opening) (tenant.Counts, error) {
 
 // errUnstorable refuses what Postgres cannot keep.
 var errUnstorable = tenant.Refuse(tenant.BadMessage, "the channel, client id or token metadata has a character that cannot be stored: NUL or broken UTF-8")
-
-// asRefusal returns the refusal that an error is; nil: it is none.
-func asRefusal(err error) *tenant.Refusal {
-	var refusal *tenant.Refusal
-	errors.As(err, &refusal)
-	return refusal
-}

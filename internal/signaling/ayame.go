@@ -108,7 +108,7 @@ func (s *caller) setUp(address, userAgent string) *farewell {
 // refuse tells the client that it may not come in.
 func (s *caller) refuse(err error) *farewell {
 	bye := refused(err)
-	if s.say(rejection(asRefusal(err))) != nil {
+	if s.say(rejection(tenant.AsRefusal(err))) != nil {
 		bye.code = 0 // it is gone already
 	}
 	return &bye

@@ -238,7 +238,7 @@ func (d *Door) admit(v visitor, opening tenant.Opening, c *call) (*call, error) 
 		return nil, d.reject(opening, err)
 	}
 	opened, err := d.ledger.Open(ctx, opening)
-	if asElsewhere(err) != nil || asRefusal(err) != nil {
+	if asElsewhere(err) != nil || tenant.AsRefusal(err) != nil {
 		where.release(c.id)
 		return nil, d.decline(v, opening, err)
 	}
@@ -292,7 +292,7 @@ func (v visitor) request(o tenant.Opening, opened tenant.Opened) sfu.JoinRequest
 // refuse counts a refusal and returns it as one; an error that is none is
 // logged and becomes `unavailable`.
 func (d *Door) refuse(err error) *tenant.Refusal {
-	refusal := asRefusal(err)
+	refusal := tenant.AsRefusal(err)
 	if refusal == nil {
 		d.log.Error("couldn't let a client in", "error", err)
 		refusal = tenant.Refuse(tenant.Unavailable, "the platform can't take connections right now; try again in a few seconds")
@@ -300,13 +300,6 @@ func (d *Door) refuse(err error) *tenant.Refusal {
 	d.mu.Lock()
 	d.refused[refusal.Code]++
 	d.mu.Unlock()
-	return refusal
-}
-
-// asRefusal returns the refusal that an error is; nil: it is none.
-func asRefusal(err error) *tenant.Refusal {
-	var refusal *tenant.Refusal
-	errors.As(err, &refusal)
 	return refusal
 }
 

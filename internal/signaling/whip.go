@@ -70,7 +70,7 @@ func (d *Door) serveWish(w http.ResponseWriter, r *http.Request, protocol wish) 
 	case errors.As(err, &p):
 		writeProblem(out, p)
 	default:
-		refuseHTTP(out, asRefusal(err))
+		refuseHTTP(out, tenant.AsRefusal(err))
 	}
 }
 
@@ -123,7 +123,7 @@ func (d *Door) letIn(w http.ResponseWriter, r *http.Request, protocol wish, chan
 	}
 	v.Audio.Enabled, v.Video.Enabled = v.Offer.Audio(), v.Offer.Video()
 	c, err := d.enter(v)
-	if r := asRefusal(err); r != nil && r.Code == tenant.BadMessage { // what it was granted leaves nothing of its offer
+	if r := tenant.AsRefusal(err); r != nil && r.Code == tenant.BadMessage { // what it was granted leaves nothing of its offer
 		return problem{r, http.StatusUnprocessableEntity}
 	}
 	if err != nil {

@@ -182,10 +182,3 @@ func (s *Store) ExportAudit(ctx context.Context, scope Scope, q AuditQuery, form
 		}
 	}
 }
-
-// AuditEntries returns at most limit entries older than the one whose ID is
-// before, newest first; before 0 starts at the newest.
-func (s *Store) AuditEntries(ctx context.Context, scope Scope, before int64, limit int) ([]AuditEntry, error) {
-	entries, _, err := s.SearchAudit(ctx, scope, AuditQuery{Before: before}, limit)
-	return entries, err
-}

@@ -109,7 +109,7 @@ func TestZeroScope(t *testing.T) {
 		"Unban":               func(z tenant.Scope) error { return s.Unban(ctx, z, "ban_x") },
 		"Bans":                func(z tenant.Scope) error { _, _, err := s.Bans(ctx, z, tenant.BanQuery{}); return err },
 		"Audit":               func(z tenant.Scope) error { return s.Audit(ctx, h.pool, z, "x", "", nil) },
-		"AuditEntries":        func(z tenant.Scope) error { _, err := s.AuditEntries(ctx, z, 0, 10); return err },
+		"SearchAudit":         func(z tenant.Scope) error { _, _, err := s.SearchAudit(ctx, z, tenant.AuditQuery{}, 10); return err },
 	} {
 		if err := f(tenant.Scope{}); !errors.Is(err, tenant.ErrScope) {
 			t.Errorf("%s with the zero scope = %v, want ErrScope", name, err)

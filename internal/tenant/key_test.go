@@ -256,7 +256,7 @@ func TestAudit(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	entries, err := h.store.AuditEntries(t.Context(), h.scope, 0, 100)
+	entries, _, err := h.store.SearchAudit(t.Context(), h.scope, tenant.AuditQuery{}, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,12 +274,12 @@ func TestAudit(t *testing.T) {
 	if e := entries[1]; e.Address != "192.0.2.8" {
 		t.Errorf("the failed log-in came from %q", e.Address)
 	}
-	page, err := h.store.AuditEntries(t.Context(), h.scope, entries[1].ID, 2)
+	page, _, err := h.store.SearchAudit(t.Context(), h.scope, tenant.AuditQuery{Before: entries[1].ID}, 2)
 	if err != nil || len(page) != 2 || page[0].ID != entries[2].ID {
 		t.Errorf("the page after the second entry = %+v, %v", page, err)
 	}
 	other := h.newTenant("Other", "other@example.com")
-	foreign, err := h.store.AuditEntries(t.Context(), tenant.OperatorScope(other.Tenant), 0, 100)
+	foreign, _, err := h.store.SearchAudit(t.Context(), tenant.OperatorScope(other.Tenant), tenant.AuditQuery{}, 100)
 	if err != nil || len(foreign) != 1 {
 		t.Errorf("another tenant sees %+v, %v", foreign, err)
 	}

@@ -135,7 +135,7 @@ func wantErr(t testing.TB, what string, err, want error) {
 // audited returns the actions in the tenant's audit log, oldest first.
 func (h *house) audited() (actions []string) {
 	h.t.Helper()
-	entries, err := h.store.AuditEntries(context.Background(), h.scope, 0, 1000)
+	entries, _, err := h.store.SearchAudit(context.Background(), h.scope, tenant.AuditQuery{}, 1000)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -1,6 +1,9 @@
 package tenant
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Code names why a client or request is refused. The codes are a contract:
 // they appear in WebSocket close reasons and in problem documents.
@@ -44,6 +47,13 @@ type Refusal struct {
 // Refuse makes a Refusal whose detail is formatted.
 func Refuse(code Code, format string, args ...any) *Refusal {
 	return &Refusal{Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+// AsRefusal returns the refusal that an error is; nil: it is none.
+func AsRefusal(err error) *Refusal {
+	var refusal *Refusal
+	errors.As(err, &refusal)
+	return refusal
 }
 
 // Error returns "code: detail".

@@ -74,7 +74,7 @@ func TestSettings(t *testing.T) {
 	}
 	until(t, "no URL on the other node", func() bool { return asked(node) == nil })
 
-	entries, err := h.store.AuditEntries(t.Context(), h.scope, 0, 4)
+	entries, _, err := h.store.SearchAudit(t.Context(), h.scope, tenant.AuditQuery{}, 4)
 	if err != nil {
 		t.Fatal(err)
 	}
