@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/hibari/hibari/internal/webhooks"
 )
 
 // metrics serves the process's figures for Prometheus. They are sums over all
@@ -58,6 +60,7 @@ var (
 	figDrift       = prometheus.NewDesc("hibari_licence_drift", "Counts of licence places that the last recount found wrong: 0, or a bug.", nil, nil)
 	figUntold      = prometheus.NewDesc("hibari_rejected_events_dropped_total", "Refused connects that were too many to be written as events.", nil, nil)
 	figAttempts    = prometheus.NewDesc("hibari_webhook_attempts_total", "Attempts to deliver a webhook, by outcome.", []string{"outcome"}, nil)
+	figFailures    = prometheus.NewDesc("hibari_webhook_failures_total", "Attempts to deliver a webhook that failed, by class.", []string{"class"}, nil)
 	figMails       = prometheus.NewDesc("hibari_mails_total", "Mails to people, by outcome: sent, failed (and tried again), dropped.", []string{"outcome"}, nil)
 	figAuth        = prometheus.NewDesc("hibari_auth_webhooks_total", "Questions to tenants' auth webhooks, by outcome.", []string{"outcome"}, nil)
 	figSlowStreams = prometheus.NewDesc("hibari_streams_slow_total", "Streams closed because their reader did not keep up.", nil, nil)
@@ -151,6 +154,9 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	counter(figAttempts, hooks.Delivered, "delivered")
 	counter(figAttempts, hooks.Failed, "failed")
 	counter(figAttempts, hooks.Dead, "dead")
+	for i, class := range webhooks.ErrorClasses {
+		counter(figFailures, hooks.FailedBy[i], string(class))
+	}
 	counter(figAuth, hooks.AuthAllowed, "allowed")
 	counter(figAuth, hooks.AuthRejected, "rejected")
 	counter(figAuth, hooks.AuthTimeouts, "timeout")

@@ -3,20 +3,11 @@ package webhooks
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
-
-	"github.com/hibari/hibari/internal/tenant"
 )
 
 const (
@@ -27,9 +18,10 @@ const (
 
 // outcome is what came of one attempt.
 type outcome struct {
-	status     int    // 0: no answer
-	problem    string // "": delivered
-	answer     []byte // the first answerKept bytes of its body
+	status     int        // 0: no answer
+	problem    string     // "": delivered
+	class      ErrorClass // of the problem
+	answer     []byte     // the first answerKept bytes of its body
 	retryAfter time.Duration
 	took       time.Duration
 }
@@ -56,26 +48,31 @@ func (w *Webhooks) post(ctx context.Context, j job) outcome {
 	r, err := w.request(ctx, j)
 	if err != nil {
 		w.log.Error("webhook request not made", "delivery", j.id, "error", err)
-		return outcome{problem: "we could not prepare the request; our operators can see why"}
+		return failed(failure{FailedInternal, "we could not prepare the request; our operators can see why"})
 	}
 	answer, err := w.client.Do(r)
 	if err != nil {
-		return outcome{problem: explain(err)}
+		return failed(explain(err))
 	}
 	defer answer.Body.Close()
 	o := outcome{status: answer.StatusCode}
-	o.answer, err = io.ReadAll(io.LimitReader(answer.Body, answerKept))
-	switch {
-	case o.status/100 == 3:
-		o.problem = fmt.Sprintf("answered %s: redirects are not followed", statusText(o.status))
-	case o.status/100 != 2:
-		o.problem = "answered " + statusText(o.status)
-		o.retryAfter = parseRetryAfter(answer.Header.Get("Retry-After"), time.Now())
-	case err != nil && isTimeout(err):
-		o.problem = explain(err)
+	if o.answer, err = io.ReadAll(io.LimitReader(answer.Body, answerKept)); err == nil {
+		_, err = io.Copy(io.Discard, answer.Body)
+	}
+	switch bad := judge(o.status); {
+	case bad != nil:
+		o.problem, o.class = bad.words, bad.class
+		if bad.class == FailedHTTPStatus {
+			o.retryAfter = parseRetryAfter(answer.Header.Get("Retry-After"), time.Now())
+		}
+	case err != nil: // an answer that is endless, too slow or broken off is none
+		f := explain(err)
+		o.problem, o.class = f.words, f.class
 	}
 	return o
 }
+
+func failed(f failure) outcome { return outcome{problem: f.words, class: f.class} }
 
 func (w *Webhooks) request(ctx context.Context, j job) (*http.Request, error) {
 	body, err := envelope(j.event)
@@ -100,63 +97,6 @@ func (w *Webhooks) request(ctx context.Context, j job) (*http.Request, error) {
 		r.Header.Set("webhook-replay", "true")
 	}
 	return r, sign(r.Header, string(secret), j.event.ID, time.Now(), body)
-}
-
-func statusText(status int) string {
-	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
-}
-
-func isTimeout(err error) bool {
-	var timeout net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
-}
-
-// explain says in the words of the person who reads the console why there was
-// no answer. It tells nothing about our network but the address refused.
-func explain(err error) string {
-	var (
-		address *AddressError
-		field   *tenant.FieldError
-		dns     *net.DNSError
-		dial    *net.OpError
-		verify  *tls.CertificateVerificationError
-		host    x509.HostnameError
-		record  tls.RecordHeaderError
-		inner   *url.Error
-	)
-	switch {
-	case errors.As(err, &address):
-		return address.Error()
-	case errors.As(err, &field):
-		return field.Problem
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return fmt.Sprintf("the host name %s does not exist", dns.Name)
-	case errors.As(err, &dns):
-		return fmt.Sprintf("the host name %s could not be looked up", dns.Name)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "connection reset"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return "host unreachable"
-	case isTimeout(err) && errors.As(err, &dial) && dial.Op == "dial":
-		return "no connection after " + seconds(dialTimeout)
-	case isTimeout(err):
-		return "timed out after " + seconds(attemptTimeout)
-	case errors.As(err, &host):
-		return "TLS certificate is not for this host name"
-	case errors.As(err, &verify):
-		return "TLS certificate not trusted: " + verify.Err.Error()
-	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
-		return "the server does not speak TLS on this port"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the connection was closed without an answer"
-	case strings.Contains(err.Error(), "response headers exceeded"): // net/http has no sentinel for it
-		return "the header of the answer is longer than 64 KiB"
-	case errors.As(err, &inner):
-		return inner.Err.Error()
-	}
-	return err.Error()
 }
 
 func seconds(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) + " s" }

@@ -113,6 +113,7 @@ func TestPublishedSchedule(t *testing.T) {
 		t.Errorf("attempts are %d, %v", len(attempts), err)
 	}
 	want := webhooks.Stats{Failed: 12, Dead: 1} // eleven of the head's and one of its follower's
+	want.FailedBy[slices.Index(webhooks.ErrorClasses[:], webhooks.FailedHTTPStatus)] = 13
 	eventually(t, "every attempt to be counted", func() bool { return w.hooks.Stats() == want })
 }
 
@@ -133,7 +134,7 @@ func TestWhatCountsAsFailure(t *testing.T) {
 		}, status: 307, want: "answered 307 Temporary Redirect: redirects are not followed"},
 		"not found":  {answer: status(404), status: 404, want: "answered 404 Not Found"},
 		"odd status": {answer: status(799), status: 799, want: "answered 799"},
-		"hang up":    {answer: func(http.ResponseWriter, *http.Request, received) { panic(http.ErrAbortHandler) }, want: "the connection was closed without an answer"},
+		"hang up":    {answer: func(http.ResponseWriter, *http.Request, received) { panic(http.ErrAbortHandler) }, want: "the connection was closed without a whole answer"},
 		"refused":    {url: refused.URL, want: "connection refused"},
 		"no TLS":     {url: strings.Replace(target.URL, "http:", "https:", 1), want: "the server does not speak TLS on this port"},
 		"no such":    {url: "http://nothing.invalid/", want: "the host name nothing.invalid does not exist"},

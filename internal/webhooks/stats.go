@@ -12,6 +12,8 @@ type Stats struct {
 	Failed      int64 // attempts that were not, and will be repeated
 	Dead        int64 // attempts that were not, and were the last of their delivery
 	SlowStreams int64 // streams closed because their reader did not keep up
+	// FailedBy are the attempts that were not answered 2xx, in the order of ErrorClasses.
+	FailedBy [len(ErrorClasses)]int64
 	// StreamsRefused were one too many of their tenant.
 	StreamsRefused int64
 
@@ -22,6 +24,8 @@ type Stats struct {
 type counters struct {
 	delivered, failed, dead, slowStreams                     atomic.Int64
 	authAllowed, authRejected, authTimeouts, authUnavailable atomic.Int64
+
+	failedBy [len(ErrorClasses)]atomic.Int64 // as ErrorClasses
 }
 
 // authorized counts a question to an auth webhook; nil: it let the client in.
@@ -40,6 +44,9 @@ func (c *counters) authorized(r *tenant.Refusal) {
 
 // attempted counts an attempt that has been recorded.
 func (c *counters) attempted(o outcome, last bool) {
+	if !o.delivered() {
+		c.failedBy[o.class.index()].Add(1)
+	}
 	switch {
 	case o.delivered():
 		c.delivered.Add(1)
@@ -53,10 +60,14 @@ func (c *counters) attempted(o outcome, last bool) {
 // Stats returns the counts so far.
 func (w *Webhooks) Stats() Stats {
 	c := &w.counters
-	return Stats{
+	s := Stats{
 		Delivered: c.delivered.Load(), Failed: c.failed.Load(), Dead: c.dead.Load(),
 		SlowStreams: c.slowStreams.Load(), StreamsRefused: w.streams.Refused(),
 		AuthAllowed: c.authAllowed.Load(), AuthRejected: c.authRejected.Load(),
 		AuthTimeouts: c.authTimeouts.Load(), AuthUnavailable: c.authUnavailable.Load(),
 	}
+	for i := range c.failedBy {
+		s.FailedBy[i] = c.failedBy[i].Load()
+	}
+	return s
 }
