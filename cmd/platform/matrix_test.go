@@ -45,7 +45,7 @@ func newServers(t testing.TB) (*platform, string) {
 	})
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /{$}", p.withAPIKey(p.inTurn(p.action)))
-	mux.HandleFunc("GET /stream", p.withAPIKey(p.hooks.Stream))
+	mux.HandleFunc("GET /stream", p.withAPIKey(p.stream))
 	server := httptest.NewServer(mux)
 	var loops sync.WaitGroup
 	loops.Go(func() { p.hooks.Run(ctx) })

@@ -92,15 +92,6 @@ func (p *platform) inTurn(next func(http.ResponseWriter, *http.Request, tenant.S
 	}
 }
 
-// stream serves the Stream API to keys that may see what happens.
-func (p *platform) stream(w http.ResponseWriter, r *http.Request, scope tenant.Scope) {
-	if err := api.Allow(scope, tenant.Watchers); err != nil {
-		p.fail(w, r, err)
-		return
-	}
-	p.hooks.Stream(w, r, scope)
-}
-
 // ready answers whether this node may take new channels; livez is about the
 // process only, so that a database outage does not get calls killed.
 func (p *platform) ready(w http.ResponseWriter, r *http.Request) {

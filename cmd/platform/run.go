@@ -30,6 +30,8 @@ const (
 	stopAtMost    = 9 * time.Second
 	stopLimit     = 7 * time.Second
 	httpStopLimit = 3 * time.Second
+	// streamStopLimit is how long after the beginning of a stop event streams may be open.
+	streamStopLimit = 4 * time.Second
 )
 
 // platform is the running whole: the parts in the order data flows.
@@ -213,7 +215,7 @@ func (p *platform) openMedia(ctx context.Context) error {
 func (p *platform) runLoops() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.halt = cancel
-	for _, loop := range []func(context.Context){p.db.Run, p.tenants.Run, p.hooks.Run, p.api.Run, p.ledger.Run, p.ledger.RunLicences, p.node.Run, p.book.Run, p.meter} {
+	for _, loop := range []func(context.Context){p.db.Run, p.tenants.Run, p.hooks.Run, p.api.Run, p.ledger.Run, p.ledger.RunLicences, p.node.Run, p.book.Run, p.meter, p.moveStreams} {
 		p.running.Go(func() { loop(ctx) })
 	}
 	p.running.Go(func() { p.tenants.RunMail(ctx) })
@@ -269,6 +271,11 @@ func (p *platform) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
 	defer cancel()
 	var errs []error
+	gone, forget := context.WithTimeout(ctx, streamStopLimit)
+	defer forget()
+	if p.hooks != nil {
+		p.hooks.StopStreams()
+	}
 	if p.door != nil {
 		p.door.Drain()
 	}
@@ -285,10 +292,13 @@ func (p *platform) stop() error {
 	if p.console != nil {
 		p.console.Close()
 	}
+	if p.hooks != nil && p.hooks.GoneStreams(gone) != nil {
+		p.log.Warn("event streams were cut: their clients resume by their last seq")
+	}
 	if p.server != nil {
 		web, cancel := context.WithTimeout(ctx, httpStopLimit)
 		if p.server.Shutdown(web) != nil {
-			p.server.Close() // open streams resume elsewhere by their sequence number
+			p.server.Close()
 		}
 		cancel()
 	}

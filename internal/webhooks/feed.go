@@ -4,44 +4,60 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/hibari/hibari/internal/tenant"
 )
 
 // How a feed can fail, besides its context and the database.
 var (
-	// ErrExpired says that events after the position have been deleted.
-	ErrExpired = errors.New("events after this position are no longer kept")
+	// ErrExpired says that events after the position are no longer served; the
+	// error is an *ExpiredError.
+	ErrExpired = errors.New("events after this position are no longer served")
 	// ErrAhead says that the position is after the last event.
 	ErrAhead = errors.New("there is no such event yet")
 	// ErrClosed says that this process is stopping.
 	ErrClosed = errors.New("the feed is closed")
 )
 
-// Feed follows the events of one tenant from a position on, without gaps. One
-// goroutine may use it at a time; whoever opened it closes it.
+// ExpiredError says from where on events are served.
+type ExpiredError struct {
+	From int64 // the seq of the first event that is
+}
+
+// Error names the first seq that there is.
+func (e *ExpiredError) Error() string {
+	return fmt.Sprintf("events after this position are no longer served; the first one is %d", e.From)
+}
+
+// Is makes it an ErrExpired.
+func (e *ExpiredError) Is(target error) bool { return target == ErrExpired }
+
+// Feed follows the events of one tenant from a position on, without gaps. While
+// it keeps up it takes them from the tenant's tail, which reads once for all; one
+// that is behind reads for itself until it meets the tail. One goroutine may use
+// it at a time; whoever opened it closes it.
 type Feed struct {
 	// Static.
 	hooks *Webhooks
 	scope tenant.Scope
-	rung  chan struct{} // holds at most one token: there may be something new
+	tail  *tail
+	from  int64 // seq of the first event that was served when it was opened
+
+	// at is up to where it has taken from the tail; nil: it reads for itself. The
+	// tail sets it to nil when the feed is too far behind.
+	at atomic.Pointer[link]
 
 	// Owned by the caller of Next.
 	after int64
+	own   []*page   // read for itself, not taken yet
+	live  bool      // it has met the tail
+	left  time.Time // since when the tail has been ahead of it again; zero: it is not
 }
 
-// feeds are the open feeds by tenant.
-type feeds struct {
-	mu        sync.Mutex
-	listening map[tenant.ID]map[*Feed]struct{} // Guarded by mu
-}
-
-// Feed opens a feed of the events with a seq greater than after, or of those
-// to come if after is FromNow. ErrExpired or ErrAhead if after is no position
+// Feed opens a feed of the events with a seq greater than after, or of those to
+// come if after is FromNow. An *ExpiredError or ErrAhead if after is no position
 // that the feed could go on from.
 func (w *Webhooks) Feed(ctx context.Context, s tenant.Scope, after int64) (*Feed, error) {
 	last, err := w.LastSeq(ctx, s)
@@ -54,17 +70,15 @@ func (w *Webhooks) Feed(ctx context.Context, s tenant.Scope, after int64) (*Feed
 	if after < 0 || after > last {
 		return nil, ErrAhead
 	}
-	if after < last {
-		next, err := w.Events(ctx, s, after, 1)
-		if err != nil {
-			return nil, err
-		}
-		if len(next) == 0 || next[0].Seq != after+1 {
-			return nil, ErrExpired
-		}
+	from, err := w.firstServed(ctx, s, last)
+	if err != nil {
+		return nil, err
 	}
-	f := &Feed{hooks: w, scope: s, rung: make(chan struct{}, 1), after: after}
-	w.feeds.add(f)
+	if after < from-1 {
+		return nil, &ExpiredError{from}
+	}
+	f := &Feed{hooks: w, scope: s, after: after, from: from}
+	w.join(f, last)
 	return f, nil
 }
 
@@ -73,28 +87,27 @@ func (w *Webhooks) Feed(ctx context.Context, s tenant.Scope, after int64) (*Feed
 func (f *Feed) After() int64 { return f.after }
 
 // Close lets go of the feed.
-func (f *Feed) Close() { f.hooks.feeds.remove(f) }
+func (f *Feed) Close() { f.hooks.leave(f) }
 
-// Next returns the next events, at least one and at most MaxEvents, and waits
-// for them if there are none yet. Besides ErrExpired and ErrClosed it returns
-// the errors of ctx and of the database, after which it may be called again.
+// Next returns the next events, at least one, and waits for them if there are
+// none yet. The caller must not change them. Besides an *ExpiredError and
+// ErrClosed it returns the errors of ctx and of the database, after which it may be
+// called again.
 func (f *Feed) Next(ctx context.Context) ([]tenant.Event, error) {
 	for {
-		events, err := f.read(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if len(events) > 0 {
-			// seq has no gaps, so a gap means that retention overtook the reader.
-			if events[0].Seq != f.after+1 {
-				return nil, ErrExpired
+		p, first, more := f.take()
+		if p == nil && more == nil {
+			var err error
+			if p, err = f.catchUp(ctx); err != nil {
+				return nil, err
 			}
-			f.after = events[len(events)-1].Seq
-			return events, nil
+		}
+		if p != nil {
+			return p.events[first:], nil
 		}
 		select {
-		case <-f.rung:
-		case <-f.hooks.closed:
+		case <-more:
+		case <-f.hooks.life.Done():
 			return nil, ErrClosed
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -102,105 +115,73 @@ func (f *Feed) Next(ctx context.Context) ([]tenant.Event, error) {
 	}
 }
 
-// read asks for the next events when it is the feed's turn.
-func (f *Feed) read(ctx context.Context) ([]tenant.Event, error) {
-	leave, err := f.hooks.reads.Take(ctx, f.scope.Tenant())
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	return f.hooks.Events(ctx, f.scope, f.after, MaxEvents)
-}
-
-func (f *feeds) add(feed *Feed) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	t := feed.scope.Tenant()
-	if f.listening[t] == nil {
-		f.listening[t] = map[*Feed]struct{}{}
-	}
-	f.listening[t][feed] = struct{}{}
-}
-
-func (f *feeds) remove(feed *Feed) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	t := feed.scope.Tenant()
-	delete(f.listening[t], feed)
-	if len(f.listening[t]) == 0 {
-		delete(f.listening, t)
-	}
-}
-
-// tenants lists who is listened to.
-func (f *feeds) tenants() []tenant.ID {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var list []tenant.ID
-	for t := range f.listening {
-		list = append(list, t)
-	}
-	return list
-}
-
-// wake lets the feeds of t look for new events.
-func (f *feeds) wake(t tenant.ID) {
-	f.mu.Lock()
-	var list []*Feed
-	for feed := range f.listening[t] {
-		list = append(list, feed)
-	}
-	f.mu.Unlock()
-	for _, feed := range list {
-		select {
-		case feed.rung <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// runFeeds wakes feeds for events that other processes wrote: one query per
-// poll for all of them.
-func (w *Webhooks) runFeeds(ctx context.Context) {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	known := map[tenant.ID]int64{}
+// take returns the page that comes next, with the index of the first event in it
+// that is new; or no page and a channel that is closed when there is more; or
+// neither: the feed is behind and has to catch up.
+func (f *Feed) take() (p *page, first int, more <-chan struct{}) {
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		tenants := w.feeds.tenants()
-		if len(tenants) == 0 {
-			clear(known)
-			continue
-		}
-		last, err := w.lastSeqs(ctx, tenants)
-		if err != nil && ctx.Err() == nil {
-			w.log.Warn("event feeds wait", "error", err)
-			continue
-		}
-		for t, seq := range last {
-			if known[t] != seq {
-				w.feeds.wake(t)
+		at := f.at.Load()
+		if at == nil {
+			if f.live {
+				f.live, f.left = false, time.Now()
 			}
+			if len(f.own) > 0 || !f.tail.attach(f) {
+				return nil, 0, nil
+			}
+			f.live, f.left = true, time.Time{}
+			continue
 		}
-		known = last
+		select {
+		case <-at.more:
+		default:
+			return nil, 0, at.more
+		}
+		next := at.next
+		if !f.at.CompareAndSwap(at, next) || next.last <= f.after {
+			continue // left behind just now, or it has read these for itself
+		}
+		first = int(f.after + 1 - next.page.events[0].Seq)
+		f.after = next.last
+		return next.page, first, nil
 	}
 }
 
-func (w *Webhooks) lastSeqs(ctx context.Context, tenants []tenant.ID) (map[tenant.ID]int64, error) {
-	rows, err := w.pool.Query(ctx, `select tenant_id, event_seq from tenant_live where tenant_id = any($1)`, tenants)
-	if err != nil {
-		return nil, fmt.Errorf("couldn't look for new events: %w", err)
+// catchUp reads the next page for this feed alone.
+func (f *Feed) catchUp(ctx context.Context) (*page, error) {
+	if len(f.own) == 0 {
+		leave, err := f.hooks.reads.Take(ctx, f.scope.Tenant())
+		if err != nil {
+			return nil, err
+		}
+		events, err := f.hooks.read(ctx, f.scope, f.after)
+		leave()
+		if err != nil {
+			return nil, err
+		}
+		f.hooks.counters.ownReads.Add(1)
+		// seq has no gaps, so a gap means that retention overtook the reader.
+		if len(events) == 0 || events[0].Seq != f.after+1 {
+			from, err := f.hooks.searchServed(ctx, f.scope, f.tail.last.Load())
+			if err != nil {
+				return nil, err
+			}
+			return nil, &ExpiredError{from}
+		}
+		f.own = pagesOf(events)
 	}
-	last := map[tenant.ID]int64{}
-	var t tenant.ID
-	var seq int64
-	_, err = pgx.ForEachRow(rows, []any{&t, &seq}, func() error {
-		last[t] = seq
-		return nil
-	})
-	return last, err
+	p := f.own[0]
+	f.own = f.own[1:]
+	f.after = p.last()
+	return p, nil
 }
+
+// behindFor is how long the feed has been behind again, having been live.
+func (f *Feed) behindFor() time.Duration {
+	if f.left.IsZero() {
+		return 0
+	}
+	return time.Since(f.left)
+}
+
+// current reports whether the feed has everything that there is, as far as is known.
+func (f *Feed) current() bool { return f.at.Load() != nil && !f.tail.stale.Load() }

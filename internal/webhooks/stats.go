@@ -16,6 +16,11 @@ type Stats struct {
 	FailedBy [len(ErrorClasses)]int64
 	// StreamsRefused were one too many of their tenant.
 	StreamsRefused int64
+	Streams        int64 // open now
+	StreamsDead    int64 // streams ended because their reader was not there any more
+	StreamEvents   int64 // events written to streams
+	SharedReads    int64 // reads of events that served all streams of a tenant
+	OwnReads       int64 // reads of events for one stream that was behind
 
 	// What auth webhooks said.
 	AuthAllowed, AuthRejected, AuthTimeouts, AuthUnavailable int64
@@ -23,6 +28,7 @@ type Stats struct {
 
 type counters struct {
 	delivered, failed, dead, slowStreams                     atomic.Int64
+	deadStreams, streamEvents, sharedReads, ownReads         atomic.Int64
 	authAllowed, authRejected, authTimeouts, authUnavailable atomic.Int64
 
 	failedBy [len(ErrorClasses)]atomic.Int64 // as ErrorClasses
@@ -62,7 +68,9 @@ func (w *Webhooks) Stats() Stats {
 	c := &w.counters
 	s := Stats{
 		Delivered: c.delivered.Load(), Failed: c.failed.Load(), Dead: c.dead.Load(),
-		SlowStreams: c.slowStreams.Load(), StreamsRefused: w.streams.Refused(),
+		SlowStreams: c.slowStreams.Load(), StreamsRefused: w.streams.Refused() + w.open.refused.Load(),
+		Streams: w.open.count(), StreamsDead: c.deadStreams.Load(), StreamEvents: c.streamEvents.Load(),
+		SharedReads: c.sharedReads.Load(), OwnReads: c.ownReads.Load(),
 		AuthAllowed: c.authAllowed.Load(), AuthRejected: c.authRejected.Load(),
 		AuthTimeouts: c.authTimeouts.Load(), AuthUnavailable: c.authUnavailable.Load(),
 	}

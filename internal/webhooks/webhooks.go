@@ -7,7 +7,7 @@
 //	    │            └─ lanes: claim what is due, fair between endpoints (lanes.go)
 //	    │                  └─ attempt: signed POST through the guarded client (attempt.go)
 //	    │                        └─ finish: delivered, later, or dead (finish.go)
-//	    └── feeds and streams read the same rows (feed.go, stream.go)
+//	    └── tails, feeds and streams read the same rows (tail.go, feed.go, stream.go)
 //
 // Promises to the tenant: a committed event is delivered at least once or ends
 // as a dead letter that can be replayed; for one endpoint the events of one
@@ -18,10 +18,12 @@
 // ([Webhooks.Authorize], authorize.go).
 //
 // Goroutines: Run owns runFanOut, runLanes, runFeeds and runRetention; runLanes
-// owns the runAttempts and waits for them; Stream owns one reader per socket.
+// owns the runAttempts and waits for them; Stream owns one reader per socket; a
+// tenant's runTail lives while somebody follows the tenant.
 package webhooks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -60,6 +62,8 @@ type Config struct {
 	Resolver     *net.Resolver  // of endpoint host names; nil: the system's
 	Schedule     Schedule       // waits before each try; nil: the published ones
 	Patience     time.Duration  // how long a stream's reader may stall; 0: 10 s
+	Heartbeat    time.Duration  // between two heartbeats of a stream; 0: 15 s
+	Streams      int            // of one tenant that may be open here; 0: 1,000
 	Log          *slog.Logger   // nil: slog.Default()
 }
 
@@ -75,16 +79,19 @@ type Webhooks struct {
 	schedule   Schedule
 	patience   time.Duration
 	log        *slog.Logger
-	closed     chan struct{} // closed when Run is told to stop: feeds end
+	life       context.Context // ends when Run is told to stop: feeds end
 	close      func()
+	heartbeat  time.Duration
+	readers    chan struct{} // one for each read of events under way
 
 	toFanOut *bell // tenants that have new events
 	toClaim  *bell // tenants that have new deliveries
-	feeds    feeds // who listens to what
+	tails    tails // of the tenants that somebody follows
+	open     openStreams
 	// These lock for themselves.
 	authSeats *tenant.Seats // questions to auth webhooks
 	streams   *tenant.Seats // open streams
-	reads     *tenant.Seats // feeds that read from the database
+	reads     *tenant.Seats // feeds that read for themselves
 	counters  counters
 }
 
@@ -97,15 +104,17 @@ func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 		schedule:  c.Schedule,
 		patience:  c.Patience,
 		log:       c.Log,
-		closed:    make(chan struct{}),
+		heartbeat: c.Heartbeat,
+		readers:   make(chan struct{}, readersAtOnce),
 		toFanOut:  newBell(),
 		toClaim:   newBell(),
-		feeds:     feeds{listening: map[tenant.ID]map[*Feed]struct{}{}},
+		tails:     tails{byTenant: map[tenant.ID]*tail{}},
 		authSeats: tenant.NewSeats("questions to the auth webhook", maxAuthPerTenant, maxAuthWaiting, authTimeout),
-		streams:   tenant.NewSeats("streams", maxStreams, 0, 0),
-		reads:     tenant.NewSeats("reads of streams", maxReads, maxStreams, readPatience),
+		streams:   tenant.NewSeats("streams", cmp.Or(c.Streams, maxStreams), 0, 0),
+		reads:     tenant.NewSeats("reads of streams", maxReads, cmp.Or(c.Streams, maxStreams), readPatience),
 	}
-	w.close = sync.OnceFunc(func() { close(w.closed) })
+	w.life, w.close = context.WithCancel(context.Background())
+	w.open.init()
 	if w.log == nil {
 		w.log = slog.Default()
 	}
@@ -114,6 +123,9 @@ func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 	}
 	if w.patience == 0 {
 		w.patience = streamPatience
+	}
+	if w.heartbeat == 0 {
+		w.heartbeat = heartbeatEvery
 	}
 	w.egress = c.guarded(w.log)
 	w.client = NewGuardedClient(w.egress)
@@ -141,7 +153,7 @@ func (w *Webhooks) Run(ctx context.Context) {
 // out at once instead of with the next poll. It never blocks.
 func (w *Webhooks) Wake(t tenant.ID) {
 	w.toFanOut.ringFor(t)
-	w.feeds.wake(t)
+	w.tails.wake(t)
 }
 
 // tenantOf returns whose rows a scope opens.
