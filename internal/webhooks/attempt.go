@@ -52,7 +52,7 @@ func (w *Webhooks) post(ctx context.Context, j job) outcome {
 	}
 	answer, err := w.client.Do(r)
 	if err != nil {
-		return failed(explain(err))
+		return failed(w.egress.explain(err))
 	}
 	defer answer.Body.Close()
 	o := outcome{status: answer.StatusCode}
@@ -66,7 +66,7 @@ func (w *Webhooks) post(ctx context.Context, j job) outcome {
 			o.retryAfter = parseRetryAfter(answer.Header.Get("Retry-After"), time.Now())
 		}
 	case err != nil: // an answer that is endless, too slow or broken off is none
-		f := explain(err)
+		f := w.egress.explain(err)
 		o.problem, o.class = f.words, f.class
 	}
 	return o
@@ -99,4 +99,4 @@ func (w *Webhooks) request(ctx context.Context, j job) (*http.Request, error) {
 	return r, sign(r.Header, string(secret), j.event.ID, time.Now(), body)
 }
 
-func seconds(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) + " s" }
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'g', 3, 64) + " s" }

@@ -74,7 +74,7 @@ func (w *Webhooks) authorize(ctx context.Context, hook tenant.AuthWebhook, a ten
 	case err != nil && isTimeout(err):
 		return tenant.Grant{}, unanswered("your auth webhook did not answer within " + seconds(authTimeout))
 	case err != nil:
-		return tenant.Grant{}, notAsked(explain(err).words)
+		return tenant.Grant{}, notAsked(w.egress.explain(err).words)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
@@ -85,7 +85,7 @@ func (w *Webhooks) authorize(ctx context.Context, hook tenant.AuthWebhook, a ten
 	case err != nil && isTimeout(err):
 		return tenant.Grant{}, unanswered("your auth webhook's answer was not complete within " + seconds(authTimeout))
 	case err != nil:
-		return tenant.Grant{}, notAsked("its answer broke off: " + explain(err).words)
+		return tenant.Grant{}, notAsked("its answer broke off: " + w.egress.explain(err).words)
 	}
 	return readAuthAnswer(answer.Header.Get("Content-Type"), body)
 }

@@ -8,3 +8,7 @@ var (
 	Harmless      = harmless
 	StorableValue = storableValue
 )
+
+// ClassOf and WordsOf are what is said of a failed request.
+func ClassOf(err error) ErrorClass { return new(Egress).explain(err).class }
+func WordsOf(err error) string     { return new(Egress).explain(err).words }

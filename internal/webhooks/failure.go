@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/textproto"
-	"net/url"
 	"strconv"
 	"strings"
 	"syscall"
@@ -60,9 +59,9 @@ type failure struct {
 	words string // for the person who reads the console
 }
 
-// explain says why there was no whole answer. It tells nothing about our network
-// but the address refused.
-func explain(err error) failure {
+// explain says why a request through the egress had no whole answer. It tells
+// nothing about our network but the address refused.
+func (e *Egress) explain(err error) failure {
 	var (
 		address *AddressError
 		field   *tenant.FieldError
@@ -99,11 +98,11 @@ func explain(err error) failure {
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return failure{FailedTLS, "the server does not speak TLS on this port"}
 	case isTimeout(err) && has("TLS handshake"):
-		return failure{FailedTimeout, "no TLS handshake after " + seconds(dialTimeout)}
+		return failure{FailedTimeout, "no TLS handshake after " + seconds(e.connect())}
 	case isTimeout(err) && errors.As(err, &op) && op.Op == "dial":
-		return failure{FailedTimeout, "no connection after " + seconds(dialTimeout)}
+		return failure{FailedTimeout, "no connection after " + seconds(e.connect())}
 	case isTimeout(err):
-		return failure{FailedTimeout, "timed out after " + seconds(attemptTimeout)}
+		return failure{FailedTimeout, "timed out after " + seconds(e.timeout())}
 	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"): // crypto/tls's alerts
 		return failure{FailedTLS, "TLS failed: " + op.Err.Error()}
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED), has("stream error: "):
@@ -111,16 +110,24 @@ func explain(err error) failure {
 	case has("tls: "):
 		return failure{FailedTLS, "TLS failed: " + text[strings.Index(text, "tls: ")+len("tls: "):]}
 	case errors.As(err, &mime), has("malformed"), has("http2: "), has("bad Content-Length"), has("invalid "), has("unsupported transfer"), has("unexpected 101"):
-		return failure{FailedProtocol, "the answer is not HTTP as it should be"}
+		return notHTTP(text)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), has("server closed idle connection"):
 		return failure{FailedClosed, "the connection was closed without a whole answer"}
 	case errors.As(err, &op) && op.Op == "dial":
 		return failure{FailedConnect, "no connection"}
 	}
-	if inner := (*url.Error)(nil); errors.As(err, &inner) {
-		text = inner.Err.Error()
+	return notHTTP(text)
+}
+
+// notHTTP repeats what net/http found wrong with an answer.
+func notHTTP(text string) failure {
+	for _, before := range []string{`": `, "transport connection broken: "} { // url.Error's, and net/http's own
+		if i := strings.LastIndex(text, before); i >= 0 && !strings.Contains(text[:i], "malformed") {
+			text = text[i+len(before):]
+		}
 	}
-	return failure{FailedProtocol, tenant.Printable(text, maxWords)}
+	text = strings.TrimPrefix(strings.TrimPrefix(text, "net/"), "http: ")
+	return failure{FailedProtocol, "the answer is not HTTP as it should be: " + tenant.Printable(strings.TrimPrefix(text, "http "), maxWords)}
 }
 
 // maxWords bounds, in bytes, the words of others that we repeat.

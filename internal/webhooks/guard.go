@@ -3,6 +3,8 @@ package webhooks
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -22,11 +24,21 @@ type Egress struct {
 	Allow []netip.Prefix
 	// Timeout bounds one request from dialling to the last byte of the answer; 0: 15 s.
 	Timeout time.Duration
-	// IdlePerHost is how many connections to one host are kept; 0: 2.
-	IdlePerHost int
+	// Connect bounds of it the look-up of the name with the dialling, and then the
+	// TLS handshake; 0: 5 s.
+	Connect time.Duration
+	// Idle is how many connections are kept, and IdlePerHost how many to one host;
+	// 0: 256 and 2. Less than 0: none, each request has one of its own.
+	Idle, IdlePerHost int
+	// RootCAs are who is trusted to say whose server it is; nil: the system's.
+	RootCAs *x509.CertPool
 	// Resolver looks up host names; nil: the system's.
 	Resolver *net.Resolver
 }
+
+func (e *Egress) timeout() time.Duration { return cmp.Or(e.Timeout, defaultTimeout) }
+
+func (e *Egress) connect() time.Duration { return cmp.Or(e.Connect, dialTimeout) }
 
 // Limits on what a stranger's server may send us.
 const (
@@ -34,6 +46,14 @@ const (
 	maxAnswerHead  = 64 << 10 // bytes of response header
 	maxAnswerBody  = 64 << 10 // bytes of response body
 	defaultTimeout = 15 * time.Second
+
+	// What an HTTP/2 server may send before we have read it. Go would take 4 MiB a
+	// request.
+	streamWindow = 64 << 10
+	serverWindow = 256 << 10
+	// An HTTP/2 connection that is silent for so long is asked, so that one whose
+	// other side has vanished does not cost every later request its time.
+	silenceTime = 5 * time.Second
 )
 
 // NewGuardedClient returns the only kind of HTTP client that may follow a URL
@@ -43,25 +63,31 @@ const (
 // answers are not decompressed, and header, body and time are bounded.
 func NewGuardedClient(e Egress) *http.Client {
 	dialer := &net.Dialer{
-		Timeout:  dialTimeout,
+		Timeout:  e.connect(),
 		Resolver: e.Resolver,
 		ControlContext: func(_ context.Context, network, address string, _ syscall.RawConn) error {
 			return e.checkDial(network, address)
 		},
 	}
 	return &http.Client{
-		Timeout: cmp.Or(e.Timeout, defaultTimeout),
+		Timeout: e.timeout(),
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse
 		},
 		Transport: &guardedTransport{egress: e, next: &http.Transport{
-			Proxy:                  nil,
-			DialContext:            dialer.DialContext,
-			ForceAttemptHTTP2:      true,
-			DisableCompression:     true,
-			TLSHandshakeTimeout:    dialTimeout,
-			MaxIdleConns:           256,
-			MaxIdleConnsPerHost:    cmp.Or(e.IdlePerHost, 2),
+			Proxy:               nil,
+			DialContext:         dialer.DialContext,
+			ForceAttemptHTTP2:   true,
+			DisableCompression:  true,
+			TLSHandshakeTimeout: e.connect(),
+			TLSClientConfig:     &tls.Config{RootCAs: e.RootCAs, MinVersion: tls.VersionTLS12},
+			DisableKeepAlives:   e.Idle < 0,
+			MaxIdleConns:        cmp.Or(max(e.Idle, 0), 256),
+			MaxIdleConnsPerHost: cmp.Or(e.IdlePerHost, 2),
+			HTTP2: &http.HTTP2Config{
+				MaxReceiveBufferPerStream: streamWindow, MaxReceiveBufferPerConnection: serverWindow,
+				SendPingTimeout: silenceTime, PingTimeout: silenceTime,
+			},
 			IdleConnTimeout:        30 * time.Second,
 			MaxResponseHeaderBytes: maxAnswerHead,
 		}},
@@ -152,7 +178,7 @@ func (e *Egress) checkAddress(addr netip.Addr, port uint16) error {
 // guarded is the egress of a configuration: in production private prefixes
 // need the operator's second word.
 func (c *Config) guarded(log *slog.Logger) Egress {
-	e := Egress{Production: c.Production, Allow: c.EgressAllow, Timeout: attemptTimeout, Resolver: c.Resolver}
+	e := Egress{Production: c.Production, Allow: c.EgressAllow, Timeout: cmp.Or(c.AttemptTimeout, attemptTimeout), Resolver: c.Resolver, RootCAs: c.RootCAs}
 	if c.Production && !c.AllowPrivate && len(e.Allow) > 0 {
 		log.Error("egress prefixes ignored: in production they need AllowPrivate", "prefixes", e.Allow)
 		e.Allow = nil

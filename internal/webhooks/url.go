@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/net/idna"
+
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -43,9 +45,9 @@ func (e *Egress) checkURL(u *url.URL) error {
 	if u.User != nil {
 		return wrongURL("Leave out the user name and password: check the signature instead.")
 	}
-	host := u.Hostname()
-	if host == "" || u.Opaque != "" || len(host) > 253 || strings.ContainsAny(host, "%\\ ") {
-		return wrongURL("The URL needs a host name, such as example.com.")
+	host, problem := hostOf(u)
+	if problem != "" {
+		return wrongURL("%s", problem)
 	}
 	port := uint64(443)
 	if u.Scheme == "http" {
@@ -66,6 +68,54 @@ func (e *Egress) checkURL(u *url.URL) error {
 	}
 	return nil
 }
+
+// hostOf returns the host in the form in which it will be asked for: an IP address
+// or a name of ASCII letters. Names that some resolvers take for an address, such
+// as 0177.0.0.1, 0x7f.1 or 2130706433, are no names (WHATWG URL, "ends in a
+// number").
+func hostOf(u *url.URL) (host, problem string) {
+	host = u.Hostname()
+	if host == "" || u.Opaque != "" || strings.ContainsAny(host, "%\\ ") {
+		return "", "The URL needs a host name, such as example.com."
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return host, ""
+	}
+	ascii, err := idna.Lookup.ToASCII(strings.TrimSuffix(host, "."))
+	if err != nil && strings.Trim(host, hostLetters) == "" {
+		ascii, err = strings.ToLower(strings.TrimSuffix(host, ".")), nil // underscores and the like, as the DNS allows
+	}
+	if err != nil || ascii == "" || len(ascii) > maxHost {
+		return "", "The host is not a name such as example.com."
+	}
+	labels := strings.Split(ascii, ".")
+	for _, label := range labels {
+		if label == "" || len(label) > maxHostLabel {
+			return "", "The host is not a name such as example.com."
+		}
+	}
+	if isNumber(labels[len(labels)-1]) {
+		if addr, err := netip.ParseAddr(ascii); err == nil {
+			return addr.String(), ""
+		}
+		return "", "Write an address as four decimal numbers, such as 93.184.215.14."
+	}
+	return ascii, ""
+}
+
+// isNumber reports whether a label is decimal, octal or hexadecimal digits.
+func isNumber(label string) bool {
+	if hex, ok := strings.CutPrefix(label, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return strings.Trim(label, "0123456789") == ""
+}
+
+const (
+	maxHost      = 253 // bytes of a name (RFC 1035 §2.3.4)
+	maxHostLabel = 63  // and of a part of one
+	hostLetters  = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+)
 
 func wrongURL(format string, args ...any) error {
 	return &tenant.FieldError{Field: "url", Problem: fmt.Sprintf(format, args...)}

@@ -25,6 +25,7 @@ package webhooks
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
@@ -60,11 +61,14 @@ type Config struct {
 	EgressAllow  []netip.Prefix // reachable besides public addresses
 	AllowPrivate bool           // in production EgressAllow counts only with this
 	Resolver     *net.Resolver  // of endpoint host names; nil: the system's
-	Schedule     Schedule       // waits before each try; nil: the published ones
-	Patience     time.Duration  // how long a stream's reader may stall; 0: 10 s
-	Heartbeat    time.Duration  // between two heartbeats of a stream; 0: 15 s
-	Streams      int            // of one tenant that may be open here; 0: 1,000
-	Log          *slog.Logger   // nil: slog.Default()
+	RootCAs      *x509.CertPool // trusted by them; nil: the system's
+	// AttemptTimeout bounds one delivery from dialling to the answer's end; 0: 15 s.
+	AttemptTimeout time.Duration
+	Schedule       Schedule      // waits before each try; nil: the published ones
+	Patience       time.Duration // how long a stream's reader may stall; 0: 10 s
+	Heartbeat      time.Duration // between two heartbeats of a stream; 0: 15 s
+	Streams        int           // of one tenant that may be open here; 0: 1,000
+	Log            *slog.Logger  // nil: slog.Default()
 }
 
 // Webhooks writes events and tells them to endpoints and streams. Its methods
