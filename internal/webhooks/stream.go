@@ -160,7 +160,7 @@ func runReader(ctx context.Context, cancel context.CancelFunc, conn *websocket.C
 func (s *stream) run(ctx context.Context) error {
 	now := time.Now()
 	s.beat = now.Add(s.hooks.heartbeat)
-	s.check = now.Add(rand.N(recheckEvery))
+	s.check = now.Add(rand.N(s.recheckAfter()))
 	if err := s.hello(); err != nil {
 		return err
 	}
@@ -240,7 +240,7 @@ func (s *stream) next() time.Time {
 // due does what is due by now.
 func (s *stream) due(ctx context.Context, now time.Time) error {
 	if !now.Before(s.check) {
-		s.check = now.Add(recheckEvery)
+		s.check = now.Add(s.recheckAfter())
 		if err := s.recheck(ctx); err != nil {
 			return err
 		}
@@ -256,6 +256,8 @@ func (s *stream) due(ctx context.Context, now time.Time) error {
 	}
 	return nil
 }
+
+func (s *stream) recheckAfter() time.Duration { return min(recheckEvery, s.hooks.heartbeat) }
 
 // recheck asks whether whoever opened the stream still may have it.
 func (s *stream) recheck(ctx context.Context) error {
