@@ -105,7 +105,7 @@ func TestTenantsFromBefore(t *testing.T) {
 	}
 	var left []string
 	err = admin.QueryRow(ctx, `
-		select array(select relname::text from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'v') and relname not like 'goose%')
+		select array(select relname::text from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v') and relname not like 'goose%')
 			|| array(select proname::text from pg_proc where pronamespace = 'public'::regnamespace)`).Scan(&left)
 	if err != nil || len(left) > 0 {
 		t.Errorf("left after all was taken back: %v, %v", left, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/tenant"
+	"github.com/hibari/hibari/migrations"
 )
 
 // finding is one thing the doctor looked at.
@@ -53,6 +54,11 @@ func doctor(ctx context.Context, args []string, io stdio) error {
 		add("secrets", err, detail)
 		detail, err = checkPlaces(ctx, t.ledger)
 		add("places", err, detail)
+		states, err := migrations.PartitionStates(ctx, t.db.Pool)
+		if err == nil {
+			detail, err = checkPartitions(states, time.Now())
+		}
+		add("partitions", err, detail)
 		nodes, err := cluster.List(ctx, t.db.Pool)
 		if err == nil {
 			detail, err = checkNodes(nodes, time.Now())
@@ -88,7 +94,7 @@ func doctor(ctx context.Context, args []string, io stdio) error {
 			case f.Advice != "":
 				mark, detail = "note", detail+"; "+f.Advice
 			}
-			fmt.Fprintf(io.out, "%s  %-9s %s\n", mark, f.Check, detail)
+			fmt.Fprintf(io.out, "%s  %-10s %s\n", mark, f.Check, detail)
 		}
 	}
 	if bad > 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -88,6 +89,8 @@ var (
 	figOverUse     = prometheus.NewDesc("hibari_licence_over_use_total", "Connections written late that exceeded their tenant's licence.", nil, nil)
 	figReadmitted  = prometheus.NewDesc("hibari_readmitted_total", "Connections entered anew after this node was taken for dead, by result: admitted, or ended for want of a place.", []string{"result"}, nil)
 	figLostEntries = prometheus.NewDesc("hibari_ledger_entries_dropped_total", "Steps that were kept while the database was away and that it then did not take.", nil, nil)
+	figPartitions  = prometheus.NewDesc("hibari_partitions_ahead_seconds", "For how long from now a table has partitions, by table.", []string{"table"}, nil)
+	figStrayRows   = prometheus.NewDesc("hibari_partition_strays", "Rows of a table that found no partition, by table; at most 10,000 are counted.", []string{"table"}, nil)
 	figLive        = prometheus.NewDesc("hibari_node_live", "1 while the node's lease holds and it may admit.", nil, nil)
 )
 
@@ -188,6 +191,10 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	counter(figMails, mails.Sent, "sent")
 	counter(figMails, mails.Failed, "failed")
 	counter(figMails, mails.Dropped, "dropped")
+	for _, s := range f.kept.known() {
+		out <- prometheus.MustNewConstMetric(figPartitions, prometheus.GaugeValue, time.Until(s.ReadyUntil).Seconds(), s.Parent)
+		out <- prometheus.MustNewConstMetric(figStrayRows, prometheus.GaugeValue, float64(s.Strays), s.Parent)
+	}
 	gauge(figLive, oneIf(f.node.Live()))
 }
 

@@ -40,6 +40,7 @@ type platform struct {
 	log     *slog.Logger
 	dir     *dataDir
 	db      *database
+	kept    *partitions
 	tenants *tenant.Store
 	hooks   *webhooks.Webhooks
 	ledger  *billing.Ledger
@@ -165,6 +166,8 @@ func (p *platform) openStores(ctx context.Context) (err error) {
 	if p.db, err = openDatabase(ctx, p.config, p.log); err != nil {
 		return err
 	}
+	p.kept = &partitions{pool: p.db.Pool, log: p.log}
+	p.kept.keep(ctx)
 	if p.tenants, err = tenant.NewStore(p.db.Pool, key, p.log); err != nil {
 		return err
 	}
@@ -215,7 +218,7 @@ func (p *platform) openMedia(ctx context.Context) error {
 func (p *platform) runLoops() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.halt = cancel
-	for _, loop := range []func(context.Context){p.db.Run, p.tenants.Run, p.hooks.Run, p.api.Run, p.ledger.Run, p.ledger.RunLicences, p.node.Run, p.book.Run, p.meter, p.moveStreams} {
+	for _, loop := range []func(context.Context){p.db.Run, p.kept.Run, p.tenants.Run, p.hooks.Run, p.api.Run, p.ledger.Run, p.ledger.RunLicences, p.node.Run, p.book.Run, p.meter, p.moveStreams} {
 		p.running.Go(func() { loop(ctx) })
 	}
 	p.running.Go(func() { p.tenants.RunMail(ctx) })

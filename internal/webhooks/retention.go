@@ -4,16 +4,12 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-
-	"github.com/hibari/hibari/internal/tenant"
 )
 
 // How long what happened is kept.
 const (
 	attemptsKept = 14 * 24 * time.Hour
-	eventsKept   = 30 * 24 * time.Hour // and their deliveries
+	eventsKept   = 30 * 24 * time.Hour // and their deliveries; the events themselves go by partitions, a few days later
 	sweepEvery   = time.Hour
 	sweepBatch   = 1000 // rows in one statement, so that none holds locks for long
 )
@@ -35,8 +31,9 @@ func (w *Webhooks) runRetention(ctx context.Context) {
 	}
 }
 
-// Sweep deletes attempts older than 14 days, and events with their deliveries
-// older than 30 days. Run does it every hour. Several nodes may do it at once.
+// Sweep deletes attempts older than 14 days, and deliveries older than 30 days. Run
+// does it every hour. Several nodes may do it at once. Events are kept a few days
+// longer (migrations.KeepPartitions), so that no delivery outlives its own.
 func (w *Webhooks) Sweep(ctx context.Context) error {
 	if err := w.sweep(ctx, `delete from delivery_attempt where (tenant_id, delivery_id, attempt) in (
 		select a.tenant_id, a.delivery_id, a.attempt from delivery_attempt a
@@ -44,10 +41,7 @@ func (w *Webhooks) Sweep(ctx context.Context) error {
 		return fmt.Errorf("couldn't delete old attempts: %w", err)
 	}
 	if err := w.sweep(ctx, `delete from delivery where (tenant_id, delivery_id) in (
-		select tenant_id, delivery_id from delivery where created_at < statement_timestamp() - $1::interval
-			and (finished_at < statement_timestamp() - $1::interval
-				or created_at < statement_timestamp() - 2 * $1::interval)
-		limit $2)`, eventsKept, sweepBatch); err != nil {
+		select tenant_id, delivery_id from delivery where created_at < statement_timestamp() - $1::interval limit $2)`, eventsKept, sweepBatch); err != nil {
 		return fmt.Errorf("couldn't delete old deliveries: %w", err)
 	}
 	// Where the head of a line was deleted unfinished, the next takes its place.
@@ -56,31 +50,6 @@ func (w *Webhooks) Sweep(ctx context.Context) error {
 			where earlier.endpoint_id = d.endpoint_id and earlier.ordering_key = d.ordering_key
 				and earlier.state in ('waiting', 'pending') and earlier.event_seq < d.event_seq)`); err != nil {
 		return fmt.Errorf("couldn't release stranded deliveries: %w", err)
-	}
-	return w.sweepEvents(ctx)
-}
-
-// sweepEvents deletes old events tenant by tenant, from the oldest on and only
-// from there, so that what remains has no gaps.
-func (w *Webhooks) sweepEvents(ctx context.Context) error {
-	rows, err := w.pool.Query(ctx, `select tenant_id from tenant_live`)
-	if err != nil {
-		return fmt.Errorf("couldn't list tenants: %w", err)
-	}
-	tenants, err := pgx.CollectRows(rows, pgx.RowTo[tenant.ID])
-	if err != nil {
-		return fmt.Errorf("couldn't list tenants: %w", err)
-	}
-	for _, t := range tenants {
-		if err := w.sweep(ctx, `
-			with oldest as (select seq, recorded_at from event where tenant_id = $3 order by seq limit $2),
-			keep as (select min(seq) as seq from oldest where recorded_at >= statement_timestamp() - $1::interval
-				or exists (select from delivery d where d.tenant_id = $3 and d.event_seq = oldest.seq))
-			delete from event using keep where event.tenant_id = $3
-				and event.seq <= (select max(seq) from oldest) and (keep.seq is null or event.seq < keep.seq)`,
-			eventsKept, sweepBatch, t); err != nil {
-			return fmt.Errorf("couldn't delete old events of %s: %w", t, err)
-		}
 	}
 	return nil
 }
