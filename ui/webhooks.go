@@ -11,12 +11,45 @@ import (
 
 // webhooksData is the page of endpoints and its form.
 type webhooksData struct {
-	endpoints  []webhooks.Endpoint
-	url        string
-	urlProblem string
-	types      []string // chosen
-	problem    string   // with the types, or as a whole
+	endpoints []webhooks.Endpoint
+	form      endpointForm
 }
+
+// endpointForm is what an endpoint is made of, as somebody filled it in.
+type endpointForm struct {
+	url, urlProblem       string
+	prefix, prefixProblem string
+	types                 []string // chosen
+	problem               string   // with the types, or as a whole
+}
+
+// readEndpointForm reads the form of a new endpoint or of a change.
+func readEndpointForm(w http.ResponseWriter, r *http.Request) (endpointForm, error) {
+	err := readForm(w, r)
+	return endpointForm{url: r.PostForm.Get("url"), prefix: r.PostForm.Get("channel_prefix"), types: r.PostForm["types"]}, err
+}
+
+// refused puts what is wrong with the form beside the field; false: err is about
+// something else.
+func (f *endpointForm) refused(err error) bool {
+	var field *tenant.FieldError
+	switch {
+	case errors.As(err, &field) && field.Field == "url":
+		f.urlProblem = field.Problem
+	case errors.As(err, &field) && field.Field == "channel_prefix":
+		f.prefixProblem = field.Problem
+	case errors.As(err, &field):
+		f.problem = field.Problem
+	case errors.Is(err, webhooks.ErrTooMany):
+		f.problem = "You have as many endpoints as there may be. Delete one first."
+	default:
+		return false
+	}
+	return true
+}
+
+// chosen reports whether a type's box is checked.
+func (f endpointForm) chosen(t tenant.EventType) bool { return slices.Contains(f.types, string(t)) }
 
 func (c *Console) webhooks(w http.ResponseWriter, r *http.Request, v *visit) error {
 	return c.showWebhooks(w, r, v, http.StatusOK, webhooksData{})
@@ -31,25 +64,18 @@ func (c *Console) showWebhooks(w http.ResponseWriter, r *http.Request, v *visit,
 
 // createEndpoint sets an endpoint up and shows its secret once.
 func (c *Console) createEndpoint(w http.ResponseWriter, r *http.Request, v *visit) error {
-	if err := readForm(w, r); err != nil {
+	form, err := readEndpointForm(w, r)
+	if err != nil {
 		return err
 	}
-	d := webhooksData{url: r.PostForm.Get("url"), types: r.PostForm["types"]}
-	secret, e, err := c.Hooks.CreateEndpoint(r.Context(), v.login.Scope, d.url, d.types)
-	var field *tenant.FieldError
+	secret, e, err := c.Hooks.CreateEndpoint(r.Context(), v.login.Scope, form.url, webhooks.Filter{Types: form.types, ChannelPrefix: form.prefix})
 	switch {
-	case errors.As(err, &field) && field.Field == "url":
-		d.urlProblem = field.Problem
-	case errors.As(err, &field):
-		d.problem = field.Problem
-	case errors.Is(err, webhooks.ErrTooMany):
-		d.problem = "You have as many endpoints as there may be. Delete one first."
+	case form.refused(err):
+		return c.showWebhooks(w, r, v, http.StatusUnprocessableEntity, webhooksData{form: form})
 	case err != nil:
 		return err
-	default:
-		return c.showSecret(w, r, v, e.ID, "endpoint", "The endpoint's secret", secret)
 	}
-	return c.showWebhooks(w, r, v, http.StatusUnprocessableEntity, d)
+	return c.showSecret(w, r, v, e.ID, "endpoint", "The endpoint's secret", secret)
 }
 
 // showSecret leads to the endpoint's page, which shows its secret once.
@@ -64,26 +90,4 @@ func (c *Console) showSecret(w http.ResponseWriter, r *http.Request, v *visit, i
 		return err
 	}
 	return v.finish(w, r, path, done)
-}
-
-// chosenType reports whether a box of the form is checked.
-func (d webhooksData) chosenType(name string) bool { return slices.Contains(d.types, name) }
-
-// emittedTypes are the types that this version writes; offering the others
-// would promise what cannot come yet.
-var emittedTypes = []tenant.EventType{
-	tenant.ConnectionConnecting, tenant.ConnectionCreated, tenant.ConnectionUpdated, tenant.ConnectionDestroyed,
-	tenant.ConnectionRejected, tenant.ChannelStarted, tenant.ChannelEnded, tenant.NodeDraining,
-}
-
-// typeWords say when an event comes.
-var typeWords = map[tenant.EventType]string{
-	tenant.ConnectionConnecting: "a client got a place",
-	tenant.ConnectionCreated:    "its media connected",
-	tenant.ConnectionUpdated:    "each full minute",
-	tenant.ConnectionDestroyed:  "it ended, with minutes",
-	tenant.ConnectionRejected:   "a client was refused",
-	tenant.ChannelStarted:       "the first one came",
-	tenant.ChannelEnded:         "the last one left",
-	tenant.NodeDraining:         "a node with connections of yours is being emptied",
 }

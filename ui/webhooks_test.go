@@ -98,10 +98,34 @@ func TestWebhookEndpoint(t *testing.T) {
 	if fresh := p.get(strings.TrimSuffix(rotated.location, "?done=rotate")).shown()["Webhook secret"]; fresh == secret || !strings.HasPrefix(fresh, "whsec_") {
 		t.Errorf("secret %q after rotation", fresh)
 	}
+	if body := p.get(path).body; strings.Contains(body, "Old secret") {
+		t.Error("a secret that leaked goes on")
+	}
+	p.post(path+"/rotate", "overlap", "on").wantTo(path + "?done=rotate-overlap")
+	for _, want := range []string{"Old secret", "data-until=", path + "/previous-secret/end"} {
+		if body := p.get(path).body; !strings.Contains(body, want) {
+			t.Errorf("the page lacks %q while two secrets sign", want)
+		}
+	}
+	p.post(path + "/previous-secret/end").wantTo(path + "?done=overlap-ended")
+	if body := p.get(path).body; strings.Contains(body, "Old secret") {
+		t.Error("the old secret goes on")
+	}
+
+	if body := p.get(path + "/edit").body; !strings.Contains(body, `value="channel.ended" checked`) || strings.Contains(body, `value="channel.started" checked`) {
+		t.Error("the form does not show what was chosen")
+	}
+	p.post(path+"/edit", "url", url, "types", "channel.started", "channel_prefix", "lobby-").wantTo(path + "?done=endpoint-changed")
+	if body := p.get(path).body; !strings.Contains(body, "channel.started") || strings.Contains(body, "channel.ended") || !strings.Contains(body, "lobby-") {
+		t.Error("the page does not show what was chosen anew")
+	}
+	if a := p.post(path+"/edit", "url", "nonsense", "types", "channel.ended").want(http.StatusUnprocessableEntity); !strings.Contains(a.body, `id="field-url-problem"`) || !strings.Contains(a.body, `value="channel.ended" checked`) {
+		t.Error("a wrong change is not said beside the field")
+	}
 	p.post(path + "/delete").wantTo("/console/webhooks?done=delete")
 	p.get(path).want(http.StatusNotFound)
 	log := p.get("/console/audit").body
-	for _, want := range []string{"webhook_endpoint.created", "webhook_endpoint.secret_rotated", "webhook_endpoint.deleted"} {
+	for _, want := range []string{"webhook_endpoint.created", "webhook_endpoint.secret_rotated", "webhook_endpoint.overlap_ended", "webhook_endpoint.changed", "webhook_endpoint.deleted"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the audit log lacks %s", want)
 		}

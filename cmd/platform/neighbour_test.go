@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/hibari/hibari/internal/tenant"
+	"github.com/hibari/hibari/internal/webhooks"
 )
 
 // BenchmarkNeighbour measures what one tenant feels of another that does all it
@@ -92,7 +93,7 @@ func newQuiet(b *testing.B, p *platform, url string) *quietTenant {
 	q := &quietTenant{p: p, url: url, made: made, scope: tenant.OperatorScope(made.Tenant), came: make(chan struct{}, 1)}
 	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { q.came <- struct{}{} }))
 	b.Cleanup(receiver.Close)
-	_, endpoint, err := p.hooks.CreateEndpoint(b.Context(), q.scope, receiver.URL, []string{string(tenant.Ping)})
+	_, endpoint, err := p.hooks.CreateEndpoint(b.Context(), q.scope, receiver.URL, webhooks.Filter{Types: []string{string(tenant.Ping)}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -173,7 +174,7 @@ func newLoud(b *testing.B, p *platform, url string) *loudTenant {
 	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hanging }))
 	b.Cleanup(func() { close(hanging); receiver.Close() })
 	for range 8 {
-		_, endpoint, err := p.hooks.CreateEndpoint(b.Context(), l.scope, receiver.URL, nil)
+		_, endpoint, err := p.hooks.CreateEndpoint(b.Context(), l.scope, receiver.URL, webhooks.Filter{})
 		if err != nil {
 			b.Fatal(err)
 		}

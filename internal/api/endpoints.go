@@ -17,10 +17,16 @@ type Endpoint struct {
 	CreatedAt     time.Time  `json:"created_at"`
 	LastSuccessAt *time.Time `json:"last_success_at" doc:"To the minute; null: never."`
 	FailingSince  *time.Time `json:"failing_since" doc:"null: the last attempt succeeded, or none was made."`
+	ChannelPrefix string     `json:"channel_prefix" example:"lobby-" doc:"It gets events of channels whose name begins so, and those of no channel; empty: of all."`
+	FilterFromSeq int64      `json:"filter_from_seq" doc:"The first event that types and channel_prefix as they are now decided about."`
+	// PreviousSecretUntil is while two secrets sign.
+	PreviousSecretUntil *time.Time `json:"previous_secret_until" doc:"Until then requests are also signed with the secret before; null: they are not."`
 }
 
 func showEndpoint(e webhooks.Endpoint) Endpoint {
-	return Endpoint{e.ID, e.URL, e.Types, e.Status, e.CreatedAt.UTC(), utcOrNull(e.LastSuccessAt), utcOrNull(e.FailingSince)}
+	return Endpoint{ID: e.ID, URL: e.URL, Types: e.Types, Status: e.Status, CreatedAt: e.CreatedAt.UTC(),
+		LastSuccessAt: utcOrNull(e.LastSuccessAt), FailingSince: utcOrNull(e.FailingSince),
+		ChannelPrefix: e.ChannelPrefix, FilterFromSeq: e.FilterFromSeq, PreviousSecretUntil: utcOrNull(e.PreviousSecretUntil)}
 }
 
 // endpointInput names an endpoint.
@@ -47,9 +53,11 @@ func (a *API) createEndpoint(ctx context.Context, scope tenant.Scope, in *struct
 	Body struct {
 		URL   string   `json:"url" maxLength:"2048" example:"https://example.com/hibari"`
 		Types []string `json:"types,omitempty" maxItems:"64" example:"[\"connection.created\"]" doc:"The event types it gets; empty or absent: every type but connection.updated."`
+		// ChannelPrefix leaves other channels out.
+		ChannelPrefix string `json:"channel_prefix,omitempty" maxLength:"255" example:"lobby-" doc:"Only events of channels whose name begins so, and those of no channel."`
 	}
 }) (e newEndpoint, err error) {
-	secret, made, err := a.Hooks.CreateEndpoint(ctx, scope, in.Body.URL, in.Body.Types)
+	secret, made, err := a.Hooks.CreateEndpoint(ctx, scope, in.Body.URL, webhooks.Filter{Types: in.Body.Types, ChannelPrefix: in.Body.ChannelPrefix})
 	if err != nil {
 		return e, err
 	}
@@ -66,10 +74,11 @@ func (a *API) changeEndpoint(ctx context.Context, scope tenant.Scope, in *struct
 	Body struct {
 		URL    *string   `json:"url,omitempty" maxLength:"2048" example:"https://example.com/hibari"`
 		Types  *[]string `json:"types,omitempty" maxItems:"64" doc:"Empty: every type but connection.updated."`
+		Prefix *string   `json:"channel_prefix,omitempty" maxLength:"255" doc:"Empty: of every channel."`
 		Status *string   `json:"status,omitempty" enum:"enabled,disabled"`
 	}
 }) (Endpoint, error) {
-	change := webhooks.EndpointChange{URL: in.Body.URL, Types: in.Body.Types}
+	change := webhooks.EndpointChange{URL: in.Body.URL, Types: in.Body.Types, Prefix: in.Body.Prefix}
 	if in.Body.Status != nil {
 		change.Enabled = new(*in.Body.Status == "enabled")
 	}
@@ -81,12 +90,22 @@ func (a *API) deleteEndpoint(ctx context.Context, scope tenant.Scope, in *endpoi
 	return a.Hooks.DeleteEndpoint(ctx, scope, in.ID)
 }
 
-func (a *API) rotateSecret(ctx context.Context, scope tenant.Scope, in *endpointInput) (e newEndpoint, err error) {
-	if e.Secret, err = a.Hooks.RotateSecret(ctx, scope, in.ID); err != nil {
-		return e, err
+func (a *API) rotateSecret(ctx context.Context, scope tenant.Scope, in *struct {
+	endpointInput
+	Body *struct {
+		Overlap *int `json:"overlap_seconds,omitempty" enum:"0,86400" doc:"How long the old secret signs too. 0, for one that leaked: not at all. Absent: 86400."`
 	}
-	e.Endpoint, err = a.getEndpoint(ctx, scope, in)
-	return e, err
+}) (e newEndpoint, err error) {
+	overlap := webhooks.SecretOverlap
+	if in.Body != nil && in.Body.Overlap != nil {
+		overlap = time.Duration(*in.Body.Overlap) * time.Second
+	}
+	secret, rotated, err := a.Hooks.RotateSecret(ctx, scope, in.ID, overlap)
+	return newEndpoint{showEndpoint(rotated), secret}, err
+}
+
+func (a *API) endOverlap(ctx context.Context, scope tenant.Scope, in *endpointInput) error {
+	return a.Hooks.EndOverlap(ctx, scope, in.ID)
 }
 
 func (a *API) testEndpoint(ctx context.Context, scope tenant.Scope, in *endpointInput) (d Delivery, err error) {

@@ -43,9 +43,23 @@ func TestWebhookEndpoints(t *testing.T) {
 		t.Errorf("listed: %v", all)
 	}
 	rotated := c.do("POST", path+"/rotate-secret", nil).want(200).object()
-	if rotated["secret"] == made["secret"] || rotated["id"] != id {
+	if rotated["secret"] == made["secret"] || rotated["id"] != id || rotated["previous_secret_until"] == nil {
 		t.Errorf("rotated: %v", rotated)
 	}
+	c.do("DELETE", path+"/previous-secret", nil).want(204)
+	if one := c.get(path).want(200).object(); one["previous_secret_until"] != nil {
+		t.Errorf("the old secret is not forgotten: %v", one)
+	}
+	c.do("POST", path+"/rotate-secret", `{"overlap_seconds":86400}`).want(200)
+	if leaked := c.do("POST", path+"/rotate-secret", `{"overlap_seconds":0}`).want(200).object(); leaked["previous_secret_until"] != nil {
+		t.Errorf("a leaked secret goes on: %v", leaked)
+	}
+	c.do("POST", path+"/rotate-secret", `{"overlap_seconds":3600}`).problem(422, api.CodeInvalid)
+	narrowed := c.do("PATCH", path, `{"channel_prefix":"lobby-"}`).want(200).object()
+	if narrowed["channel_prefix"] != "lobby-" || len(narrowed["types"].([]any)) != 1 {
+		t.Errorf("narrowed: %v", narrowed)
+	}
+	c.do("PATCH", path, `{"channel_prefix":""}`).want(200)
 	changed := c.do("PATCH", path, map[string]any{"types": []string{}, "status": "disabled"}).want(200).object()
 	if changed["url"] != receiver.URL || len(changed["types"].([]any)) != 0 || changed["status"] != "disabled" {
 		t.Errorf("changed: %v", changed)
@@ -76,7 +90,7 @@ func TestWebhookEndpoints(t *testing.T) {
 		t.Errorf("dead: %v", none)
 	}
 
-	for _, ask := range [][2]string{{"GET", path}, {"PATCH", path}, {"DELETE", path}, {"POST", path + "/rotate-secret"}, {"POST", path + "/test"},
+	for _, ask := range [][2]string{{"GET", path}, {"PATCH", path}, {"DELETE", path}, {"POST", path + "/rotate-secret"}, {"DELETE", path + "/previous-secret"}, {"POST", path + "/test"},
 		{"GET", path + "/deliveries"}, {"GET", delivery}, {"POST", delivery + "/replay"}} {
 		var body any
 		if ask[0] == "PATCH" {

@@ -148,15 +148,18 @@ func TestZeroScopeOpensNothing(t *testing.T) {
 	var zero tenant.Scope
 	ctx := t.Context()
 	for name, call := range map[string]func() error{
-		"Events":         func() error { _, err := w.hooks.Events(ctx, zero, 0, 1); return err },
-		"LastSeq":        func() error { _, err := w.hooks.LastSeq(ctx, zero); return err },
-		"Feed":           func() error { _, err := w.hooks.Feed(ctx, zero, 0); return err },
-		"Endpoints":      func() error { _, err := w.hooks.Endpoints(ctx, zero); return err },
-		"Endpoint":       func() error { _, err := w.hooks.Endpoint(ctx, zero, "x"); return err },
-		"CreateEndpoint": func() error { _, _, err := w.hooks.CreateEndpoint(ctx, zero, "http://127.0.0.1", nil); return err },
+		"Events":    func() error { _, err := w.hooks.Events(ctx, zero, 0, 1); return err },
+		"LastSeq":   func() error { _, err := w.hooks.LastSeq(ctx, zero); return err },
+		"Feed":      func() error { _, err := w.hooks.Feed(ctx, zero, 0); return err },
+		"Endpoints": func() error { _, err := w.hooks.Endpoints(ctx, zero); return err },
+		"Endpoint":  func() error { _, err := w.hooks.Endpoint(ctx, zero, "x"); return err },
+		"CreateEndpoint": func() error {
+			_, _, err := w.hooks.CreateEndpoint(ctx, zero, "http://127.0.0.1", webhooks.Filter{})
+			return err
+		},
 		"DeleteEndpoint": func() error { return w.hooks.DeleteEndpoint(ctx, zero, "x") },
 		"EnableEndpoint": func() error { return w.hooks.EnableEndpoint(ctx, zero, "x") },
-		"RotateSecret":   func() error { _, err := w.hooks.RotateSecret(ctx, zero, "x"); return err },
+		"RotateSecret":   func() error { _, _, err := w.hooks.RotateSecret(ctx, zero, "x", 0); return err },
 		"SendTest":       func() error { _, err := w.hooks.SendTest(ctx, zero, "x"); return err },
 		"Deliveries":     func() error { _, err := w.hooks.Deliveries(ctx, zero, webhooks.DeliveryQuery{}); return err },
 		"Attempts":       func() error { _, err := w.hooks.Attempts(ctx, zero, "x"); return err },

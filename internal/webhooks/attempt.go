@@ -79,9 +79,9 @@ func (w *Webhooks) request(ctx context.Context, j job) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	secret, err := w.sealer.Open(j.sealed)
+	secrets, err := w.secretsOf(j)
 	if err != nil {
-		return nil, fmt.Errorf("couldn't open the secret of %s: %w", j.endpoint, err)
+		return nil, err
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, j.url, bytes.NewReader(body))
 	if err != nil {
@@ -96,7 +96,7 @@ func (w *Webhooks) request(ctx context.Context, j job) (*http.Request, error) {
 	if j.replay > 0 {
 		r.Header.Set("webhook-replay", "true")
 	}
-	return r, sign(r.Header, string(secret), j.event.ID, time.Now(), body)
+	return r, sign(r.Header, secrets, j.event.ID, time.Now(), body)
 }
 
 func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'g', 3, 64) + " s" }

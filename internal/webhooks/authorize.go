@@ -230,7 +230,7 @@ func authRequest(ctx context.Context, hook tenant.AuthWebhook, a tenant.Arrival)
 	r.Header.Set("User-Agent", userAgent)
 	r.Header.Set("sora-connection-id", a.ConnectionID)
 	r.Header["Idempotency-Key"] = nil // as in request
-	return r, sign(r.Header, hook.Secret, q.ID, at, body)
+	return r, sign(r.Header, []string{hook.Secret}, q.ID, at, body)
 }
 
 // is reports whether a switch is on.

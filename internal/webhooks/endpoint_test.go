@@ -19,7 +19,7 @@ func TestEndpointsAreTheTenantsOwn(t *testing.T) {
 	w := newWorld(t, webhooks.Config{})
 	s, other := w.tenant(), w.tenant()
 	rec := newReceiver(t, nil)
-	secret, made, err := w.hooks.CreateEndpoint(t.Context(), s, rec.URL, []string{"channel.started", "channel.ended", "channel.started"})
+	secret, made, err := w.hooks.CreateEndpoint(t.Context(), s, rec.URL, webhooks.Filter{Types: []string{"channel.started", "channel.ended", "channel.started"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestEndpointsAreTheTenantsOwn(t *testing.T) {
 		"DeleteEndpoint":  func() error { return w.hooks.DeleteEndpoint(t.Context(), other, made.ID) },
 		"EnableEndpoint":  func() error { return w.hooks.EnableEndpoint(t.Context(), other, made.ID) },
 		"DisableEndpoint": func() error { return w.hooks.DisableEndpoint(t.Context(), other, made.ID) },
-		"RotateSecret":    func() error { _, err := w.hooks.RotateSecret(t.Context(), other, made.ID); return err },
+		"RotateSecret":    func() error { _, _, err := w.hooks.RotateSecret(t.Context(), other, made.ID, 0); return err },
 		"SendTest":        func() error { _, err := w.hooks.SendTest(t.Context(), other, made.ID); return err },
 	} {
 		if err := call(); !errors.Is(err, webhooks.ErrNotFound) || !errors.Is(err, tenant.ErrNotFound) {
@@ -180,16 +180,16 @@ func TestEndpointInputIsChecked(t *testing.T) {
 	w := newWorld(t, webhooks.Config{})
 	s := w.tenant()
 	var field *tenant.FieldError
-	if _, _, err := w.hooks.CreateEndpoint(t.Context(), s, "nonsense", nil); !errors.As(err, &field) || field.Field != "url" {
+	if _, _, err := w.hooks.CreateEndpoint(t.Context(), s, "nonsense", webhooks.Filter{}); !errors.As(err, &field) || field.Field != "url" {
 		t.Errorf("url: %v", err)
 	}
-	if _, _, err := w.hooks.CreateEndpoint(t.Context(), s, "http://127.0.0.1", []string{"everything"}); !errors.As(err, &field) || field.Field != "types" {
+	if _, _, err := w.hooks.CreateEndpoint(t.Context(), s, "http://127.0.0.1", webhooks.Filter{Types: []string{"everything"}}); !errors.As(err, &field) || field.Field != "types" {
 		t.Errorf("types: %v", err)
 	}
 	for i := range webhooks.MaxEndpoints {
 		w.endpoint(s, fmt.Sprintf("http://127.0.0.1/%d", i))
 	}
-	if _, _, err := w.hooks.CreateEndpoint(t.Context(), s, "http://127.0.0.1/", nil); !errors.Is(err, webhooks.ErrTooMany) {
+	if _, _, err := w.hooks.CreateEndpoint(t.Context(), s, "http://127.0.0.1/", webhooks.Filter{}); !errors.Is(err, webhooks.ErrTooMany) {
 		t.Errorf("one too many: %v", err)
 	}
 }

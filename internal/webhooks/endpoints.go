@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -41,22 +40,40 @@ type Endpoint struct {
 	CreatedAt     time.Time  `json:"created_at"`
 	LastSuccessAt *time.Time `json:"last_success_at"` // to the minute; nil: never
 	FailingSince  *time.Time `json:"failing_since"`   // nil: the last attempt succeeded, or none was made
+	// ChannelPrefix leaves out events of channels whose name begins otherwise;
+	// "": none. Events without a channel concern the tenant and are never left out.
+	ChannelPrefix string `json:"channel_prefix"`
+	// FilterFromSeq is the first event that Types and ChannelPrefix as they are
+	// now decided about; those before it were chosen by what stood there then.
+	FilterFromSeq int64 `json:"filter_from_seq"`
+	// PreviousSecretUntil is how long requests are also signed with the secret
+	// before this one; nil: they are not.
+	PreviousSecretUntil *time.Time `json:"previous_secret_until"`
 }
 
-const endpointColumns = `endpoint_id, url, types, status, created_at, last_success_at, failing_since`
+// Filter says which events an endpoint gets.
+type Filter struct {
+	Types         []string // empty: every type but connection.updated
+	ChannelPrefix string   // only of channels whose name begins so; "": of all
+}
+
+// endpointColumns are what scanEndpoint reads, of a table or alias `e`.
+const endpointColumns = `e.endpoint_id, e.url, e.types, e.status, e.created_at, e.last_success_at, e.failing_since,
+	e.channel_prefix, e.filter_from_seq, case when e.previous_secret_until > clock_timestamp() then e.previous_secret_until end`
 
 func scanEndpoint(row pgx.CollectableRow) (e Endpoint, err error) {
-	return e, row.Scan(&e.ID, &e.URL, &e.Types, &e.Status, &e.CreatedAt, &e.LastSuccessAt, &e.FailingSince)
+	return e, row.Scan(&e.ID, &e.URL, &e.Types, &e.Status, &e.CreatedAt, &e.LastSuccessAt, &e.FailingSince,
+		&e.ChannelPrefix, &e.FilterFromSeq, &e.PreviousSecretUntil)
 }
 
 // CheckURL reports as a *tenant.FieldError what is wrong with a URL that a
 // tenant wants us to call, by the rules of this configuration.
 func (w *Webhooks) CheckURL(url string) error { return w.egress.CheckURL(url) }
 
-// CreateEndpoint adds an endpoint for the events after now, of the given types
-// (none: every type but connection.updated). The secret is returned here and
-// never again. A *tenant.FieldError names url or types; ErrTooMany.
-func (w *Webhooks) CreateEndpoint(ctx context.Context, s tenant.Scope, url string, types []string) (secret string, e Endpoint, err error) {
+// CreateEndpoint adds an endpoint for those events after now that pass the
+// filter. The secret is returned here and never again. A *tenant.FieldError
+// names url, types or channel_prefix; ErrTooMany.
+func (w *Webhooks) CreateEndpoint(ctx context.Context, s tenant.Scope, url string, f Filter) (secret string, e Endpoint, err error) {
 	t, err := tenantOf(s)
 	if err != nil {
 		return "", Endpoint{}, err
@@ -65,7 +82,7 @@ func (w *Webhooks) CreateEndpoint(ctx context.Context, s tenant.Scope, url strin
 	if err := w.egress.CheckURL(url); err != nil {
 		return "", Endpoint{}, err
 	}
-	if types, err = checkTypes(types); err != nil {
+	if f, err = f.checked(); err != nil {
 		return "", Endpoint{}, err
 	}
 	secret, sealed, err := w.sealedSecret()
@@ -73,10 +90,11 @@ func (w *Webhooks) CreateEndpoint(ctx context.Context, s tenant.Scope, url strin
 		return "", Endpoint{}, err
 	}
 	err = s.In(w.pool).Tx(ctx, func(tx pgx.Tx) error {
-		if e, err = insertEndpoint(ctx, tx, t, url, types, sealed); err != nil {
+		if e, err = insertEndpoint(ctx, tx, t, url, f, sealed); err != nil {
 			return err
 		}
-		return tenant.Audit(ctx, tx, s, "webhook_endpoint.created", e.ID, tenant.Diff{"url": {nil, e.URL}, "types": {nil, e.Types}})
+		return tenant.Audit(ctx, tx, s, "webhook_endpoint.created", e.ID, tenant.Diff{
+			"url": {nil, e.URL}, "types": {nil, e.Types}, "channel_prefix": {nil, e.ChannelPrefix}})
 	})
 	if err != nil {
 		return "", Endpoint{}, fmt.Errorf("couldn't create a webhook endpoint: %w", err)
@@ -86,7 +104,7 @@ func (w *Webhooks) CreateEndpoint(ctx context.Context, s tenant.Scope, url strin
 
 // insertEndpoint holds the tenant's cursor meanwhile, so that fan-out passes no
 // event between the endpoint's from_seq and its being seen.
-func insertEndpoint(ctx context.Context, tx pgx.Tx, t tenant.ID, url string, types []string, sealed []byte) (Endpoint, error) {
+func insertEndpoint(ctx context.Context, tx pgx.Tx, t tenant.ID, url string, f Filter, sealed []byte) (Endpoint, error) {
 	if err := holdCursor(ctx, tx, t); err != nil {
 		return Endpoint{}, err
 	}
@@ -97,9 +115,9 @@ func insertEndpoint(ctx context.Context, tx pgx.Tx, t tenant.ID, url string, typ
 	if count >= MaxEndpoints {
 		return Endpoint{}, ErrTooMany
 	}
-	rows, err := tx.Query(ctx, `insert into webhook_endpoint (endpoint_id, tenant_id, url, types, secret_sealed, from_seq)
-		select $2, $1, $3, $4, $5, event_seq from tenant_live where tenant_id = $1 returning `+endpointColumns,
-		t, "ep_"+tenant.NewID(), url, types, sealed)
+	rows, err := tx.Query(ctx, `insert into webhook_endpoint as e (endpoint_id, tenant_id, url, types, channel_prefix, secret_sealed, from_seq, filter_from_seq)
+		select $2, $1, $3, $4, $5, $6, event_seq, event_seq + 1 from tenant_live where tenant_id = $1 returning `+endpointColumns,
+		t, "ep_"+tenant.NewID(), url, f.Types, f.ChannelPrefix, sealed)
 	if err != nil {
 		return Endpoint{}, err
 	}
@@ -117,27 +135,6 @@ func holdCursor(ctx context.Context, tx pgx.Tx, t tenant.ID) error {
 	return err
 }
 
-// checkTypes sorts the types an endpoint chose and drops repetitions.
-func checkTypes(types []string) ([]string, error) {
-	chosen := []string{}
-	for _, name := range types {
-		if !slices.Contains(Types, name) {
-			return nil, &tenant.FieldError{Field: "types", Problem: fmt.Sprintf("There is no event type %q.", name)}
-		}
-		chosen = append(chosen, name)
-	}
-	slices.Sort(chosen)
-	return slices.Compact(chosen), nil
-}
-
-func (w *Webhooks) sealedSecret() (secret string, sealed []byte, err error) {
-	secret = tenant.NewWebhookSecret()
-	if sealed, err = w.sealer.Seal([]byte(secret)); err != nil {
-		return "", nil, fmt.Errorf("couldn't seal a webhook secret: %w", err)
-	}
-	return secret, sealed, nil
-}
-
 // found turns pgx's word for nothing into ours.
 func found[T any](value T, err error) (T, error) {
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -152,8 +149,8 @@ func (w *Webhooks) Endpoints(ctx context.Context, s tenant.Scope) ([]Endpoint, e
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.In(w.pool).Query(ctx, `select `+endpointColumns+` from webhook_endpoint
-		where tenant_id = $1 order by created_at, endpoint_id`, t)
+	rows, err := s.In(w.pool).Query(ctx, `select `+endpointColumns+` from webhook_endpoint e
+		where e.tenant_id = $1 order by created_at, endpoint_id`, t)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't list webhook endpoints: %w", err)
 	}
@@ -166,8 +163,8 @@ func (w *Webhooks) Endpoint(ctx context.Context, s tenant.Scope, id string) (End
 	if err != nil {
 		return Endpoint{}, err
 	}
-	rows, err := s.In(w.pool).Query(ctx, `select `+endpointColumns+` from webhook_endpoint
-		where tenant_id = $1 and endpoint_id = $2`, t, id)
+	rows, err := s.In(w.pool).Query(ctx, `select `+endpointColumns+` from webhook_endpoint e
+		where e.tenant_id = $1 and e.endpoint_id = $2`, t, id)
 	if err != nil {
 		return Endpoint{}, fmt.Errorf("couldn't read a webhook endpoint: %w", err)
 	}
@@ -262,33 +259,6 @@ func lockStatus(ctx context.Context, tx pgx.Tx, t tenant.ID, id string) (status 
 	err = tx.QueryRow(ctx, `select status from webhook_endpoint
 		where tenant_id = $1 and endpoint_id = $2 for update`, t, id).Scan(&status)
 	return found(status, err)
-}
-
-// RotateSecret replaces an endpoint's secret; attempts from now on are signed
-// with the new one. It is returned here and never again. ErrNotFound.
-func (w *Webhooks) RotateSecret(ctx context.Context, s tenant.Scope, id string) (secret string, err error) {
-	secret, sealed, err := w.sealedSecret()
-	if err != nil {
-		return "", err
-	}
-	t, err := tenantOf(s)
-	if err != nil {
-		return "", err
-	}
-	err = s.In(w.pool).Tx(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `update webhook_endpoint set secret_sealed = $3 where tenant_id = $1 and endpoint_id = $2`, t, id, sealed)
-		if err == nil && tag.RowsAffected() == 0 {
-			err = ErrNotFound
-		}
-		if err != nil {
-			return err
-		}
-		return tenant.Audit(ctx, tx, s, "webhook_endpoint.secret_rotated", id, tenant.Diff{"secret": {tenant.Redacted, tenant.Redacted}})
-	})
-	if err != nil {
-		return "", fmt.Errorf("couldn't replace a webhook endpoint's secret: %w", err)
-	}
-	return secret, nil
 }
 
 // SendTest makes a ping event and delivers it to this endpoint only. It returns

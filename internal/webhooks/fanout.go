@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -114,6 +115,7 @@ func (w *Webhooks) fanOut(ctx context.Context, t tenant.ID) (more bool, err erro
 type target struct {
 	id      string
 	types   []string
+	prefix  string // of the channels it hears about; "": of all
 	fromSeq int64
 }
 
@@ -122,6 +124,8 @@ type target struct {
 func (e target) wants(event tenant.Event) bool {
 	switch {
 	case event.Seq <= e.fromSeq || event.Type == tenant.Ping:
+		return false
+	case event.Channel != "" && !strings.HasPrefix(event.Channel, e.prefix):
 		return false
 	case len(e.types) == 0:
 		return event.Type != tenant.ConnectionUpdated
@@ -132,13 +136,13 @@ func (e target) wants(event tenant.Event) bool {
 // targetsOf returns the tenant's enabled endpoints, and keeps them from being
 // deleted before the transaction ends.
 func targetsOf(ctx context.Context, tx pgx.Tx, t tenant.ID) ([]target, error) {
-	rows, err := tx.Query(ctx, `select endpoint_id, types, from_seq from webhook_endpoint
+	rows, err := tx.Query(ctx, `select endpoint_id, types, channel_prefix, from_seq from webhook_endpoint
 		where tenant_id = $1 and status = 'enabled' order by endpoint_id for key share`, t)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (e target, err error) {
-		return e, row.Scan(&e.id, &e.types, &e.fromSeq)
+		return e, row.Scan(&e.id, &e.types, &e.prefix, &e.fromSeq)
 	})
 }
 

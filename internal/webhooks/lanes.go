@@ -36,6 +36,7 @@ type job struct {
 	tenant   tenant.ID
 	url      string
 	sealed   []byte // the endpoint's secret
+	previous []byte // the one before it, as long as both sign; nil: none
 	attempt  int    // this one's number, from 1
 	replay   int
 	lease    time.Time // as the database has it
@@ -199,14 +200,15 @@ func (w *Webhooks) lease(ctx context.Context, share map[string]int) ([]job, erro
 			update delivery d set lease_until = statement_timestamp() + $3::interval from pick
 			where d.tenant_id = pick.tenant_id and d.delivery_id = pick.delivery_id
 			returning d.tenant_id, d.delivery_id, d.endpoint_id, d.event_seq, d.attempts, d.replay, d.lease_until)
-		select c.delivery_id, c.endpoint_id, c.attempts + 1, c.replay, c.lease_until, e.url, e.secret_sealed, `+eventColumns+`
+		select c.delivery_id, c.endpoint_id, c.attempts + 1, c.replay, c.lease_until, e.url, e.secret_sealed,
+			case when e.previous_secret_until > statement_timestamp() then e.previous_secret_sealed end, `+eventColumns+`
 		from claimed c join webhook_endpoint e using (endpoint_id) join event on event.tenant_id = c.tenant_id and event.seq = c.event_seq`,
 		endpoints, counts, leaseTime)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't claim deliveries: %w", err)
 	}
 	jobs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (j job, err error) {
-		err = row.Scan(append([]any{&j.id, &j.endpoint, &j.attempt, &j.replay, &j.lease, &j.url, &j.sealed}, eventFields(&j.event)...)...)
+		err = row.Scan(append([]any{&j.id, &j.endpoint, &j.attempt, &j.replay, &j.lease, &j.url, &j.sealed, &j.previous}, eventFields(&j.event)...)...)
 		j.tenant = j.event.Tenant
 		return j, err
 	})

@@ -17,9 +17,9 @@
 // Beside that, a tenant's server can be asked about a client before it comes in
 // ([Webhooks.Authorize], authorize.go).
 //
-// Goroutines: Run owns runFanOut, runLanes, runFeeds and runRetention; runLanes
-// owns the runAttempts and waits for them; Stream owns one reader per socket; a
-// tenant's runTail lives while somebody follows the tenant.
+// Goroutines: Run owns runFanOut, runLanes, runFeeds, runRetention and
+// runSecrets; runLanes owns the runAttempts and waits for them; Stream owns one
+// reader per socket; a tenant's runTail lives while somebody follows the tenant.
 package webhooks
 
 import (
@@ -145,7 +145,7 @@ func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 func (w *Webhooks) Run(ctx context.Context) {
 	defer context.AfterFunc(ctx, w.close)()
 	var loops sync.WaitGroup
-	for _, run := range []func(context.Context){w.runFanOut, w.runLanes, w.runFeeds, w.runRetention} {
+	for _, run := range []func(context.Context){w.runFanOut, w.runLanes, w.runFeeds, w.runRetention, w.runSecrets} {
 		loops.Go(func() { run(ctx) })
 	}
 	loops.Wait()

@@ -51,7 +51,7 @@ function patch(old, next, arrived) {
   if (!clock) morph(old, next, arrived); // a running clock's text is this page's own
 }
 
-const ticks = (e) => e.dataset?.since ?? e.dataset?.ago;
+const ticks = (e) => e.dataset?.since ?? e.dataset?.ago ?? e.dataset?.until;
 
 function follow(region) {
   let source = null, first = true, sleep = 0;
@@ -114,6 +114,7 @@ function ago(seconds) {
 
 function tick() {
   for (const e of document.querySelectorAll("[data-since]")) write(e, clock((now() - Date.parse(e.dataset.since)) / 1000));
+  for (const e of document.querySelectorAll("[data-until]")) write(e, clock((Date.parse(e.dataset.until) - now()) / 1000));
   for (const e of document.querySelectorAll("[data-ago]")) {
     const past = (now() - Date.parse(e.dataset.ago)) / 1000;
     if (past >= 0) write(e, ago(past));
