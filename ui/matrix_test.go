@@ -40,7 +40,7 @@ func furnish(t *testing.T, p *person) estate {
 	e.connection, e.token = p.open(secretChannel, tenant.SendOnly)
 	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(receiver.Close)
-	_, endpoint, err := s.hooks.CreateEndpoint(ctx, p.scope, receiver.URL, webhooks.Filter{Types: []string{string(tenant.Ping)}})
+	_, endpoint, err := s.hooks.CreateEndpoint(ctx, p.scope, receiver.URL, webhooks.Choice{Types: []string{string(tenant.Ping)}})
 	must(err)
 	delivery, err := s.hooks.SendTest(ctx, p.scope, endpoint.ID)
 	must(err)

@@ -18,7 +18,7 @@ func everyPage(t *testing.T, p *person) []string {
 	t.Helper()
 	id, _ := p.open("hello", tenant.SendOnly)
 	p.open("<b>&\"'", tenant.RecvOnly)
-	_, endpoint, err := p.site.hooks.CreateEndpoint(t.Context(), p.scope, "http://127.0.0.1:1/", webhooks.Filter{Types: []string{"connection.created"}})
+	_, endpoint, err := p.site.hooks.CreateEndpoint(t.Context(), p.scope, "http://127.0.0.1:1/", webhooks.Choice{Types: []string{"connection.created"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func everyPage(t *testing.T, p *person) []string {
 		"/console/connections/" + id + "/disconnect", "/console/channels", "/console/channels/hello", "/console/channels/nobody-here",
 		"/console/channels/%3Cb%3E&%22%27", "/console/channels/hello/disconnect", "/console/keys", "/console/bans", "/console/bans?ban=client&subject=%3Cb%3E&kind=token&find=x", "/console/keys/signing/" + p.signed.SigningKeyID + "/rotate", "/console/webhooks",
 		"/console/webhooks/" + endpoint.ID, "/console/webhooks/" + endpoint.ID + "?state=dead", "/console/webhooks/" + endpoint.ID + "/delete",
-		"/console/webhooks/" + endpoint.ID + "/edit", "/console/webhooks/" + endpoint.ID + "/rotate", "/console/webhooks/" + endpoint.ID + "/previous-secret/end",
+		"/console/webhooks/" + endpoint.ID + "/edit",
 		"/console/deliveries/" + delivery, "/console/usage", "/console/usage?range=12m", "/console/licence", "/console/licence?connections=350&company=on&peaks=30d", "/console/licence?connections=x&peaks=24h", "/console/licence/change/400", "/console/audit", "/console/audit?text=x", "/console/audit/1", "/demo/hello", "/console/no-such-page",
 		"/console/members", "/console/members/" + p.signed.MemberID + "/remove", "/console/profile", "/console/profile/second-step", "/console/prove",
 	}

@@ -68,7 +68,7 @@ func (c *Console) createEndpoint(w http.ResponseWriter, r *http.Request, v *visi
 	if err != nil {
 		return err
 	}
-	secret, e, err := c.Hooks.CreateEndpoint(r.Context(), v.login.Scope, form.url, webhooks.Filter{Types: form.types, ChannelPrefix: form.prefix})
+	secret, e, err := c.Hooks.CreateEndpoint(r.Context(), v.login.Scope, form.url, webhooks.Choice{Types: form.types, ChannelPrefix: form.prefix})
 	switch {
 	case form.refused(err):
 		return c.showWebhooks(w, r, v, http.StatusUnprocessableEntity, webhooksData{form: form})

@@ -93,7 +93,7 @@ func newQuiet(b *testing.B, p *platform, url string) *quietTenant {
 	q := &quietTenant{p: p, url: url, made: made, scope: tenant.OperatorScope(made.Tenant), came: make(chan struct{}, 1)}
 	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { q.came <- struct{}{} }))
 	b.Cleanup(receiver.Close)
-	_, endpoint, err := p.hooks.CreateEndpoint(b.Context(), q.scope, receiver.URL, webhooks.Filter{Types: []string{string(tenant.Ping)}})
+	_, endpoint, err := p.hooks.CreateEndpoint(b.Context(), q.scope, receiver.URL, webhooks.Choice{Types: []string{string(tenant.Ping)}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func newLoud(b *testing.B, p *platform, url string) *loudTenant {
 	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hanging }))
 	b.Cleanup(func() { close(hanging); receiver.Close() })
 	for range 8 {
-		_, endpoint, err := p.hooks.CreateEndpoint(b.Context(), l.scope, receiver.URL, webhooks.Filter{})
+		_, endpoint, err := p.hooks.CreateEndpoint(b.Context(), l.scope, receiver.URL, webhooks.Choice{})
 		if err != nil {
 			b.Fatal(err)
 		}

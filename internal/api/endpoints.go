@@ -57,7 +57,7 @@ func (a *API) createEndpoint(ctx context.Context, scope tenant.Scope, in *struct
 		ChannelPrefix string `json:"channel_prefix,omitempty" maxLength:"255" example:"lobby-" doc:"Only events of channels whose name begins so, and those of no channel."`
 	}
 }) (e newEndpoint, err error) {
-	secret, made, err := a.Hooks.CreateEndpoint(ctx, scope, in.Body.URL, webhooks.Filter{Types: in.Body.Types, ChannelPrefix: in.Body.ChannelPrefix})
+	secret, made, err := a.Hooks.CreateEndpoint(ctx, scope, in.Body.URL, webhooks.Choice{Types: in.Body.Types, ChannelPrefix: in.Body.ChannelPrefix})
 	if err != nil {
 		return e, err
 	}
@@ -91,7 +91,7 @@ func (a *API) deleteEndpoint(ctx context.Context, scope tenant.Scope, in *endpoi
 }
 
 func (a *API) rotateSecret(ctx context.Context, scope tenant.Scope, in *struct {
-	endpointInput
+	ID   string `path:"id" maxLength:"64" example:"ep_9N5VY0Z8WJ4KQ2RGTX7D3C6B1M"`
 	Body *struct {
 		Overlap *int `json:"overlap_seconds,omitempty" enum:"0,86400" doc:"How long the old secret signs too. 0, for one that leaked: not at all. Absent: 86400."`
 	}

@@ -38,7 +38,7 @@ func furnish(t *testing.T, c *caller) estate {
 	e.connection, _ = c.open(secretChannel, tenant.SendOnly)
 	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(receiver.Close)
-	_, endpoint, err := c.hooks.CreateEndpoint(ctx, c.scope, receiver.URL, webhooks.Filter{Types: []string{string(tenant.Ping)}})
+	_, endpoint, err := c.hooks.CreateEndpoint(ctx, c.scope, receiver.URL, webhooks.Choice{Types: []string{string(tenant.Ping)}})
 	must(err)
 	delivery, err := c.hooks.SendTest(ctx, c.scope, endpoint.ID)
 	must(err)

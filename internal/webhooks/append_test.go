@@ -154,7 +154,7 @@ func TestZeroScopeOpensNothing(t *testing.T) {
 		"Endpoints": func() error { _, err := w.hooks.Endpoints(ctx, zero); return err },
 		"Endpoint":  func() error { _, err := w.hooks.Endpoint(ctx, zero, "x"); return err },
 		"CreateEndpoint": func() error {
-			_, _, err := w.hooks.CreateEndpoint(ctx, zero, "http://127.0.0.1", webhooks.Filter{})
+			_, _, err := w.hooks.CreateEndpoint(ctx, zero, "http://127.0.0.1", webhooks.Choice{})
 			return err
 		},
 		"DeleteEndpoint": func() error { return w.hooks.DeleteEndpoint(ctx, zero, "x") },

@@ -13,13 +13,13 @@ import (
 // EndpointChange says what of an endpoint shall change; nil: it stays.
 type EndpointChange struct {
 	URL     *string
-	Types   *[]string // as in Filter
-	Prefix  *string   // Filter.ChannelPrefix
+	Types   *[]string // as in Choice
+	Prefix  *string   // Choice.ChannelPrefix
 	Enabled *bool     // true is as EnableEndpoint, false as DisableEndpoint
 }
 
 // ChangeEndpoint makes all changes of an endpoint or none, and returns it as it
-// is then. Another filter counts from FilterFromSeq on: the first event that has
+// is then. Another choice counts from FilterFromSeq on: the first event that has
 // not been turned into deliveries yet. A *tenant.FieldError names url, types or
 // channel_prefix; ErrNotFound.
 func (w *Webhooks) ChangeEndpoint(ctx context.Context, s tenant.Scope, id string, c EndpointChange) (e Endpoint, err error) {
@@ -33,7 +33,7 @@ func (w *Webhooks) ChangeEndpoint(ctx context.Context, s tenant.Scope, id string
 			return Endpoint{}, err
 		}
 	}
-	var asked Filter
+	var asked Choice
 	if c.Types != nil {
 		asked.Types = *c.Types
 	}

@@ -19,7 +19,7 @@ func TestEndpointsAreTheTenantsOwn(t *testing.T) {
 	w := newWorld(t, webhooks.Config{})
 	s, other := w.tenant(), w.tenant()
 	rec := newReceiver(t, nil)
-	secret, made, err := w.hooks.CreateEndpoint(t.Context(), s, rec.URL, webhooks.Filter{Types: []string{"channel.started", "channel.ended", "channel.started"}})
+	secret, made, err := w.hooks.CreateEndpoint(t.Context(), s, rec.URL, webhooks.Choice{Types: []string{"channel.started", "channel.ended", "channel.started"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,16 +180,16 @@ func TestEndpointInputIsChecked(t *testing.T) {
 	w := newWorld(t, webhooks.Config{})
 	s := w.tenant()
 	var field *tenant.FieldError
-	if _, _, err := w.hooks.CreateEndpoint(t.Context(), s, "nonsense", webhooks.Filter{}); !errors.As(err, &field) || field.Field != "url" {
+	if _, _, err := w.hooks.CreateEndpoint(t.Context(), s, "nonsense", webhooks.Choice{}); !errors.As(err, &field) || field.Field != "url" {
 		t.Errorf("url: %v", err)
 	}
-	if _, _, err := w.hooks.CreateEndpoint(t.Context(), s, "http://127.0.0.1", webhooks.Filter{Types: []string{"everything"}}); !errors.As(err, &field) || field.Field != "types" {
+	if _, _, err := w.hooks.CreateEndpoint(t.Context(), s, "http://127.0.0.1", webhooks.Choice{Types: []string{"everything"}}); !errors.As(err, &field) || field.Field != "types" {
 		t.Errorf("types: %v", err)
 	}
 	for i := range webhooks.MaxEndpoints {
 		w.endpoint(s, fmt.Sprintf("http://127.0.0.1/%d", i))
 	}
-	if _, _, err := w.hooks.CreateEndpoint(t.Context(), s, "http://127.0.0.1/", webhooks.Filter{}); !errors.Is(err, webhooks.ErrTooMany) {
+	if _, _, err := w.hooks.CreateEndpoint(t.Context(), s, "http://127.0.0.1/", webhooks.Choice{}); !errors.Is(err, webhooks.ErrTooMany) {
 		t.Errorf("one too many: %v", err)
 	}
 }

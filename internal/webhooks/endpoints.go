@@ -51,8 +51,8 @@ type Endpoint struct {
 	PreviousSecretUntil *time.Time `json:"previous_secret_until"`
 }
 
-// Filter says which events an endpoint gets.
-type Filter struct {
+// Choice says which events an endpoint gets.
+type Choice struct {
 	Types         []string // empty: every type but connection.updated
 	ChannelPrefix string   // only of channels whose name begins so; "": of all
 }
@@ -70,10 +70,10 @@ func scanEndpoint(row pgx.CollectableRow) (e Endpoint, err error) {
 // tenant wants us to call, by the rules of this configuration.
 func (w *Webhooks) CheckURL(url string) error { return w.egress.CheckURL(url) }
 
-// CreateEndpoint adds an endpoint for those events after now that pass the
-// filter. The secret is returned here and never again. A *tenant.FieldError
-// names url, types or channel_prefix; ErrTooMany.
-func (w *Webhooks) CreateEndpoint(ctx context.Context, s tenant.Scope, url string, f Filter) (secret string, e Endpoint, err error) {
+// CreateEndpoint adds an endpoint for those events after now that it chooses.
+// The secret is returned here and never again. A *tenant.FieldError names url,
+// types or channel_prefix; ErrTooMany.
+func (w *Webhooks) CreateEndpoint(ctx context.Context, s tenant.Scope, url string, c Choice) (secret string, e Endpoint, err error) {
 	t, err := tenantOf(s)
 	if err != nil {
 		return "", Endpoint{}, err
@@ -82,7 +82,7 @@ func (w *Webhooks) CreateEndpoint(ctx context.Context, s tenant.Scope, url strin
 	if err := w.egress.CheckURL(url); err != nil {
 		return "", Endpoint{}, err
 	}
-	if f, err = f.checked(); err != nil {
+	if c, err = c.checked(); err != nil {
 		return "", Endpoint{}, err
 	}
 	secret, sealed, err := w.sealedSecret()
@@ -90,7 +90,7 @@ func (w *Webhooks) CreateEndpoint(ctx context.Context, s tenant.Scope, url strin
 		return "", Endpoint{}, err
 	}
 	err = s.In(w.pool).Tx(ctx, func(tx pgx.Tx) error {
-		if e, err = insertEndpoint(ctx, tx, t, url, f, sealed); err != nil {
+		if e, err = insertEndpoint(ctx, tx, t, url, c, sealed); err != nil {
 			return err
 		}
 		return tenant.Audit(ctx, tx, s, "webhook_endpoint.created", e.ID, tenant.Diff{
@@ -104,7 +104,7 @@ func (w *Webhooks) CreateEndpoint(ctx context.Context, s tenant.Scope, url strin
 
 // insertEndpoint holds the tenant's cursor meanwhile, so that fan-out passes no
 // event between the endpoint's from_seq and its being seen.
-func insertEndpoint(ctx context.Context, tx pgx.Tx, t tenant.ID, url string, f Filter, sealed []byte) (Endpoint, error) {
+func insertEndpoint(ctx context.Context, tx pgx.Tx, t tenant.ID, url string, c Choice, sealed []byte) (Endpoint, error) {
 	if err := holdCursor(ctx, tx, t); err != nil {
 		return Endpoint{}, err
 	}
@@ -117,7 +117,7 @@ func insertEndpoint(ctx context.Context, tx pgx.Tx, t tenant.ID, url string, f F
 	}
 	rows, err := tx.Query(ctx, `insert into webhook_endpoint as e (endpoint_id, tenant_id, url, types, channel_prefix, secret_sealed, from_seq, filter_from_seq)
 		select $2, $1, $3, $4, $5, $6, event_seq, event_seq + 1 from tenant_live where tenant_id = $1 returning `+endpointColumns,
-		t, "ep_"+tenant.NewID(), url, f.Types, f.ChannelPrefix, sealed)
+		t, "ep_"+tenant.NewID(), url, c.Types, c.ChannelPrefix, sealed)
 	if err != nil {
 		return Endpoint{}, err
 	}

@@ -265,12 +265,12 @@ func TestProductionIgnoresPrefixesWithoutTheSecondWord(t *testing.T) {
 	w := newWorld(t, webhooks.Config{Production: true})
 	s := w.tenant()
 	var field *tenant.FieldError
-	if _, _, err := w.hooks.CreateEndpoint(t.Context(), s, "https://127.0.0.1/", webhooks.Filter{}); !errors.As(err, &field) {
+	if _, _, err := w.hooks.CreateEndpoint(t.Context(), s, "https://127.0.0.1/", webhooks.Choice{}); !errors.As(err, &field) {
 		t.Errorf("error is %v", err)
 	}
 	w.stop()
 	w.start(webhooks.Config{Production: true, AllowPrivate: true})
-	if _, _, err := w.hooks.CreateEndpoint(t.Context(), s, "https://127.0.0.1/", webhooks.Filter{}); err != nil {
+	if _, _, err := w.hooks.CreateEndpoint(t.Context(), s, "https://127.0.0.1/", webhooks.Choice{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -85,7 +85,7 @@ func (w *world) tenant() tenant.Scope {
 // endpoint adds an endpoint and returns its id and secret.
 func (w *world) endpoint(s tenant.Scope, url string, types ...string) (id, secret string) {
 	w.t.Helper()
-	secret, e, err := w.hooks.CreateEndpoint(w.t.Context(), s, url, webhooks.Filter{Types: types})
+	secret, e, err := w.hooks.CreateEndpoint(w.t.Context(), s, url, webhooks.Choice{Types: types})
 	if err != nil {
 		w.t.Fatal(err)
 	}

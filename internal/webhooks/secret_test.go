@@ -163,7 +163,7 @@ func TestChannelPrefixFilters(t *testing.T) {
 	w := newWorld(t, webhooks.Config{})
 	s := w.tenant()
 	rec := newReceiver(t, nil)
-	_, e, err := w.hooks.CreateEndpoint(t.Context(), s, rec.URL, webhooks.Filter{ChannelPrefix: "lobby-"})
+	_, e, err := w.hooks.CreateEndpoint(t.Context(), s, rec.URL, webhooks.Choice{ChannelPrefix: "lobby-"})
 	if err != nil || e.ChannelPrefix != "lobby-" || e.FilterFromSeq != 1 {
 		t.Fatalf("made %+v, %v", e, err)
 	}
