@@ -58,10 +58,11 @@ func (c *Console) disconnect(w http.ResponseWriter, r *http.Request, v *visit) e
 	if err := c.auditLog(ctx, v, "connection.disconnected", h.ConnectionID, detail); err != nil {
 		return err
 	}
-	err = c.Node.Disconnect(ctx, scope, h.ConnectionID, tenant.EndConsole)
+	sent, err := c.Node.Disconnect(ctx, scope, h.ConnectionID, tenant.Parting{Reason: tenant.EndConsole})
 	if err != nil && !errors.Is(err, tenant.ErrNotFound) { // it may have left just now
 		return err
 	}
+	sent.Wait(ctx) // the page that follows shows it
 	return v.finish(w, r, "/console/connections", done)
 }
 
@@ -117,10 +118,11 @@ func (c *Console) endChannel(w http.ResponseWriter, r *http.Request, v *visit) e
 	if err := c.auditLog(ctx, v, "channel.disconnected", channel, detail); err != nil {
 		return err
 	}
-	_, err = c.Node.DisconnectChannel(ctx, scope, channel, tenant.EndConsole)
+	_, sent, err := c.Node.DisconnectAll(ctx, scope, tenant.Choice{Channel: channel}, tenant.Parting{Reason: tenant.EndConsole})
 	if err != nil && !errors.Is(err, tenant.ErrNotFound) {
 		return err
 	}
+	sent.Wait(ctx)
 	return v.finish(w, r, channelPath(channel), "end-channel")
 }
 

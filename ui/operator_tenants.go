@@ -196,7 +196,7 @@ func (c *Console) operatorDisconnect(w http.ResponseWriter, r *http.Request, v *
 	if err := c.auditOperator(r, v, t.ID, "tenant.disconnected", string(t.ID), detail); err != nil {
 		return err
 	}
-	if _, err := c.Node.DisconnectAll(r.Context(), scope, tenant.EndConsole); err != nil {
+	if _, _, err := c.Node.DisconnectAll(r.Context(), scope, tenant.Choice{}, tenant.Parting{Reason: tenant.EndConsole}); err != nil {
 		return err
 	}
 	return v.finish(w, r, tenantPath(t.ID), "all-ended")

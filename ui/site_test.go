@@ -32,13 +32,14 @@ import (
 // it. Only the media plane is missing: connections are opened in the ledger,
 // and a disconnect closes them there, as the signalling door would.
 type site struct {
-	pool    *pgxpool.Pool
-	tenants *tenant.Store
-	ledger  *billing.Ledger
-	hooks   *webhooks.Webhooks
-	node    *cluster.Node
-	console *ui.Console
-	server  *httptest.Server
+	complain func(string, ...any)
+	pool     *pgxpool.Pool
+	tenants  *tenant.Store
+	ledger   *billing.Ledger
+	hooks    *webhooks.Webhooks
+	node     *cluster.Node
+	console  *ui.Console
+	server   *httptest.Server
 
 	mu sync.Mutex
 	// Guarded by mu
@@ -49,7 +50,7 @@ func newSite(t *testing.T, change ...func(*ui.Config)) *site {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	s := &site{pool: dbtest.New(t), ended: map[string]string{}}
+	s := &site{complain: t.Errorf, pool: dbtest.New(t), ended: map[string]string{}}
 	var err error
 	if s.tenants, err = tenant.NewStore(s.pool, []byte("0123456789abcdef0123456789abcdef"), log); err != nil {
 		t.Fatal(err)
@@ -61,15 +62,7 @@ func newSite(t *testing.T, change ...func(*ui.Config)) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.node.HandleDisconnect(func(_ tenant.ID, id, reason string) bool {
-		s.mu.Lock()
-		s.ended[id] = reason
-		s.mu.Unlock()
-		if err := s.ledger.Close(context.Background(), id, tenant.Ending{Reason: reason, Duration: time.Second}); err != nil {
-			t.Errorf("couldn't close %s: %v", id, err)
-		}
-		return true
-	})
+	s.node.UseHands((*media)(s))
 	config := ui.Config{Tenants: s.tenants, Ledger: s.ledger, Hooks: s.hooks, Node: s.node, DB: s.pool,
 		PublicURL: "http://hibari.test", SignupOpen: true, Log: log}
 	for _, f := range change {
@@ -88,6 +81,26 @@ func newSite(t *testing.T, change ...func(*ui.Config)) *site {
 		loops.Wait()
 	})
 	return s
+}
+
+// media stands for the media plane: it has every connection, and closes it in the
+// ledger, as the signalling door would.
+type media site
+
+func (s *media) End(_ tenant.ID, id string, why tenant.Parting) bool {
+	s.mu.Lock()
+	s.ended[id] = why.Reason
+	s.mu.Unlock()
+	if err := s.ledger.Close(context.Background(), id, tenant.Ending{Reason: why.Reason, Duration: time.Second, Said: why.Said}); err != nil {
+		s.complain("couldn't close %s: %v", id, err)
+	}
+	return true
+}
+
+func (s *media) Here(tenant.ID, tenant.Choice) []string { return nil }
+
+func (s *media) Do(context.Context, tenant.ID, cluster.Order) (any, bool, error) {
+	return nil, false, nil
 }
 
 // endOf returns why a connection was ended; "" if it was not.

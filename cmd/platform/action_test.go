@@ -53,14 +53,14 @@ func TestActionsThatMakeNoSense(t *testing.T) {
 }
 
 func TestEveryActionIsDocumented(t *testing.T) {
-	page, err := os.ReadFile("../../docs/events.md")
+	page, err := os.ReadFile("../../docs/actions.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for target := range actions {
 		_, name, _ := strings.Cut(target, ".")
 		if !strings.Contains(string(page), target) && !strings.Contains(string(page), "`."+name+"`") {
-			t.Errorf("docs/events.md does not mention %s", target)
+			t.Errorf("docs/actions.md does not mention %s", target)
 		}
 	}
 }

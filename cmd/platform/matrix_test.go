@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/hibari/hibari/internal/api"
 	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/tenant"
@@ -39,10 +41,9 @@ func newServers(t testing.TB) (*platform, string) {
 	if p.node, err = cluster.Start(ctx, p.db.Pool, cluster.Config{Name: "test", Instance: t.Name(), Reaper: p.ledger, Log: p.log}); err != nil {
 		t.Fatal(err)
 	}
-	p.node.HandleDisconnect(func(id tenant.ID, connection, reason string) bool {
-		t.Errorf("connection %s of %s was told to end: %s", connection, id, reason)
-		return true
-	})
+	p.node.UseHands(untouched{t})
+	p.api = api.New(api.Config{Tenants: p.tenants, Ledger: p.ledger, Hooks: p.hooks, Node: p.node, Seats: p.requests, DB: p.db.Pool,
+		PublicURL: "http://hibari.test", Version: "test", Log: p.log})
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /{$}", p.withAPIKey(p.inTurn(p.action)))
 	mux.HandleFunc("GET /stream", p.withAPIKey(p.stream))
@@ -55,6 +56,20 @@ func newServers(t testing.TB) (*platform, string) {
 		server.Close()
 	})
 	return p, server.URL
+}
+
+// untouched fails the test for whatever is done with a connection.
+type untouched struct{ t testing.TB }
+
+func (u untouched) End(id tenant.ID, connection string, why tenant.Parting) bool {
+	u.t.Errorf("connection %s of %s was told to end: %s", connection, id, why.Reason)
+	return true
+}
+
+func (untouched) Here(tenant.ID, tenant.Choice) []string { return nil }
+
+func (untouched) Do(context.Context, tenant.ID, cluster.Order) (any, bool, error) {
+	return nil, false, nil
 }
 
 // made is a tenant with a live connection in a channel.
@@ -81,7 +96,8 @@ func TestActionsOnAnotherTenant(t *testing.T) {
 	for target := range actions {
 		for _, channel := range []string{o.Channel, o.Channel + "@" + string(theirs.Tenant)} {
 			body, err := json.Marshal(map[string]string{
-				"channelId": channel, "channel_id": channel, "clientId": o.ConnectionID, "connection_id": o.ConnectionID, "client_id": o.ClientID})
+				"channelId": channel, "channel_id": channel, "clientId": o.ConnectionID, "connection_id": o.ConnectionID, "client_id": o.ClientID,
+				"role": string(o.Role), "data": "x"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -96,8 +112,11 @@ func TestActionsOnAnotherTenant(t *testing.T) {
 				t.Fatal(err)
 			}
 			var list []any
-			isList := w.StatusCode == http.StatusOK && json.NewDecoder(w.Body).Decode(&list) == nil && len(list) == 0
+			isList := w.StatusCode == http.StatusOK && json.NewDecoder(w.Body).Decode(&list) == nil
 			w.Body.Close()
+			if text := fmt.Sprint(list); isList && (strings.Contains(text, o.Channel) || strings.Contains(text, o.ConnectionID) || strings.Contains(text, o.ClientID)) {
+				t.Errorf("%s in %s shows what is another tenant's: %s", target, channel, text)
+			}
 			if strings.Contains(target, ".List") != isList || !isList && w.StatusCode != http.StatusNotFound {
 				t.Errorf("%s in %s: status %d, list %v", target, channel, w.StatusCode, list)
 			}

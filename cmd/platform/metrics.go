@@ -43,6 +43,10 @@ var (
 	figDrops       = prometheus.NewDesc("hibari_rtp_packets_dropped_total", "RTP packets not forwarded, by reason.", []string{"reason"}, nil)
 	figShed        = prometheus.NewDesc("hibari_video_frames_shed_total", "Video frames dropped for the viewers that they had not reached in time.", nil, nil)
 	figChanges     = prometheus.NewDesc("hibari_metadata_changes_refused_total", "Changes of notification metadata refused because they were too many.", nil, nil)
+	figPushes      = prometheus.NewDesc("hibari_pushes_refused_total", "Pushes of tenants' servers refused because they were too many for their channel.", nil, nil)
+	figPushDrops   = prometheus.NewDesc("hibari_pushes_dropped_total", "Pushes not sent to a client that has left too much unread.", nil, nil)
+	figKeyAsks     = prometheus.NewDesc("hibari_key_frame_asks_refused_total", "Key frames that tenants' servers asked for and that were refused because they were too many.", nil, nil)
+	figLateOrders  = prometheus.NewDesc("hibari_orders_expired_total", "Orders of other nodes, such as pushes, that were too old when this node came to them.", nil, nil)
 	figOverloaded  = prometheus.NewDesc("hibari_overloaded", "1 while the media plane had to drop video within the last seconds.", nil, nil)
 
 	figTransport    = prometheus.NewDesc("hibari_datagrams_dropped_total", "Datagrams dropped at the media port, by reason.", []string{"reason"}, nil)
@@ -122,6 +126,10 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	}
 	counter(figShed, media.FramesShed)
 	counter(figChanges, media.Changes)
+	counter(figPushes, media.Pushes)
+	counter(figPushDrops, media.PushDrops)
+	counter(figKeyAsks, media.KeyAsks)
+	counter(figLateOrders, f.node.Late())
 	gauge(figOverloaded, oneIf(f.media.Overloaded()))
 	counter(figBroken, media.Panics, "panic")
 	counter(figBroken, media.Stalls, "stall")

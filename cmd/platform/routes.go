@@ -87,8 +87,9 @@ func (p *platform) inTurn(next func(http.ResponseWriter, *http.Request, tenant.S
 			p.fail(w, r, err)
 			return
 		}
+		ctx, leave := tenant.WithSeat(r.Context(), leave)
 		defer leave()
-		next(w, r, scope)
+		next(w, r.WithContext(ctx), scope)
 	}
 }
 

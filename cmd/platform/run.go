@@ -109,10 +109,7 @@ func (p *platform) start(ctx context.Context) error {
 		PublicURL:  p.config.publicURL,
 	})
 	p.tenants.OnBan(p.door.EndBanned)
-	p.node.HandleDisconnect(func(id tenant.ID, connectionID, reason string) bool {
-		connectionID = p.book.MediaID(connectionID)
-		return p.media.Disconnect(id, connectionID, reason) || p.door.Disconnect(id, connectionID, reason)
-	})
+	p.node.UseHands(hands{p})
 	p.paces = tenant.NewPaces(actionsPerSecond, actionBurst)
 	p.requests = tenant.NewSeats("requests", requestsAtOnce, requestsWaiting, requestPatience)
 	p.node.HandleReturn(p.book.Stir)

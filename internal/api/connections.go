@@ -3,7 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -121,8 +121,8 @@ func (a *API) listConnections(ctx context.Context, scope tenant.Scope, in *struc
 	return p, nil
 }
 
-// connectionInput names a connection.
-type connectionInput struct {
+// ConnectionInput names a connection.
+type ConnectionInput struct {
 	ID string `path:"connection_id" maxLength:"64" example:"9N5VY0Z8WJ4KQ2RGTX7D3C6B1M"`
 }
 
@@ -133,7 +133,7 @@ type wholeConnection struct {
 	Minutes        int64      `json:"minutes" doc:"Billed, so far if it is live."`
 }
 
-func (a *API) getConnection(ctx context.Context, scope tenant.Scope, in *connectionInput) (c wholeConnection, err error) {
+func (a *API) getConnection(ctx context.Context, scope tenant.Scope, in *ConnectionInput) (c wholeConnection, err error) {
 	h, err := a.Ledger.Connection(ctx, scope, in.ID)
 	if err != nil {
 		return c, err
@@ -145,85 +145,87 @@ func (a *API) getConnection(ctx context.Context, scope tenant.Scope, in *connect
 	return c, nil
 }
 
+// EndInput says how to end connections, besides which.
+type EndInput struct {
+	Ban  string   `query:"ban" enum:"token" doc:"token: also bar their access tokens until those expire."`
+	Body *endBody `required:"false"`
+}
+
+type endBody struct {
+	Reason anyJSON `json:"reason,omitempty" doc:"Why, for your own use: an object or a text of at most 2 KiB. It is in connection.destroyed as disconnect_api_reason."`
+}
+
+// end is what the input asks of those that are meant.
+func (in *EndInput) end(which tenant.Choice) End {
+	e := End{Which: which, Bar: in.Ban == "token"}
+	if in.Body != nil {
+		e.Reason = json.RawMessage(in.Body.Reason)
+	}
+	return e
+}
+
+// endedOne is the answer about one connection: 204 if it has been told to end, 202 if it
+// certainly will be.
+type endedOne struct {
+	Status int
+	Body   unconfirmed
+}
+
+// unconfirmed says that a node has not said yet that it has done what it was told.
+type unconfirmed struct {
+	Confirmed bool `json:"confirmed" doc:"Always false: the command is durable, and its node has not confirmed it yet."`
+}
+
 func (a *API) disconnectConnection(ctx context.Context, scope tenant.Scope, in *struct {
-	ID  string `path:"connection_id" maxLength:"64" example:"9N5VY0Z8WJ4KQ2RGTX7D3C6B1M"`
-	Ban string `query:"ban" enum:"token" doc:"token: also bar its access token until that expires."`
-}) error {
-	h, err := a.Ledger.Current(ctx, scope, in.ID)
-	if err != nil {
-		return err
+	ID string `path:"connection_id" maxLength:"64" example:"9N5VY0Z8WJ4KQ2RGTX7D3C6B1M"`
+	EndInput
+}) (*endedOne, error) {
+	e := in.end(tenant.Choice{})
+	e.ConnectionID = in.ID
+	ended, err := a.End(ctx, scope, e)
+	switch {
+	case err != nil:
+		return nil, err
+	case ended.Confirmed:
+		return &endedOne{Status: http.StatusNoContent}, nil
 	}
-	if !h.EndedAt.IsZero() {
-		return tenant.ErrNotFound
-	}
-	barred := in.Ban == "token" && h.TokenHash != [32]byte{}
-	if barred { // first: a client that comes back at once must find the door shut
-		if err := a.Tenants.BanToken(ctx, scope, h.TokenHash, h.TokenExpiresAt, "disconnected over the API"); err != nil {
-			return err
-		}
-	}
-	err = a.audit(ctx, scope, "connection.disconnected", h.ConnectionID,
-		map[string]any{"channel_id": h.Channel, "client_id": h.ClientID, "token_barred": barred})
-	if err != nil {
-		return err
-	}
-	if err := a.Node.Disconnect(ctx, scope, h.ConnectionID, tenant.EndAPI); !errors.Is(err, tenant.ErrNotFound) {
-		return err
-	}
-	return nil // it left just now
+	return &endedOne{Status: http.StatusAccepted}, nil
 }
 
 // disconnected says how many connections were ended.
 type disconnected struct {
 	Channel     string `json:"channel_id"`
 	Connections int    `json:"connections" doc:"How many have been told to end, or will be."`
+	Confirmed   bool   `json:"confirmed" doc:"Their nodes have told them. false: the command is durable, and they will."`
 }
 
 func (a *API) disconnectChannel(ctx context.Context, scope tenant.Scope, in *struct {
-	Channel string `path:"channel" maxLength:"510" example:"hello" doc:"The channel's name, percent-encoded as a path segment: / is %2F."`
-	Ban     string `query:"ban" enum:"token" doc:"token: also bar their access tokens until those expire."`
+	ChannelInput
+	Role     string `query:"role" enum:"sendonly,recvonly,sendrecv" doc:"Only those of this role."`
+	ClientID string `query:"client_id" maxLength:"255" doc:"Only those of this client."`
+	EndInput
 }) (d disconnected, err error) {
-	if err := checkText("channel", in.Channel); err != nil {
-		return d, tenant.ErrNotFound
-	}
-	d.Channel = scope.ChannelName(in.Channel)
-	live, _, err := a.Ledger.Live(ctx, scope, billing.LiveQuery{Channel: d.Channel, Limit: 1})
-	if err == nil && len(live) == 0 {
-		err = tenant.ErrNotFound
-	}
-	barred := 0
-	if err == nil && in.Ban == "token" {
-		barred, err = a.barChannel(ctx, scope, d.Channel)
-	}
+	which, err := in.choice(scope)
 	if err == nil {
-		err = a.audit(ctx, scope, "channel.disconnected", d.Channel, map[string]any{"tokens_barred": barred})
+		err = checkText("client_id", in.ClientID)
 	}
 	if err != nil {
 		return d, err
 	}
-	d.Connections, err = a.Node.DisconnectChannel(ctx, scope, d.Channel, tenant.EndAPI)
-	return d, err
+	which.Role, which.ClientID = tenant.Role(in.Role), in.ClientID
+	ended, err := a.End(ctx, scope, in.end(which))
+	return disconnected{ended.Channel, ended.Connections, ended.Confirmed}, err
 }
 
-// barChannel bars the tokens of everybody in a channel and returns how many.
-func (a *API) barChannel(ctx context.Context, scope tenant.Scope, channel string) (int, error) {
-	barred := map[[32]byte]bool{{}: true} // who came without one
-	for q := (billing.LiveQuery{Channel: channel, Limit: maxPage}); ; {
-		rows, next, err := a.Ledger.Live(ctx, scope, q)
-		if err != nil {
-			return 0, err
-		}
-		for _, row := range rows {
-			if barred[row.TokenHash] {
-				continue
-			}
-			if err := a.Tenants.BanToken(ctx, scope, row.TokenHash, row.TokenExpiresAt, "channel disconnected over the API"); err != nil {
-				return 0, err
-			}
-			barred[row.TokenHash] = true
-		}
-		if q.After = next; next == "" {
-			return len(barred) - 1, nil
-		}
+// ChannelInput names a channel.
+type ChannelInput struct {
+	Channel string `path:"channel" maxLength:"510" example:"hello" doc:"The channel's name, percent-encoded as a path segment: / is %2F."`
+}
+
+// choice is the channel; tenant.ErrNotFound if none could have that name.
+func (in *ChannelInput) choice(scope tenant.Scope) (tenant.Choice, error) {
+	if checkText("channel", in.Channel) != nil {
+		return tenant.Choice{}, tenant.ErrNotFound
 	}
+	return tenant.Choice{Channel: scope.ChannelName(in.Channel)}, nil
 }

@@ -74,6 +74,7 @@ func (a *API) enter(o operation, w http.ResponseWriter, r *http.Request, handle 
 		Fail(w, r, a.Log, err)
 		return
 	}
+	ctx, leave = tenant.WithSeat(ctx, leave)
 	defer leave()
 	r = r.WithContext(context.WithValue(ctx, asked{}, &asking{scope, r, a.Log}))
 	if key != "" {

@@ -31,14 +31,15 @@ import (
 // it. Only the media plane is missing: connections are opened in the ledger,
 // and a disconnect closes them there, as the signalling door would.
 type service struct {
-	pool    *pgxpool.Pool
-	tenants *tenant.Store
-	ledger  *billing.Ledger
-	hooks   *webhooks.Webhooks
-	node    *cluster.Node
-	api     *api.API
-	url     string
-	schemas *document
+	complain func(string, ...any)
+	pool     *pgxpool.Pool
+	tenants  *tenant.Store
+	ledger   *billing.Ledger
+	hooks    *webhooks.Webhooks
+	node     *cluster.Node
+	api      *api.API
+	url      string
+	schemas  *document
 
 	mu sync.Mutex
 	// Guarded by mu
@@ -57,7 +58,7 @@ func serviceOn(t *testing.T, pool *pgxpool.Pool, change ...func(*api.Config)) *s
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	s := &service{pool: pool, ended: map[string]string{}}
+	s := &service{complain: t.Errorf, pool: pool, ended: map[string]string{}}
 	var err error
 	if s.tenants, err = tenant.NewStore(pool, masterKey, log); err != nil {
 		t.Fatal(err)
@@ -69,15 +70,7 @@ func serviceOn(t *testing.T, pool *pgxpool.Pool, change ...func(*api.Config)) *s
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.node.HandleDisconnect(func(_ tenant.ID, id, reason string) bool {
-		s.mu.Lock()
-		s.ended[id] = reason
-		s.mu.Unlock()
-		if err := s.ledger.Close(context.Background(), id, tenant.Ending{Reason: reason, Duration: time.Second}); err != nil {
-			t.Errorf("couldn't close %s: %v", id, err)
-		}
-		return true
-	})
+	s.node.UseHands((*media)(s))
 	config := api.Config{Tenants: s.tenants, Ledger: s.ledger, Hooks: s.hooks, Node: s.node, DB: pool,
 		Seats: tenant.NewSeats("requests", 8, 64, 2*time.Second), PublicURL: "http://hibari.test", Version: "test", Log: log}
 	for _, f := range change {
@@ -95,6 +88,26 @@ func serviceOn(t *testing.T, pool *pgxpool.Pool, change ...func(*api.Config)) *s
 		loops.Wait()
 	})
 	return s
+}
+
+// media stands for the media plane: it has every connection, and closes it in the
+// ledger, as the signalling door would.
+type media service
+
+func (s *media) End(_ tenant.ID, id string, why tenant.Parting) bool {
+	s.mu.Lock()
+	s.ended[id] = why.Reason
+	s.mu.Unlock()
+	if err := s.ledger.Close(context.Background(), id, tenant.Ending{Reason: why.Reason, Duration: time.Second, Said: why.Said}); err != nil {
+		s.complain("couldn't close %s: %v", id, err)
+	}
+	return true
+}
+
+func (s *media) Here(tenant.ID, tenant.Choice) []string { return nil }
+
+func (s *media) Do(context.Context, tenant.ID, cluster.Order) (any, bool, error) {
+	return nil, false, nil
 }
 
 // endOf returns why a connection was ended; "" if it was not.

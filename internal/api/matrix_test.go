@@ -102,6 +102,8 @@ var bodies = map[string]any{
 	"changeWebhookEndpoint": map[string]any{"status": "disabled"},
 	"retireSigningKey":      map[string]any{"retire_at": nil},
 	"changeMember":          map[string]any{"role": "viewer"},
+	"pushChannel":           map[string]any{"data": 1},
+	"pushConnection":        map[string]any{"data": 1},
 }
 
 // Every operation of the document, with the ids of another tenant, finds nothing;

@@ -29,13 +29,19 @@ func (a *API) table() []operation {
 		{"GET", "/v1/channels", "listChannels", tenant.Watchers, "Connections",
 			"List the live channels. By name; a channel is live from its first connection to its last.", 200, one(a.listChannels)},
 		{"DELETE", "/v1/channels/{channel}/connections", "disconnectChannel", tenant.Builders, "Connections",
-			"End all connections of a channel. With ban=token the access tokens they came with are barred first.", 200, one(a.disconnectChannel)},
+			"End connections of a channel. All, or those of a role or a client. With ban=token the access tokens they came with are barred first.", 200, one(a.disconnectChannel)},
+		{"POST", "/v1/channels/{channel}/push", "pushChannel", tenant.Builders, "Connections",
+			"Push JSON to the clients of a channel. To all, or to those of a role or a client. Sora's SDKs hand it to the application (push). Clients of WHIP, WHEP, the dialect of 2015 and peer-to-peer calls have no way for it, and are counted.", 200, one(a.pushChannel)},
 		{"GET", "/v1/connections", "listConnections", tenant.Watchers, "Connections",
 			"List the live connections. Newest first; those that are still connecting included.", 200, one(a.listConnections)},
 		{"GET", "/v1/connections/{connection_id}", "getConnection", tenant.Watchers, "Connections",
 			"Read a connection. Also one that has ended.", 200, one(a.getConnection)},
 		{"DELETE", "/v1/connections/{connection_id}", "disconnectConnection", tenant.Builders, "Connections",
-			"End a connection. With ban=token the access token it came with is barred first, so that its client cannot come back with it. One that has ended already is not found.", 204, nothing(a.disconnectConnection)},
+			"End a connection. With ban=token the access token it came with is barred first, so that its client cannot come back with it. One that has ended already is not found. 202: the command to its node is durable, and not confirmed yet.", 204, ending(a.disconnectConnection)},
+		{"POST", "/v1/connections/{connection_id}/push", "pushConnection", tenant.Builders, "Connections",
+			"Push JSON to a client. As to those of a channel; 409 for one that came by a protocol without a way for it.", 200, one(a.pushConnection)},
+		{"POST", "/v1/connections/{connection_id}/request-key-frame", "requestKeyFrame", tenant.Builders, "Connections",
+			"Ask a publisher for a key frame. At once, of each layer of its video that is flowing. 409 for one that sends none.", 200, one(a.requestKeyFrame)},
 
 		{"GET", "/v1/webhook-endpoints", "listWebhookEndpoints", tenant.Watchers, "Webhooks",
 			"List the webhook endpoints. Oldest first.", 200, one(a.listEndpoints)},
@@ -201,6 +207,22 @@ func nothing[I any](do func(context.Context, tenant.Scope, *I) error) func(huma.
 				return nil, asking.told(err)
 			}
 			return nil, nil
+		})
+	}
+}
+
+// ending makes an operation of a method that ends a connection.
+func ending[I any](end func(context.Context, tenant.Scope, *I) (*endedOne, error)) func(huma.API, huma.Operation) {
+	return func(described huma.API, o huma.Operation) {
+		o.Responses = map[string]*huma.Response{"204": {Description: http.StatusText(http.StatusNoContent)}}
+		o.DefaultStatus = http.StatusAccepted // the one with a body
+		huma.Register(described, o, func(ctx context.Context, in *I) (*endedOne, error) {
+			asking := askingOf(ctx)
+			out, err := end(ctx, asking.scope, in)
+			if err != nil {
+				return nil, asking.told(err)
+			}
+			return out, nil
 		})
 	}
 }

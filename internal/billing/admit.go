@@ -208,19 +208,19 @@ func (d *desk) write(batch *pgx.Batch) {
 	batch.Queue(`
 		with opened as (
 			insert into connection (connection_id, tenant_id, channel_id, session_id, node_id, role, client_id, protocol,
-				token_hash, token_expires_at, signing_key_id, metadata, remote_address, user_agent, event_count)
+				token_hash, token_expires_at, signing_key_id, metadata, remote_address, user_agent, profile, event_count)
 			select connection_id, $1, channel_id, session_id, $2, role, client_id, protocol,
-				token_hash, token_expires_at, nullif(signing_key_id, ''), metadata::jsonb, remote_address, user_agent, 1
+				token_hash, token_expires_at, nullif(signing_key_id, ''), metadata::jsonb, remote_address, user_agent, profile::jsonb, 1
 			from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::timestamptz[], $11::text[],
-					$12::text[], $13::text[], $14::text[])
+					$12::text[], $13::text[], $14::text[], $15::text[])
 				as o (connection_id, channel_id, session_id, role, client_id, protocol, token_hash, token_expires_at, signing_key_id,
-					metadata, remote_address, user_agent)
+					metadata, remote_address, user_agent, profile)
 			returning connection_id, channel_id, role
 		)
 		insert into live_connection (connection_id, tenant_id, channel_id, node_id, role)
 		select connection_id, $1, channel_id, $2, role from opened`,
 		id, d.key.nodeID, o.ids, o.channels, o.sessions, o.roles, o.clients, o.protocols, o.hashes, o.expiries, o.keys,
-		o.metadata, o.addresses, o.agents)
+		o.metadata, o.addresses, o.agents, o.profiles)
 }
 
 // writeReplaced ends the connections whose places others have taken over.

@@ -208,6 +208,17 @@ func (b *Book) MediaID(connectionID string) string {
 	return connectionID
 }
 
+// LedgerID returns the id by which the ledger, and with it the tenant, knows a
+// connection of this node: the reverse of MediaID.
+func (b *Book) LedgerID(connectionID string) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if m := b.members[connectionID]; m != nil && m.ledgerID != "" {
+		return m.ledgerID
+	}
+	return connectionID
+}
+
 // Stir has the book look at the database and the node now.
 func (b *Book) Stir() {
 	select {

@@ -205,14 +205,14 @@ func endSegment(c *segment, at time.Time, e tenant.Ending, channel *liveChannel)
 	c.bytesIn, c.bytesOut = max(c.bytesIn, e.BytesIn), max(c.bytesOut, e.BytesOut)
 	if c.connectedAt == nil {
 		rejected, err := connectionEvent(c, tenant.ConnectionRejected, ended,
-			RejectedData{ConnectionData: c.data(channel.counts), Reason: e.Reason})
+			RejectedData{ConnectionData: c.data(channel.counts), Reason: e.Reason, APIReason: e.Said})
 		return append(events, rejected), ended, err
 	}
 	duration := ended.Sub(*c.connectedAt)
 	destroyed, err := connectionEvent(c, tenant.ConnectionDestroyed, ended, DestroyedData{
 		ConnectionData: c.data(channel.counts), Reason: e.Reason,
 		DurationSeconds: int64(duration / time.Second), Minutes: minutesOf(duration),
-		BytesIn: c.bytesIn, BytesOut: c.bytesOut})
+		BytesIn: c.bytesIn, BytesOut: c.bytesOut, APIReason: e.Said})
 	return append(events, destroyed), ended, err
 }
 

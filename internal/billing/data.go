@@ -41,6 +41,8 @@ type DestroyedData struct {
 	Minutes         int64  `json:"minutes"`          // billed: each started minute, at least 1
 	BytesIn         int64  `json:"bytes_in"`
 	BytesOut        int64  `json:"bytes_out"`
+	// APIReason is what the caller of the API that ended it gave as the reason.
+	APIReason json.RawMessage `json:"disconnect_api_reason,omitempty"`
 }
 
 // RejectedData is the data of connection.rejected: the client was refused, or
@@ -52,6 +54,8 @@ type RejectedData struct {
 	Detail  string      `json:"detail,omitempty"`  // what to do about it
 	Current int         `json:"current,omitempty"` // tenant_full, channel_full: how many connections
 	Max     int         `json:"max,omitempty"`     // of how many
+	// APIReason is as in DestroyedData.
+	APIReason json.RawMessage `json:"disconnect_api_reason,omitempty"`
 }
 
 // ChannelData is the data of channel.started and channel.ended.

@@ -2,6 +2,7 @@ package billing
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -314,12 +315,18 @@ func (d *desk) channelColumns(start bool) (c channelColumns) {
 	return c
 }
 
+// profileJSON is how an opening's connection signals, as it is kept.
+func profileJSON(o *tenant.Opening) string {
+	text, _ := json.Marshal(o.Profile) // texts, numbers and booleans: it cannot fail
+	return string(text)
+}
+
 // openingColumns are the admitted turned on their side.
 type openingColumns struct {
-	ids, channels, sessions, roles, clients, protocols, keys, addresses, agents []string
-	hashes                                                                      [][]byte
-	expiries                                                                    []*time.Time
-	metadata                                                                    []*string
+	ids, channels, sessions, roles, clients, protocols, keys, addresses, agents, profiles []string
+	hashes                                                                                [][]byte
+	expiries                                                                              []*time.Time
+	metadata                                                                              []*string
 }
 
 func (d *desk) openingColumns() (c openingColumns) {
@@ -345,6 +352,7 @@ func (d *desk) openingColumns() (c openingColumns) {
 		c.metadata = append(c.metadata, metadata)
 		c.addresses = append(c.addresses, tenant.Printable(o.RemoteAddress, maxText))
 		c.agents = append(c.agents, tenant.Printable(o.UserAgent, maxText))
+		c.profiles = append(c.profiles, profileJSON(o))
 	}
 	return c
 }

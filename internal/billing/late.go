@@ -135,10 +135,10 @@ func (a *arrival) queue(batch *pgx.Batch, nodeID string) {
 	if a.opening == nil {
 		batch.Queue(`
 			insert into connection (connection_id, previous_connection_id, tenant_id, channel_id, session_id, node_id, role, client_id,
-				protocol, token_hash, token_expires_at, signing_key_id, metadata, remote_address, user_agent,
+				protocol, token_hash, token_expires_at, signing_key_id, metadata, remote_address, user_agent, profile,
 				opened_at, connected_at, metered_through)
 			select $1, c.connection_id, c.tenant_id, c.channel_id, $4, $5, c.role, c.client_id,
-				c.protocol, c.token_hash, c.token_expires_at, c.signing_key_id, c.metadata, c.remote_address, c.user_agent, $6, $7, $8
+				c.protocol, c.token_hash, c.token_expires_at, c.signing_key_id, c.metadata, c.remote_address, c.user_agent, c.profile, $6, $7, $8
 			from connection c where c.tenant_id = $2 and c.connection_id = $3`,
 			a.id, a.tenant, a.previous, a.session, nodeID, a.openedAt, a.connectedAt, a.meteredThrough)
 		return
@@ -151,12 +151,12 @@ func (a *arrival) queue(batch *pgx.Batch, nodeID string) {
 	batch.Queue(`
 		insert into connection (connection_id, tenant_id, channel_id, session_id, node_id, role, client_id, protocol,
 			token_hash, token_expires_at, signing_key_id, metadata, remote_address, user_agent,
-			opened_at, connected_at, metered_through)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, nullif($11, ''), $12, $13, $14, $15, $16, $17)`,
+			opened_at, connected_at, metered_through, profile)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, nullif($11, ''), $12, $13, $14, $15, $16, $17, $18)`,
 		o.ConnectionID, o.Tenant, o.Channel, a.session, nodeID, o.Role, o.ClientID, o.Protocol,
 		hash, timeOrNull(o.TokenExpiresAt), o.KeyID, o.Metadata,
 		tenant.Printable(o.RemoteAddress, maxText), tenant.Printable(o.UserAgent, maxText),
-		a.openedAt, a.connectedAt, a.meteredThrough)
+		a.openedAt, a.connectedAt, a.meteredThrough, profileJSON(o))
 }
 
 // lateEvents takes the arrivals into the account and makes the events about them, as

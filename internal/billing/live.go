@@ -32,7 +32,8 @@ type Live struct {
 	Seconds        int64     // full seconds since ConnectedAt, on the database's clock; of an ended one, until it ended
 	BytesIn        int64     // as of the last beat
 	BytesOut       int64
-	Previous       string // the connection that it continues, since its node was taken for dead; "": none
+	Profile        *tenant.Profile // how it signals; nil: from before that was kept
+	Previous       string          // the connection that it continues, since its node was taken for dead; "": none
 }
 
 // History is one connection, live or ended.
@@ -46,11 +47,12 @@ type History struct {
 
 // LiveQuery chooses among a tenant's live connections.
 type LiveQuery struct {
-	Channel  string      // "": all channels
-	ClientID string      // "": all clients
-	Role     tenant.Role // "": all roles
-	After    string      // the connection id that the last page ended with; "": from the newest
-	Limit    int         // at most 1000; 0: 100
+	Channel   string      // "": all channels
+	SessionID string      // of the channel; "": all
+	ClientID  string      // "": all clients
+	Role      tenant.Role // "": all roles
+	After     string      // the connection id that the last page ended with; "": from the newest
+	Limit     int         // at most 1000; 0: 100
 }
 
 // Channel is one live channel.
@@ -70,7 +72,7 @@ const (
 const historyColumns = `c.connection_id, c.channel_id, c.session_id, c.node_id, c.role, c.client_id, c.protocol,
 	coalesce(c.signing_key_id, ''), c.token_hash, c.token_expires_at, c.metadata, c.remote_address, c.user_agent,
 	c.opened_at, c.connected_at, c.metered_through, c.ended_at, coalesce(c.end_reason, ''),
-	c.bytes_in, c.bytes_out, coalesce(c.previous_connection_id, ''), clock_timestamp()`
+	c.bytes_in, c.bytes_out, coalesce(c.previous_connection_id, ''), c.profile, clock_timestamp()`
 
 // Live returns the tenant's live connections, newest first. next continues the
 // listing as LiveQuery.After, also when that connection has ended since; ""
@@ -87,11 +89,11 @@ func (l *Ledger) Live(ctx context.Context, scope tenant.Scope, q LiveQuery) (row
 		select `+historyColumns+`
 		from live_connection l join connection c using (tenant_id, connection_id)
 		where l.tenant_id = $1 and ($2 = '' or l.channel_id = $2)
-			and ($5 = '' or c.client_id = $5) and ($6 = '' or l.role = $6)
+			and ($5 = '' or c.client_id = $5) and ($6 = '' or l.role = $6) and ($7 = '' or c.session_id = $7)
 			and ($3 = '' or (c.opened_at, c.connection_id) <
 				(select opened_at, connection_id from connection where tenant_id = $1 and connection_id = $3))
 		order by c.opened_at desc, c.connection_id desc limit $4`,
-		scope.Tenant(), q.Channel, q.After, limit+1, q.ClientID, q.Role)
+		scope.Tenant(), q.Channel, q.After, limit+1, q.ClientID, q.Role, q.SessionID)
 	if err != nil {
 		return nil, "", fmt.Errorf("couldn't list the live connections: %w", err)
 	}
@@ -185,7 +187,7 @@ func scanHistory(row pgx.CollectableRow) (h History, err error) {
 	if err := row.Scan(&h.ConnectionID, &h.Channel, &h.SessionID, &h.NodeID, &h.Role, &h.ClientID, &h.Protocol,
 		&h.KeyID, &hash, &expires, &h.Metadata, &h.RemoteAddress, &h.UserAgent,
 		&h.OpenedAt, &connected, &metered, &ended, &h.EndReason,
-		&h.BytesIn, &h.BytesOut, &h.Previous, &now); err != nil {
+		&h.BytesIn, &h.BytesOut, &h.Previous, &h.Profile, &now); err != nil {
 		return h, err
 	}
 	copy(h.TokenHash[:], hash)

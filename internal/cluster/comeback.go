@@ -53,6 +53,7 @@ func (n *Node) comeBack(ctx context.Context, dead string) error {
 		return n.yield(ctx)
 	}
 	n.mu.Lock()
+	n.past = append(n.past, dead)
 	n.id, n.next = n.next, ""
 	n.gone, n.renewed, n.steady = false, begun, begun
 	returned := n.returned

@@ -2,167 +2,335 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/hibari/hibari/internal/tenant"
 )
 
-// How a connection is ended from anywhere: here, if this process has it;
-// otherwise by a command, a row that its node finds by itself. So Disconnect
-// answers when the connection has been told or certainly will be.
+// How connections are ended, and other things done with them, from anywhere: here, if
+// this process has them; otherwise by a command, a row that their node finds by itself
+// (obey.go). So a disconnect is answered when the connection has been told or
+// certainly will be, also when no wake-up arrives.
 
-// commandsAtOnce bounds how many commands one look takes.
-const commandsAtOnce = 1000
+const (
+	// orderLifetime is how long an order to another node is worth something. What is
+	// older is dropped: nobody wants a push of yesterday.
+	orderLifetime = 10 * time.Second
+	// commandsAtOnce bounds how many commands one look takes.
+	commandsAtOnce = 1000
+)
 
-// HandleDisconnect sets what ends a connection of this process: f returns
-// false if it has no such connection. f is called from any goroutine and must
-// not block. Set it before Run.
-func (n *Node) HandleDisconnect(f func(id tenant.ID, connectionID, reason string) bool) {
+// Hands are what carries commands out in this process. Its methods may be called from
+// any goroutine; none but Do may block, and Do not for long.
+type Hands interface {
+	// End ends a connection, and is false if the tenant has no such connection here.
+	End(id tenant.ID, connectionID string, why tenant.Parting) bool
+	// Here lists the tenant's connections here that are meant.
+	Here(id tenant.ID, which tenant.Choice) []string
+	// Do does what an order says. It is false if what that is about is not here. The
+	// error is a *tenant.Refusal or tenant.ErrNotFound when it cannot be done.
+	Do(ctx context.Context, id tenant.ID, o Order) (result any, here bool, err error)
+}
+
+// UseHands sets what carries commands out. Call it before Run.
+func (n *Node) UseHands(h Hands) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.disconnect = f
+	n.hands = h
 }
 
-// disconnectHere ends the connection if this process has it.
-func (n *Node) disconnectHere(id tenant.ID, connectionID, reason string) bool {
+func (n *Node) ownHands() Hands {
 	n.mu.Lock()
-	f := n.disconnect
-	n.mu.Unlock()
-	return f != nil && f(id, connectionID, reason)
+	defer n.mu.Unlock()
+	return n.hands
 }
 
-// Disconnect ends one connection of the scope's tenant, wherever it is, with
-// one of the tenant.End reasons. It returns when the connection has been told
-// or the command to its node is durable; nil also for one that has ended.
-// ErrNotFound is returned for an unknown connection and for another tenant's.
-func (n *Node) Disconnect(ctx context.Context, scope tenant.Scope, connectionID, reason string) error {
+// endHere ends the connection if this process has it.
+func (n *Node) endHere(id tenant.ID, connectionID string, why tenant.Parting) bool {
+	h := n.ownHands()
+	return h != nil && h.End(id, connectionID, why)
+}
+
+// Disconnect ends one connection of the scope's tenant, wherever it is. It returns
+// when the connection has been told or the command to its node is durable; also for
+// one that has ended. Whether its node has done it Sent.Wait tells. ErrNotFound is
+// returned for an unknown connection and for another tenant's.
+func (n *Node) Disconnect(ctx context.Context, scope tenant.Scope, connectionID string, why tenant.Parting) (*Sent, error) {
 	if scope.Tenant() == "" {
-		return tenant.ErrScope
+		return nil, tenant.ErrScope
 	}
-	if n.disconnectHere(scope.Tenant(), connectionID, reason) {
-		return nil // also while the database is away
+	if n.endHere(scope.Tenant(), connectionID, why) {
+		return nil, nil // also while the database is away
 	}
 	// Elsewhere, or here and for a moment in the ledger only, while it is being
 	// set up: a command finds it then.
-	// One that its node entered anew (billing.Book) goes on under another id.
+	live, err := n.find(ctx, scope, connectionID, "")
+	if err != nil {
+		return nil, err
+	}
+	if live == "" {
+		return nil, nil
+	}
+	return n.command(ctx, scope, []string{live}, why)
+}
+
+// DisconnectHere ends those of the tenant's connections in this process that are
+// meant, and of these only connectionID if that is not empty, and returns how many. It
+// needs no database.
+func (n *Node) DisconnectHere(scope tenant.Scope, connectionID string, which tenant.Choice, why tenant.Parting) (ended int) {
+	h := n.ownHands()
+	if h == nil || scope.Tenant() == "" {
+		return 0
+	}
+	for _, id := range h.Here(scope.Tenant(), which) {
+		if (connectionID == "" || id == connectionID) && h.End(scope.Tenant(), id, why) {
+			ended++
+		}
+	}
+	return ended
+}
+
+// find returns the id under which a connection is live, which is another one if its
+// node entered it anew (billing.Book); "": it has ended. If channel is not empty, it
+// must be in that. The error is ErrNotFound for one that there never was.
+func (n *Node) find(ctx context.Context, scope tenant.Scope, connectionID, channel string) (string, error) {
 	var live *string
 	err := scope.In(n.pool).QueryRow(ctx, `
 		with recursive same as (
-			select connection_id from connection where tenant_id = $1 and connection_id = $2
+			select connection_id from connection where tenant_id = $1 and connection_id = $2 and ($3 = '' or channel_id = $3)
 			union all
 			select c.connection_id from connection c join same on c.previous_connection_id = same.connection_id where c.tenant_id = $1
 		)
 		select (select l.connection_id from live_connection l join same using (connection_id) where l.tenant_id = $1 limit 1)
 		from same limit 1`,
-		scope.Tenant(), connectionID).Scan(&live)
+		scope.Tenant(), connectionID, channel).Scan(&live)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return ErrNotFound
+		return "", ErrNotFound
 	}
 	if err != nil {
-		return fmt.Errorf("couldn't find connection %s: %w", connectionID, err)
+		return "", fmt.Errorf("couldn't find connection %s: %w", connectionID, err)
 	}
 	if live == nil {
-		return nil
+		return "", nil
 	}
-	return n.command(ctx, scope, []string{*live}, reason)
+	return *live, nil
 }
 
-// DisconnectChannel ends all live connections of one of the tenant's channels
-// and returns how many have been told or will be.
-func (n *Node) DisconnectChannel(ctx context.Context, scope tenant.Scope, channel, reason string) (int, error) {
-	if scope.Tenant() == "" {
-		return 0, tenant.ErrScope
+// DisconnectAll ends all live connections of the tenant that are meant and returns how
+// many have been told or will be. Those of this process are ended also while the
+// database is away; a channel is on one node, so that these are mostly all.
+func (n *Node) DisconnectAll(ctx context.Context, scope tenant.Scope, which tenant.Choice, why tenant.Parting) (int, *Sent, error) {
+	id := scope.Tenant()
+	if id == "" {
+		return 0, nil, tenant.ErrScope
 	}
-	rows, err := scope.In(n.pool).Query(ctx, `
-		select connection_id from live_connection where tenant_id = $1 and channel_id = $2 order by connection_id`,
-		scope.Tenant(), channel)
-	if err != nil {
-		return 0, fmt.Errorf("couldn't list channel %q: %w", channel, err)
+	ended := map[string]bool{}
+	if h := n.ownHands(); h != nil {
+		for _, connection := range h.Here(id, which) {
+			if h.End(id, connection, why) {
+				ended[connection] = true
+			}
+		}
 	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	live, err := n.chosen(ctx, scope, which)
+	if err != nil && len(ended) > 0 && tenant.DatabaseAway(err) {
+		return len(ended), unconfirmed, nil
+	}
 	if err != nil {
-		return 0, fmt.Errorf("couldn't list channel %q: %w", channel, err)
+		return len(ended), nil, err
 	}
 	var elsewhere []string
-	for _, id := range ids {
-		if !n.disconnectHere(scope.Tenant(), id, reason) {
-			elsewhere = append(elsewhere, id)
+	for _, connection := range live {
+		switch {
+		case ended[connection]:
+		case n.endHere(id, connection, why):
+			ended[connection] = true
+		default:
+			elsewhere = append(elsewhere, connection)
 		}
 	}
 	if len(elsewhere) == 0 {
-		return len(ids), nil
+		return len(ended), nil, nil
 	}
-	if err := n.command(ctx, scope, elsewhere, reason); err != nil {
-		return len(ids) - len(elsewhere), err
+	sent, err := n.command(ctx, scope, elsewhere, why)
+	if err != nil {
+		return len(ended), nil, err
 	}
-	return len(ids), nil
+	return len(ended) + len(elsewhere), sent, nil
 }
 
-// command writes the commands that end the connections, for the nodes that
-// have them. One open command per connection is enough.
-func (n *Node) command(ctx context.Context, scope tenant.Scope, connectionIDs []string, reason string) error {
-	if _, err := scope.In(n.pool).Exec(ctx, `
-		insert into node_command (node_id, tenant_id, action, connection_id, reason)
-		select l.node_id, l.tenant_id, 'disconnect', l.connection_id, $3 from live_connection l
-		where l.tenant_id = $1 and l.connection_id = any($2) and not exists (
-			select from node_command c
-			where c.node_id = l.node_id and c.connection_id = l.connection_id and c.done_at is null)`,
-		scope.Tenant(), connectionIDs, reason); err != nil {
-		return fmt.Errorf("couldn't command the disconnect: %w", err)
+// chosen lists the tenant's live connections that are meant.
+func (n *Node) chosen(ctx context.Context, scope tenant.Scope, which tenant.Choice) ([]string, error) {
+	rows, err := scope.In(n.pool).Query(ctx, `
+		select l.connection_id from live_connection l join connection c using (tenant_id, connection_id)
+		where l.tenant_id = $1 and ($2 = '' or l.channel_id = $2) and ($3 = '' or c.session_id = $3)
+			and ($4 = '' or c.client_id = $4) and ($5 = '' or l.role = $5)
+		order by l.connection_id`,
+		scope.Tenant(), which.Channel, which.SessionID, which.ClientID, which.Role)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't list the connections: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("couldn't list the connections: %w", err)
+	}
+	return ids, nil
+}
+
+// command writes the commands that end the connections, for the nodes that have them.
+// One open command per connection is enough.
+func (n *Node) command(ctx context.Context, scope tenant.Scope, connectionIDs []string, why tenant.Parting) (*Sent, error) {
+	rows, err := scope.In(n.pool).Query(ctx, `
+		with wanted as (
+			select node_id, connection_id, channel_id from live_connection where tenant_id = $1 and connection_id = any($2)
+		), open as (
+			select c.command_id, c.connection_id from node_command c join wanted using (node_id, connection_id)
+			where c.tenant_id = $1 and c.action = 'disconnect' and c.done_at is null
+		), new as (
+			insert into node_command (node_id, tenant_id, action, connection_id, channel_id, reason, payload)
+			select node_id, $1, 'disconnect', connection_id, channel_id, $3, $4::json from wanted
+			where connection_id not in (select connection_id from open)
+			returning command_id
+		)
+		select command_id from new union all select command_id from open`,
+		scope.Tenant(), connectionIDs, why.Reason, textOrNull(why.Said))
+	if err != nil {
+		return nil, fmt.Errorf("couldn't command the disconnect: %w", err)
+	}
+	return n.sent(ctx, scope, rows)
+}
+
+// sent is what Query inserted.
+func (n *Node) sent(ctx context.Context, scope tenant.Scope, rows pgx.Rows) (*Sent, error) {
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return nil, fmt.Errorf("couldn't write a command: %w", err)
 	}
 	select {
 	case n.wake <- struct{}{}: // it may be for this node
 	default:
 	}
-	return nil
+	if scope.In(n.pool).InWhole(ctx) {
+		return unconfirmed, nil // nobody sees it before the request is over
+	}
+	return &Sent{node: n, ids: ids}, nil
 }
 
-// obey does the commands to this node. A command whose connection is not here
-// stays open as long as the connection is live: it may be about to be.
-func (n *Node) obey(ctx context.Context) error {
-	node := n.ID()
-	rows, err := n.pool.Query(ctx, `
-		select command_id, tenant_id, connection_id, reason from node_command
-		where node_id = $1 and done_at is null order by command_id limit $2`, node, commandsAtOnce)
-	if err != nil {
-		return fmt.Errorf("couldn't look for commands: %w", err)
+// Do has an order carried out by the node that has the connection, or the nodes that
+// have the channel. What came of it Sent.Wait tells. The error is ErrNotFound if there
+// is none, or what a process that has it says: a *tenant.Refusal. An order is carried
+// out at most once.
+func (n *Node) Do(ctx context.Context, scope tenant.Scope, o Order) (*Sent, error) {
+	id := scope.Tenant()
+	if id == "" {
+		return nil, tenant.ErrScope
 	}
-	type command struct {
-		ID                   int64
-		Tenant               tenant.ID
-		ConnectionID, Reason string
-	}
-	commands, err := pgx.CollectRows(rows, pgx.RowToStructByPos[command])
-	if err != nil {
-		return fmt.Errorf("couldn't look for commands: %w", err)
-	}
-	if len(commands) == 0 {
-		return nil
-	}
-	var done []int64
-	for _, c := range commands {
-		if n.disconnectHere(c.Tenant, c.ConnectionID, c.Reason) {
-			done = append(done, c.ID)
+	whole := scope.In(n.pool).InWhole(ctx) // then it is done with what else the request does, or not at all
+	if h := n.ownHands(); h != nil && !whole {
+		result, here, err := h.Do(ctx, id, o)
+		if here {
+			return doneHere(result, err)
 		}
 	}
-	if _, err := n.pool.Exec(ctx, `
-		update node_command c set done_at = clock_timestamp()
-		where node_id = $1 and done_at is null and (command_id = any($2)
-			or not exists (select from live_connection l where l.tenant_id = c.tenant_id and l.connection_id = c.connection_id))`,
-		node, done); err != nil {
-		return fmt.Errorf("couldn't note the commands as done: %w", err)
+	if o.ConnectionID != "" {
+		live, err := n.find(ctx, scope, o.ConnectionID, o.Channel)
+		if err != nil {
+			return nil, err
+		}
+		if o.ConnectionID = live; live == "" {
+			return nil, ErrNotFound
+		}
 	}
-	return nil
+	rows, err := scope.In(n.pool).Query(ctx, `
+		insert into node_command (node_id, tenant_id, action, connection_id, channel_id, payload, expires_at)
+		select node_id, $1, $2, $3, channel_id, $5::json, clock_timestamp() + $6::interval
+		from live_connection where tenant_id = $1 and ($3 = '' or connection_id = $3) and ($4 = '' or channel_id = $4)
+		group by node_id, channel_id
+		returning command_id`,
+		id, o.Action, o.ConnectionID, o.Channel, textOrNull(o.Body), orderLifetime)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't order %s: %w", o.Action, err)
+	}
+	sent, err := n.sent(ctx, scope, rows)
+	if err == nil && sent != unconfirmed && len(sent.ids) == 0 {
+		return nil, ErrNotFound
+	}
+	return sent, err
 }
 
-// forgetCommands deletes commands that were done a day ago.
+// doneHere is what Do returns of what this process has done.
+func doneHere(result any, err error) (*Sent, error) {
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(result)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't write what came of an order: %w", err)
+	}
+	return &Sent{results: []json.RawMessage{text}}, nil
+}
+
+// textOrNull is JSON as a parameter.
+func textOrNull(text json.RawMessage) *string {
+	if text == nil {
+		return nil
+	}
+	return new(string(text))
+}
+
+// forgetCommands deletes what is of no use any more: orders soon after they have
+// expired, and an hour old disconnects that are done or whose node has ended.
 func (n *Node) forgetCommands(ctx context.Context) error {
 	if _, err := n.pool.Exec(ctx, `
-		delete from node_command where done_at < clock_timestamp() - interval '1 day'`); err != nil {
+		delete from node_command c where c.expires_at < clock_timestamp() - interval '1 minute'
+			or c.created_at < clock_timestamp() - interval '1 hour' and (c.done_at is not null or not exists (
+				select from node n where n.node_id = c.node_id and n.state in ('up', 'draining')))`); err != nil {
 		return fmt.Errorf("couldn't forget old commands: %w", err)
 	}
 	return nil
+}
+
+// Sent are commands to other nodes; nil: there was nothing to send, all is done.
+type Sent struct {
+	// Static
+	node    *Node
+	ids     []int64
+	results []json.RawMessage // of what was done here
+}
+
+// unconfirmed are commands that nobody can wait for.
+var unconfirmed = &Sent{}
+
+// Wait waits for a moment until the nodes have done what they were commanded to.
+// confirmed is false if it has not been heard of all: a disconnect is done all the same,
+// another order within ten seconds or not at all. results are what came of it, where
+// something did; the error is that of an order that could not be carried out: a
+// *tenant.Refusal or ErrNotFound.
+func (s *Sent) Wait(ctx context.Context) (results []json.RawMessage, confirmed bool, err error) {
+	switch {
+	case s == nil:
+		return nil, true, nil
+	case s == unconfirmed:
+		return nil, false, nil
+	case s.node == nil:
+		return s.results, true, nil
+	}
+	tenant.LeaveSeat(ctx)
+	return s.node.watch.await(ctx, s.ids)
+}
+
+// sorted is for who looks ids up.
+func sorted(ids map[int64]*watched) []int64 {
+	list := make([]int64, 0, len(ids))
+	for id := range ids {
+		list = append(list, id)
+	}
+	slices.Sort(list)
+	return list
 }

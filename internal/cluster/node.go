@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,7 +45,7 @@ type Reaper interface {
 const (
 	usualLease     = 30 * time.Second
 	usualHeartbeat = 5 * time.Second
-	usualPoll      = 500 * time.Millisecond
+	usualPoll      = 200 * time.Millisecond
 )
 
 // Config is what a Node needs to know.
@@ -61,7 +62,7 @@ type Config struct {
 	// Zero means the usual time.
 	Lease     time.Duration // 30 s
 	Heartbeat time.Duration // 5 s
-	Poll      time.Duration // 500 ms, how often commands of other nodes are looked for
+	Poll      time.Duration // 200 ms, how often commands of other nodes are looked for
 }
 
 // Node is this run of the platform.
@@ -73,18 +74,23 @@ type Node struct {
 	lost chan struct{} // closed, with mu held, when another process has the instance
 	wake chan struct{} // one token: look for commands now
 
+	watch *watch       // what was commanded to others and is waited for; locks for itself
+	lanes *lanes       // what others have ordered; lock for themselves
+	late  atomic.Int64 // orders that had expired when they were looked at
+
 	next string // owned by Run: the id of the incarnation that is being begun; "": none
 
 	mu sync.Mutex
 	// Guarded by mu
-	id         string    // of the incarnation
-	renewed    time.Time // when the last successful renewal was begun, monotonic
-	steady     time.Time // since when renewals have come without a gap, monotonic
-	gone       bool      // somebody ended this incarnation, and the next has not begun
-	ended      bool      // lost for good or stopped
-	draining   bool      // no new channels (drain.go)
-	disconnect func(id tenant.ID, connectionID, reason string) bool
-	returned   func()
+	id       string    // of the incarnation
+	past     []string  // ids of dead ones: commands to them are this process's to do
+	renewed  time.Time // when the last successful renewal was begun, monotonic
+	steady   time.Time // since when renewals have come without a gap, monotonic
+	gone     bool      // somebody ended this incarnation, and the next has not begun
+	ended    bool      // lost for good or stopped
+	draining bool      // no new channels (drain.go)
+	hands    Hands     // nil: nothing is live here
+	returned func()
 }
 
 // Start registers a new node and ends at once what earlier nodes of the same
@@ -102,7 +108,7 @@ func Start(ctx context.Context, pool *pgxpool.Pool, c Config) (*Node, error) {
 	}
 	id := "node_" + tenant.NewID()
 	n := &Node{id: id, pool: pool, conf: c, log: c.Log,
-		lost: make(chan struct{}), wake: make(chan struct{}, 1)}
+		lost: make(chan struct{}), wake: make(chan struct{}, 1), watch: newWatch(), lanes: newLanes()}
 	earlier, err := n.markEarlier(ctx)
 	if err != nil {
 		return nil, err
@@ -130,6 +136,13 @@ func (n *Node) ID() string {
 	return n.id
 }
 
+// everID returns the ids of all incarnations of this process.
+func (n *Node) everID() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]string{n.id}, n.past...)
+}
+
 // Live reports whether the node may take new channels: its lease was renewed within
 // the last 25 s, and it has been neither stopped nor taken for dead.
 func (n *Node) Live() bool {
@@ -149,6 +162,7 @@ func (n *Node) Run(ctx context.Context) {
 	var loops sync.WaitGroup
 	loops.Go(func() { n.every(ctx, n.conf.Heartbeat, nil, n.reap) })
 	loops.Go(func() { n.every(ctx, n.conf.Poll, n.wake, n.obey) })
+	loops.Go(func() { n.every(ctx, n.conf.Heartbeat, n.watch.wake, n.confirm) })
 	loops.Go(func() { n.every(ctx, n.conf.Poll, nil, n.lookAtState) })
 	loops.Go(func() {
 		n.every(ctx, n.conf.Heartbeat, nil, func(ctx context.Context) error {

@@ -107,7 +107,7 @@ func (d *data) carry(most int) {
 			MaxPacketLifeTime: c.MaxPacketLifeTime, MaxRetransmits: c.MaxRetransmits,
 			Buffer: signallingRoom,
 		}
-		if messaging(c.Label) {
+		if messaging(c.Label) || c.Expendable {
 			list[i].Buffer = messagingRoom
 		}
 	}
@@ -155,7 +155,11 @@ func (c *Connection) SendDeflated(label string, deflated []byte) error {
 // say sends what the door says.
 func (d *data) say(channel int, message []byte, binary bool) error {
 	err := d.send(channel, message, binary)
-	if errors.Is(err, transport.ErrDataFull) {
+	switch {
+	case !errors.Is(err, transport.ErrDataFull):
+	case d.channels[channel].Expendable:
+		d.conn.sfu.counters.dropData(dataReceiverFull, 1)
+	default:
 		d.conn.sfu.counters.dropData(dataSignallingFull, 1)
 	}
 	return err

@@ -60,6 +60,8 @@ type JoinRequest struct {
 	// Offer is the client's, which is answered once; nil: the server offers, and
 	// the client answers (RFC 9725 and the like). A receiver has Slots then.
 	Offer *Offer
+	// NoPush: its door has no words for what the tenant's server pushes.
+	NoPush bool
 	// Metadata is shown to the others in notifications.
 	Metadata Metadata
 	// Filters say what it is shown of whom; nil: all.
@@ -113,6 +115,7 @@ type Signal struct {
 	Data   []byte
 	Label  string // of a data channel
 	Binary bool   // Data was sent as binary, not as a string
+	Memo   *Memo  // of a push: keeps what doors make of it; nil: it goes to one connection alone
 	Reason string // a tenant.End constant
 }
 

@@ -58,6 +58,7 @@ type member struct {
 	spotOf map[string]ridPair // by connection id
 
 	changes  allowance          // of its metadata
+	keyAsks  allowance          // key frames that the tenant's server asks of it
 	filters  filters            // what it wants to be shown
 	verdicts map[*track]verdict // of the filters
 	untold   bool               // they may keep something from it that it was not told of

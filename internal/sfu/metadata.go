@@ -141,11 +141,22 @@ type allowance struct {
 // full reports whether one is left of an allowance of some at once that fills up
 // again at a rate.
 func (a *allowance) full(now time.Time, atOnce, perSecond float64) bool {
+	a.refill(now, perSecond)
+	return a.spent+1 <= atOnce
+}
+
+// solvent reports whether less has been used up than there is at once: what is taken
+// then may go beyond that, and is waited for afterwards.
+func (a *allowance) solvent(now time.Time, atOnce, perSecond float64) bool {
+	a.refill(now, perSecond)
+	return a.spent < atOnce
+}
+
+func (a *allowance) refill(now time.Time, perSecond float64) {
 	if a.spent > 0 {
 		a.spent = max(0, a.spent-now.Sub(a.at).Seconds()*perSecond)
 	}
 	a.at = now
-	return a.spent+1 <= atOnce
 }
 
 // take uses one up.

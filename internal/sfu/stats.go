@@ -13,6 +13,9 @@ type Stats struct {
 	Trains      int64                // messages handed to the kernel; Forwarded/Trains is the mean train length
 	FramesShed  int64                // video frames dropped for the viewers that they had not reached in time
 	Changes     int64                // changes of metadata refused because they were too many
+	Pushes      int64                // pushes of tenants' servers refused because they were too many
+	PushDrops   int64                // pushes not sent to a client that has left too much unread
+	KeyAsks     int64                // key frames that tenants' servers asked for and that were refused because they were too many
 	Panics      int64                // channels ended by a panic
 	Stalls      int64                // channels ended by the watchdog
 	DataDrops   map[DropReason]int64 // messages of data channels not sent on, by reason
@@ -94,6 +97,8 @@ type counters struct {
 	keyRequests, trains          atomic.Int64
 	framesShed                   atomic.Int64
 	changesRefused               atomic.Int64
+	pushesRefused, pushesDropped atomic.Int64
+	keyAsksRefused               atomic.Int64
 	panics, stalls               atomic.Int64
 	drops                        [dropCount]atomic.Int64
 	dataDrops                    [dataDropCount]atomic.Int64
@@ -144,6 +149,9 @@ func (s *SFU) Stats() Stats {
 		Trains:      c.trains.Load(),
 		FramesShed:  c.framesShed.Load(),
 		Changes:     c.changesRefused.Load(),
+		Pushes:      c.pushesRefused.Load(),
+		PushDrops:   c.pushesDropped.Load(),
+		KeyAsks:     c.keyAsksRefused.Load(),
 		Panics:      c.panics.Load(),
 		Stalls:      c.stalls.Load(),
 		DataDrops:   make(map[DropReason]int64, dataDropCount),

@@ -41,6 +41,8 @@ type worker struct {
 	portions   []portion    // likewise
 	control    []byte       // scratch for outgoing RTCP
 	changes    allowance    // of metadata
+	pushes     allowance    // that the tenant's server sends
+	pushBytes  allowance    // of these, to all
 	spotlight  spotlight
 	lookAt     time.Time // when to look after it again
 }

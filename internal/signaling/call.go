@@ -16,10 +16,11 @@ import (
 type call struct {
 	// Static.
 	door        *Door
-	maxDuration time.Duration   // from its token or grant; 0: none
-	opening     tenant.Opening  // of a call without a life; of others what ids say
-	id          string          // of the connection
-	subject     tenant.Subject  // what a ban may name it by
+	maxDuration time.Duration  // from its token or grant; 0: none
+	opening     tenant.Opening // of a call without a life; of others what ids say
+	id          string         // of the connection
+	subject     tenant.Subject // what a ban may name it by
+	role        tenant.Role
 	channel     string          // as its client named it, perhaps with @TENANT_ID
 	opened      bool            // the ledger said that it took a place; false: perhaps it did
 	channels    bool            // the client is to signal over DataChannels
@@ -38,12 +39,14 @@ type call struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	entered  bool          // it has come to its life
-	doomed   string        // why it is to end as soon as it has; "": it may stay
-	settling bool          // the connection has ended
-	over     chan struct{} // closed when it has; made with told
-	told     chan struct{} // closed when the ledger was told that media is up, or need not be; nil: it is not up
-	lifetime *time.Timer   // ends the connection when its token's time is over; nil: it may stay
+	entered  bool            // it has come to its life
+	doomed   string          // why it is to end as soon as it has; "": it may stay
+	session  string          // of its channel; "": it has no place yet
+	said     json.RawMessage // what who ended it over the API said about that; nil: nothing
+	settling bool            // the connection has ended
+	over     chan struct{}   // closed when it has; made with told
+	told     chan struct{}   // closed when the ledger was told that media is up, or need not be; nil: it is not up
+	lifetime *time.Timer     // ends the connection when its token's time is over; nil: it may stay
 }
 
 // start sees to it that the ledger learns of the connection's end.
@@ -91,6 +94,44 @@ func (c *call) disconnect(reason string) {
 	}
 }
 
+// part is disconnect for who can say more about it, which the first one does.
+func (c *call) part(why tenant.Parting) {
+	if why.Said != nil {
+		c.mu.Lock()
+		if c.said == nil {
+			c.said = why.Said
+		}
+		c.mu.Unlock()
+	}
+	c.disconnect(why.Reason)
+}
+
+// explained adds to an ending what was said about it.
+func (c *call) explained(e tenant.Ending) tenant.Ending {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.Reason == tenant.EndAPI {
+		e.Said = c.said
+	}
+	return e
+}
+
+// joined notes the session of the channel that the call has a place in.
+func (c *call) joined(session string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.session = session
+}
+
+// is reports whether the call is meant.
+func (c *call) is(which tenant.Choice) bool {
+	matches := func(want, is string) bool { return want == "" || want == is }
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session != "" && matches(which.SessionID, c.session) && matches(which.Channel, c.subject.Channel) &&
+		matches(which.ClientID, c.subject.ClientID) && matches(string(which.Role), string(c.role))
+}
+
 // forgetRequest frees what only the offer needs.
 func (c *call) forgetRequest() { c.request, c.encodings, c.metadata = sfu.JoinRequest{}, nil, nil }
 
@@ -128,7 +169,7 @@ func (c *call) runTold(up time.Time, told chan<- struct{}, over <-chan struct{})
 func (c *call) settle() {
 	defer c.door.count(present{calls: -1})
 	c.door.calls.remove(c)
-	at, ending := time.Now(), c.life.Ending()
+	at, ending := time.Now(), c.explained(c.life.Ending())
 	c.mu.Lock()
 	c.settling = true
 	told, over, lifetime := c.told, c.over, c.lifetime
@@ -151,7 +192,7 @@ func (c *call) runAbandoned() {
 	defer c.door.count(present{calls: -1})
 	at := time.Now()
 	c.retry(nil, func(ctx context.Context) error {
-		ending := tenant.Ending{Reason: tenant.EndFailed, Ago: time.Since(at)}
+		ending := c.explained(tenant.Ending{Reason: firstOf(c.doom(), tenant.EndFailed), Ago: time.Since(at)})
 		if !c.opened {
 			return c.door.ledger.Abandon(ctx, c.opening, ending)
 		}

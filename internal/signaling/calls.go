@@ -51,6 +51,42 @@ func (l *calls) which(condition func(tenant.Subject) bool) (found []*call) {
 	return found
 }
 
+// End ends one of a tenant's connections, over whatever dialect it came, also one that
+// is still coming in, and is false if there is no such connection here. It never
+// blocks.
+func (d *Door) End(id tenant.ID, connectionID string, why tenant.Parting) bool {
+	d.calls.mu.Lock()
+	c := d.calls.byID[connectionID]
+	d.calls.mu.Unlock()
+	if c == nil || c.subject.Tenant != id {
+		return false
+	}
+	c.part(why)
+	return true
+}
+
+// Here lists the tenant's connections here that are meant, of those that have a place.
+func (d *Door) Here(id tenant.ID, which tenant.Choice) (connectionIDs []string) {
+	for _, c := range d.calls.which(func(s tenant.Subject) bool { return s.Tenant == id }) {
+		if c.is(which) {
+			connectionIDs = append(connectionIDs, c.id)
+		}
+	}
+	return connectionIDs
+}
+
+// Subject returns what is known of one of a tenant's connections here; false: there is
+// none.
+func (d *Door) Subject(id tenant.ID, connectionID string) (tenant.Subject, bool) {
+	d.calls.mu.Lock()
+	defer d.calls.mu.Unlock()
+	c := d.calls.byID[connectionID]
+	if c == nil || c.subject.Tenant != id {
+		return tenant.Subject{}, false
+	}
+	return c.subject, true
+}
+
 // EndBanned ends every connection here that a ban ousts, over whatever dialect it
 // came. It is to be called after each ban that became known; it does not block.
 func (d *Door) EndBanned() {

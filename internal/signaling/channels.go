@@ -62,7 +62,7 @@ func signalingChannels(compress, rpc bool) []sfu.DataChannel {
 	}
 	var list []sfu.DataChannel
 	for _, label := range labels {
-		list = append(list, sfu.DataChannel{Label: label, Direction: tenant.SendRecv, Compress: compress})
+		list = append(list, sfu.DataChannel{Label: label, Direction: tenant.SendRecv, Compress: compress, Expendable: label == labelPush})
 	}
 	return list
 }
@@ -158,6 +158,8 @@ func (s *session) sendData(label string, packed []byte) *farewell {
 	}
 	switch {
 	case err == nil:
+		return nil
+	case errors.Is(err, sfu.ErrDataFull) && label == labelPush: // it does without
 		return nil
 	case errors.Is(err, sfu.ErrDataFull): // it left too much unread
 		return new(ended(tenant.EndProtocol))

@@ -201,7 +201,7 @@ func (d *Door) enter(v visitor) (*call, error) {
 		return nil, d.reject(opening, errNothingGranted)
 	}
 	c := &call{
-		door: d, id: id, subject: opening.Subject(), opening: opening, channel: v.Channel,
+		door: d, id: id, subject: opening.Subject(), role: opening.Role, opening: opening, channel: v.Channel,
 		maxDuration: lifetime(claim), metadata: firstJSON(claim.Grant.Metadata, claim.Metadata),
 	}
 	// Noted first: a ban that comes after the look at the bans finds it there.
@@ -248,6 +248,7 @@ func (d *Door) admit(v visitor, opening tenant.Opening, c *call) (*call, error) 
 		return nil, d.refuse(fmt.Errorf("couldn't open connection %s: %w", c.id, err))
 	}
 	c.opened = true
+	c.joined(opened.SessionID)
 	// Before it joins: the end of one in a room is the end of the other.
 	d.calls.end(opening.Tenant, opened.Replaced, tenant.EndReplaced)
 	if doomed := c.doom(); doomed != "" {
@@ -276,6 +277,7 @@ func (v visitor) opening(id string, claim tenant.Claim, channel string) tenant.O
 		KeyID: claim.KeyID, TokenHash: claim.TokenHash, TokenExpiresAt: claim.ExpiresAt,
 		Metadata: firstJSON(claim.Grant.EventMetadata, claim.Metadata), RemoteAddress: v.RemoteAddress, UserAgent: v.UserAgent,
 		MaxChannelConnections: claim.Grant.MaxChannelConnections, Duplicates: cmp.Or(claim.Grant.Duplicates, claim.Duplicates),
+		Profile: v.profile(id),
 	}
 }
 
@@ -285,7 +287,7 @@ func (v visitor) request(o tenant.Opening, opened tenant.Opened) sfu.JoinRequest
 		Tenant: o.Tenant, Channel: o.Channel, SessionID: opened.SessionID, ConnectionID: o.ConnectionID,
 		ClientID: o.ClientID, BundleID: firstOf(v.BundleID, o.ConnectionID), Role: v.Role,
 		Audio: v.Audio, Video: v.Video, AnyCodec: v.AnyCodec, Slots: v.Slots, Simulcast: v.simulcast(), Spotlight: v.spotlight(),
-		Metadata: v.Metadata, NoNotify: v.NoNotify, Filters: v.Filters, Offer: v.Offer,
+		Metadata: v.Metadata, NoNotify: v.NoNotify, NoPush: v.Protocol != today{}.protocol(), Filters: v.Filters, Offer: v.Offer,
 	}
 }
 

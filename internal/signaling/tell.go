@@ -84,8 +84,12 @@ func (s *session) connected() {
 // there are words for it. News that many are told is put into words once.
 func (s *session) appendSignal(dst []byte, signal sfu.Signal) ([]byte, error) {
 	self := s.call.id
-	if signal.Notify != nil && signal.Notify.Memo != nil {
-		packed, err := signal.Notify.Memo.Get(s.packing.name, func() ([]byte, error) {
+	memo := signal.Memo
+	if signal.Notify != nil {
+		memo = signal.Notify.Memo
+	}
+	if memo != nil {
+		packed, err := memo.Get(s.packing.name, func() ([]byte, error) {
 			message := s.dialect.message(self, signal)
 			if message == nil {
 				return nil, nil

@@ -43,6 +43,7 @@ type Opening struct {
 	// connections already; 0: the licence alone says how many there may be.
 	MaxChannelConnections int
 	Duplicates            Duplicates // "": DuplicatesAllow
+	Profile               Profile    // of how it signals, for lists
 }
 
 // Subject is what a ban may name the connection by.
@@ -111,6 +112,9 @@ type Ending struct {
 	Duration          time.Duration // since its media connected, on the node's monotonic clock; 0 if it never did
 	Ago               time.Duration // since it ended, on the same clock; the ledger may be told late
 	BytesIn, BytesOut int64         // of media and data messages, received from and sent to the client
+	// Said is what the caller of the API that ended it said about why; nil: nothing,
+	// or it ended otherwise.
+	Said json.RawMessage
 }
 
 // Why a connection ended, as events and the console name it.

@@ -17,6 +17,7 @@ type DataChannel struct {
 	Protocol          string
 	Compress          bool
 	SenderHeader      bool // what it receives begins with the sender's connection id
+	Expendable        bool // of a door: what is sent on it may be lost rather than fill the way
 }
 
 // senderHeader is the one header that messages can have.

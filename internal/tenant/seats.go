@@ -71,6 +71,24 @@ func (s *Seats) Take(ctx context.Context, id ID) (leave func(), err error) {
 	return nil, s.refuse()
 }
 
+// seatKey is where a context holds the way to leave a seat early.
+type seatKey struct{}
+
+// WithSeat returns a context through which whoever needs the seat no longer, but has
+// not answered yet, leaves it (LeaveSeat), and a leave that may be called again.
+func WithSeat(ctx context.Context, leave func()) (context.Context, func()) {
+	leave = sync.OnceFunc(leave)
+	return context.WithValue(ctx, seatKey{}, leave), leave
+}
+
+// LeaveSeat leaves the context's seat, if there is one: what is still waited for
+// costs the others nothing.
+func LeaveSeat(ctx context.Context) {
+	if leave, ok := ctx.Value(seatKey{}).(func()); ok {
+		leave()
+	}
+}
+
 // enter counts somebody in; nil: the queue is full, too.
 func (s *Seats) enter(id ID) *seats {
 	s.mu.Lock()

@@ -28,6 +28,10 @@ func (d Isolated) Whole(ctx context.Context, f func(context.Context) error) erro
 	})
 }
 
+// InWhole reports whether what is done through In becomes visible to others only
+// with the end of a Whole that the context belongs to.
+func (d Isolated) InWhole(ctx context.Context) bool { return d.whole(ctx) != nil }
+
 // whole returns the transaction that this use of the database is a part of; nil:
 // none.
 func (d Isolated) whole(ctx context.Context) pgx.Tx {
