@@ -6,7 +6,9 @@ import (
 	"net/netip"
 	"net/url"
 	"reflect"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +31,35 @@ func FuzzParseAfter(f *testing.F) {
 		case err == nil && text != "":
 			if again, err := webhooks.ParseAfter(strconv.FormatInt(seq, 10)); err != nil || again != seq || seq < 0 {
 				t.Errorf("%q is %d, which is %d, %v", text, seq, again, err)
+			}
+		}
+	})
+}
+
+// Whatever the parameters of a stream are, they are refused or mean what they say.
+func FuzzStreamQuery(f *testing.F) {
+	for _, s := range []string{"", "after=3&types=ping,channel.started&types=ping", "after=-1", "types=,,", "types=x", "format=sora2015&channel_id=a%00b",
+		"after=1&after=x", "connection_id=" + strings.Repeat("C", 300), "types=%ff", ";;&&=&=", "AFTER=1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		values, _ := url.ParseQuery(query) // as net/http does: what can be read
+		after, filter, err := webhooks.ReadStreamQuery(values)
+		if err != nil {
+			if len(err.Error()) > 300 {
+				t.Errorf("a refusal of %d bytes", len(err.Error()))
+			}
+			return
+		}
+		if after < webhooks.FromNow || after == webhooks.FromNow && values.Get("after") != "" {
+			t.Errorf("%q begins at %d", query, after)
+		}
+		if filter.Channel != values.Get("channel_id") || filter.Connection != values.Get("connection_id") || len(filter.Types) > len(webhooks.Types) {
+			t.Errorf("%q is %+v", query, filter)
+		}
+		for _, name := range filter.Types {
+			if !slices.Contains(webhooks.Types, name) {
+				t.Errorf("%q asks for %q", query, name)
 			}
 		}
 	})
