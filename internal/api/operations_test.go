@@ -2,8 +2,11 @@ package api_test
 
 import (
 	"encoding/csv"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -174,9 +177,57 @@ func TestEvents(t *testing.T) {
 	if _, err := c.pool.Exec(t.Context(), `delete from event where tenant_id = $1 and seq <= 2`, c.made.Tenant); err != nil {
 		t.Fatal(err)
 	}
-	c.get("/v1/events?after=0").problem(410, api.CodeExpired)
+	if p := c.get("/v1/events?after=0").problem(410, api.CodeExpired); p.RetentionFrom != 3 || !strings.Contains(p.Detail, "go on with after=2") {
+		t.Errorf("expired: %+v", p)
+	}
 	if rest := c.get("/v1/events").want(200).items(); len(rest) != len(all)-2 {
 		t.Errorf("what is kept: %v", rest)
+	}
+}
+
+// A filter leaves events out and not their place: whoever goes on from a page's
+// position misses nothing.
+func TestEventsWithAFilter(t *testing.T) {
+	c := newService(t).caller(t, "lark")
+	first, _ := c.open("hello", tenant.SendOnly)
+	c.open("other", tenant.RecvOnly)
+	all := c.get("/v1/events?after=0").want(200).items()
+	find := func(query string, wanted func(e map[string]any) bool) {
+		t.Helper()
+		var want, got []any
+		for _, e := range all {
+			if wanted(e) {
+				want = append(want, e["seq"])
+			}
+		}
+		for cursor, pages := "0", 0; cursor != ""; pages++ {
+			p := c.get("/v1/events?limit=1&" + query + "&after=" + cursor).want(200)
+			for _, e := range p.items() {
+				got = append(got, e["seq"])
+			}
+			var page struct{ Position int64 }
+			if err := json.Unmarshal(p.body, &page); err != nil {
+				t.Fatal(err)
+			}
+			if cursor = p.next(); cursor == "" && page.Position != int64(len(all)) || cursor != "" && cursor != fmt.Sprint(page.Position) || pages > 20 {
+				t.Fatalf("%s: after page %d at %d, next %q", query, pages, page.Position, cursor)
+			}
+		}
+		if !reflect.DeepEqual(got, want) || len(want) == 0 || len(want) == len(all) {
+			t.Errorf("%s: %v, want %v", query, got, want)
+		}
+	}
+	find("types=connection.connecting,ping", func(e map[string]any) bool { return e["type"] == "connection.connecting" })
+	find("channel_id=other", func(e map[string]any) bool { return e["channel_id"] == "other" })
+	find("connection_id="+first, func(e map[string]any) bool { return e["connection_id"] == first })
+	find("types=connection.connecting&channel_id=other", func(e map[string]any) bool {
+		return e["type"] == "connection.connecting" && e["channel_id"] == "other"
+	})
+	if p := c.get("/v1/events?types=ping").want(200); len(p.items()) != 0 || p.next() != "" {
+		t.Errorf("none of a type: %s", p.body)
+	}
+	if p := c.get("/v1/events?types=ping,no.such").problem(422, api.CodeInvalid); p.Errors[0].Field != "types[1]" {
+		t.Errorf("an unknown type: %+v", p)
 	}
 }
 

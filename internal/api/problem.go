@@ -30,6 +30,9 @@ type Problem struct {
 	Current int `json:"current,omitempty" doc:"With tenant_full and channel_full: how many connections there are."`
 	Max     int `json:"max,omitempty" doc:"With tenant_full and channel_full: how many there may be."`
 
+	// RetentionFrom comes with expired.
+	RetentionFrom int64 `json:"retention_from,omitempty" doc:"With expired: the seq of the first event that is still kept."`
+
 	retryAfter int // seconds; 0: trying again is of no use
 }
 

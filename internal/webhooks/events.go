@@ -75,9 +75,9 @@ func (w *Webhooks) Events(ctx context.Context, s tenant.Scope, after int64, limi
 	return collectEvents(rows, err)
 }
 
-// maxLooked is how many events one call of FindEvents looks at, whatever its filter
+// MaxLooked is how many events one call of FindEvents looks at, whatever its filter
 // lets through: a rare event among millions is found call by call.
-const maxLooked = 10_000
+const MaxLooked = 10_000
 
 // FindEvents is Events with a filter. Looked is the seq up to which it has looked:
 // that of the last event returned if there are as many as limit, else further.
@@ -93,7 +93,7 @@ func (w *Webhooks) FindEvents(ctx context.Context, s tenant.Scope, f Filter, aft
 	if err != nil {
 		return nil, 0, err
 	}
-	looked = max(after, min(after+maxLooked, last))
+	looked = max(after, min(after+MaxLooked, last))
 	types := append([]string{}, f.Types...)
 	rows, err := s.In(w.pool).Query(ctx, `select `+eventColumns+` from event
 		where tenant_id = $1 and seq > $2 and seq <= $4
