@@ -39,7 +39,11 @@ func (w *worker) mediaArrived(m *member, data []byte, at time.Time) {
 		w.round.drops[dropNotAnswered]++
 		return
 	}
-	t := m.ups[formats[meaning.format].kind]
+	k := formats[meaning.format].kind
+	in := &m.in[k]
+	in.Bytes += int64(len(data))
+	in.Packets++
+	t := m.ups[k]
 	if t == nil || !t.sending {
 		w.round.drops[dropNotAnswered]++
 		return
@@ -54,6 +58,7 @@ func (w *worker) mediaArrived(m *member, data []byte, at time.Time) {
 			w.round.drops[dropPadding]++
 			return
 		}
+		in.Resent++
 		h.Seq = uint16(h.Payload[0])<<8 | uint16(h.Payload[1])
 		h.Payload = h.Payload[2:]
 		if !l.canRepair(h.Seq) { // of the source before
@@ -105,7 +110,10 @@ func (w *worker) packetArrived(l *layer, id formatID, h *packet.Header, resent b
 	l.rate.bytes += int64(len(h.Payload))
 	if l.track.simulcast() {
 		if l.unwatched() {
-			l.receipt.saw(p.Seq, p.Timestamp, at, l.kind.clock())
+			if !resent {
+				l.receipt.saw(p.Seq, p.Timestamp, at, l.kind.clock())
+			}
+			l.sawEnd(h.Marker)
 			w.round.drops[dropUnwatched]++
 			return
 		}
@@ -119,6 +127,7 @@ func (w *worker) packetArrived(l *layer, id formatID, h *packet.Header, resent b
 		return
 	}
 	l.gaps.Saw(p.Seq, w.now)
+	l.sawEnd(p.Marker)
 	if !resent {
 		l.receipt.saw(p.Seq, p.Timestamp, at, l.kind.clock())
 	}

@@ -45,6 +45,7 @@ type Connection struct {
 	bytesIn, bytesOut     atomic.Int64
 	packetsIn, packetsOut atomic.Int64
 	quality               publishedQuality
+	reading               publishedReading // locks for itself
 	layers                publishedLayers
 
 	// Guarded by mu
@@ -204,6 +205,11 @@ func (c *Connection) finish(reason string) {
 		c.HangUp()
 	}
 	c.sfu.forget(c)
+	if ended := c.sfu.cfg.Ended; ended != nil {
+		if r, ok := c.Reading(); ok {
+			ended(r)
+		}
+	}
 	if ch != nil {
 		ch.release(c)
 	}

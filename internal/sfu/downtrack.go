@@ -151,6 +151,13 @@ func (d *downTrack) count(p *packet.Packet) {
 	d.octets += uint32(len(p.Payload))
 }
 
+// missed counts a frame that its viewer did not get, by its last packet.
+func (d *downTrack) missed(p *packet.Packet) {
+	if p.Marker && d.kind == video {
+		d.viewer.out[video].FramesDropped++
+	}
+}
+
 // ticks is a duration on an RTP clock; it wraps as that does.
 func ticks(d time.Duration, clock uint32) uint32 {
 	whole := int64(d/time.Second) * int64(clock)

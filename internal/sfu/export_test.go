@@ -275,6 +275,17 @@ func (f *Fed) Spoil(i int) {
 	}
 }
 
+// Read is what the counters of a member say now.
+func (f *Fed) Read(i int) Reading {
+	m := f.members[i]
+	if m.conn.connectedAt.Load() == nil {
+		m.conn.connectedAt.Store(&f.w.now)
+	}
+	m.publish(f.w.now)
+	r, _ := m.conn.Reading()
+	return r
+}
+
 // Viewer is the second member's connection.
 func (f *Fed) Viewer() *Connection { return f.members[1].conn }
 

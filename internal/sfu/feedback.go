@@ -31,7 +31,7 @@ func (w *worker) feedbackArrived(m *member, data []byte, at time.Time) {
 			w.lossReported(m, &p)
 		case packet.KindPLI, packet.KindFIR:
 			for ssrc := range p.Wanted() {
-				w.pictureLost(m, ssrc)
+				w.pictureLost(m, ssrc, p.Kind)
 			}
 		case packet.KindEstimate:
 			m.quality.bandwidth = p.Estimate()
@@ -76,14 +76,20 @@ func (w *worker) lossReported(m *member, p *packet.Control) {
 	if d == nil || d.layer == nil {
 		return
 	}
+	m.out[d.kind].NACKs++
 	for seq := range p.Lost() {
 		w.resend(d, seq)
 	}
 }
 
 // pictureLost hands a viewer's wish for a key frame on.
-func (w *worker) pictureLost(m *member, ssrc uint32) {
+func (w *worker) pictureLost(m *member, ssrc uint32, asked packet.Kind) {
 	if d := m.view(ssrc); d != nil && d.bound && d.layer != nil {
+		if asked == packet.KindFIR {
+			m.out[d.kind].FIRs++
+		} else {
+			m.out[d.kind].PLIs++
+		}
 		w.askKeyFrame(d.layer)
 	}
 }
@@ -188,6 +194,7 @@ func (w *worker) sendTransportFeedback(m *member) {
 
 // askAgain asks a publisher for lost packets of a layer.
 func (w *worker) askAgain(l *layer, lost []uint16) {
+	l.owner().in[l.kind].NACKs++
 	w.control = packet.AppendNACK(w.control[:0], w.ssrc, l.ssrc, lost)
 	w.sendFeedback(l.owner(), w.control)
 }

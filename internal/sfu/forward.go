@@ -75,6 +75,7 @@ func (o *sender) forward(d *downTrack, l *layer) {
 			return
 		case d.layer == l:
 			o.round.drops[dropAwaitingKeyFrame]++
+			d.missed(p.Packet)
 		}
 	}
 	o.flushFull()
@@ -97,6 +98,9 @@ func (o *sender) pass(d *downTrack, p *packet.Packet, pt uint8) {
 		d.sentAt = o.now
 		d.repairs.fresh++
 		d.count(p)
+		if p.Marker && d.kind == video {
+			d.viewer.out[video].Frames++
+		}
 	}
 }
 
@@ -151,8 +155,9 @@ func (o *sender) seal(d *downTrack, header, payload []byte) bool {
 	size := len(header) + len(payload)
 	o.sealed++
 	o.round.forwarded++
-	m.bytesOut += int64(size)
-	m.packetsOut++
+	out := &m.out[d.kind]
+	out.Bytes += int64(size)
+	out.Packets++
 	return true
 }
 
@@ -196,6 +201,7 @@ func (o *sender) resend(d *downTrack, lost uint16) {
 			o.round.drops[dropExpired]++ // audio: nobody offered to repeat it
 		} else if o.seal(d, d.head(o, p, f.pt, seq, ts), payload) {
 			o.round.resent++
+			d.viewer.out[d.kind].Resent++
 			d.count(p)
 		}
 		return
@@ -207,5 +213,6 @@ func (o *sender) resend(d *downTrack, lost uint16) {
 	o.rtx = append(o.rtx, payload[:len(p.Payload)]...)
 	if o.seal(d, d.rtxHead(o, p, f.rtx, ts), o.rtx) {
 		o.round.resent++
+		d.viewer.out[d.kind].Resent++
 	}
 }

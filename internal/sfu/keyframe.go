@@ -58,6 +58,7 @@ func (w *worker) checkKeyFrame(l *layer) {
 		return
 	}
 	w.round.keyRequests++
+	l.owner().in[video].PLIs++
 	w.control = packet.AppendPLI(w.control[:0], w.ssrc, l.ssrc)
 	w.sendFeedback(l.owner(), w.control)
 }

@@ -43,6 +43,8 @@ type layer struct {
 	history *packet.History
 	gaps    packet.Gaps
 	receipt receipt
+	past    receipts  // those of the sources before
+	frames  uint32    // video: that ended, since they were last read
 	pending []held    // came, not yet on its way: a frame in the making
 	since   time.Time // when the first of them came
 	before  uint64    // newest number of all that went before what is going
@@ -82,10 +84,18 @@ func (l *layer) begin(ssrc uint32, now time.Time) {
 	}
 	l.ssrc, l.ended, l.beganAt = ssrc, false, now
 	l.unwrap = packet.Unwrap{}
+	l.past.add(&l.receipt)
 	l.receipt = receipt{}
 	l.clock = mediaClock{source: l.clock.source + 1}
 	l.forget()
 	l.wait()
+}
+
+// sawEnd counts a frame that has ended if a packet has the marker.
+func (l *layer) sawEnd(marker bool) {
+	if marker && l.kind == video {
+		l.frames++
+	}
 }
 
 // forget drops what is kept of the source.

@@ -63,8 +63,10 @@ type member struct {
 	verdicts map[*track]verdict // of the filters
 	untold   bool               // they may keep something from it that it was not told of
 
-	bytesIn, bytesOut     int64
-	packetsIn, packetsOut int64
+	// What came and went. Of in, what a layer or report counts is added when it is
+	// published; out is also written by whoever seals for the member.
+	bytesIn, packetsIn int64 // of all media, also what was of no use
+	in, out            [kinds]Flow
 }
 
 // open prepares the member's state; from then on it is a member.
@@ -123,13 +125,14 @@ func (m *member) feedbackDue() int {
 	return m.arrivals.Pending()
 }
 
-// publish makes the counters visible to others.
-func (m *member) publish() {
+// publish makes the counters visible to others, as of now.
+func (m *member) publish(now time.Time) {
 	m.conn.bytesIn.Store(m.bytesIn)
-	m.conn.bytesOut.Store(m.bytesOut)
+	m.conn.bytesOut.Store(m.out[audio].Bytes + m.out[video].Bytes)
 	m.conn.packetsIn.Store(m.packetsIn)
-	m.conn.packetsOut.Store(m.packetsOut)
+	m.conn.packetsOut.Store(m.out[audio].Packets + m.out[video].Packets)
 	m.conn.quality.store(m)
+	m.conn.reading.store(m, now)
 }
 
 // Datagrams takes protected packets from the transport.

@@ -32,6 +32,7 @@ func (w *worker) shed(f *frame) {
 		if d.bound && d.layer == l && !d.waiting {
 			d.waiting = true
 			w.round.drops[dropOverload] += int64(len(l.going))
+			d.viewer.out[video].FramesDropped++
 		}
 	}
 	l.turnAt(f.next)

@@ -24,6 +24,7 @@ type viewReport struct {
 	highest  uint32 // number, with its cycles
 	expected uint32 // packets since the report before
 	lost     uint8  // of these, in 1/256
+	total    uint32 // lost in all, 24 bits
 	jitter   time.Duration
 }
 
@@ -37,11 +38,19 @@ func (q *quality) reported(m *member, p *packet.Control, at time.Time) {
 		}
 		r := &d.report
 		expected := block.Highest - r.highest
+		out := &m.out[d.kind]
+		switch {
+		case !r.any:
+			out.Expected += int64(d.packets)
+		case expected <= 1<<20:
+			out.Expected += int64(expected)
+		}
 		if !r.any || expected > 1<<20 {
 			expected = 1 // its first, or it makes this up
 		}
+		out.Lost += int64(int32((block.Lost-r.total)<<8) >> 8) // 24 bits, signed
 		*r = viewReport{
-			any: true, highest: block.Highest, expected: expected, lost: block.Fraction,
+			any: true, highest: block.Highest, expected: expected, lost: block.Fraction, total: block.Lost,
 			jitter: time.Duration(block.Jitter) * time.Second / time.Duration(d.kind.clock()),
 		}
 		q.returned(block, at)

@@ -44,6 +44,25 @@ func (r *receipt) saw(seq uint64, ts uint32, at time.Time, clock uint32) {
 	r.received++
 }
 
+// expected is how many packets should have come so far, and lost how many of them
+// have not: fewer than none when some came twice.
+func (r *receipt) expected() int64 {
+	if r.received == 0 {
+		return 0
+	}
+	return int64(r.highest - r.base + 1)
+}
+
+func (r *receipt) lost() int64 { return r.expected() - int64(r.received) }
+
+// receipts sums up what came of sources that are over.
+type receipts struct{ expected, lost int64 }
+
+func (s *receipts) add(r *receipt) {
+	s.expected += r.expected()
+	s.lost += r.lost()
+}
+
 // block is the reception report for now. It begins a new interval.
 func (r *receipt) block(ssrc uint32, now time.Time) packet.ReportBlock {
 	expected := r.highest - r.base + 1

@@ -22,7 +22,10 @@ type Config struct {
 	StallLimit    time.Duration // how long a channel's worker may be busy with one round; 0: 5 s
 	MessageRate   int           // messages a second that a client may send on data channels; 0: DefaultMessageRate
 	MessageBytes  int           // bytes a second of these; 0: DefaultMessageBytes
-	Lateness      time.Duration // how old a video frame may become before it has reached every viewer; 0: 100 ms
+	// Ended gets the last reading of each connection whose media was connected, when
+	// it ends; nil: nobody does. It must not block.
+	Ended    func(Reading)
+	Lateness time.Duration // how old a video frame may become before it has reached every viewer; 0: 100 ms
 
 	// ViewerFeedback offers viewers transport-wide congestion control: their
 	// packets are numbered, and they report up to 20 times a second which came and

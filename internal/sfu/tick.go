@@ -51,7 +51,7 @@ func (w *worker) sweep(m *member) bool {
 	}
 	if !w.now.Before(m.nextReport) {
 		m.nextReport = w.now.Add(reportInterval)
-		m.publish()
+		m.publish(w.now)
 		m.conn.layers.store(w, m)
 		w.reportTo(m)
 	}

@@ -174,7 +174,7 @@ func (w *worker) remove(m *member, reason string) {
 	w.unlisten(m)
 	w.unstage(m)
 	w.forget(m)
-	m.publish()
+	m.publish(w.now)
 	m.conn.finish(reason)
 	if m.up {
 		w.notifyOthers(m, "connection.destroyed")
@@ -225,7 +225,7 @@ func (w *worker) removeAll(reason string) {
 	members := w.members
 	w.members, w.publishers = nil, nil
 	for _, m := range members {
-		m.publish()
+		m.publish(w.now)
 		m.conn.finish(reason)
 	}
 	w.loaded, w.frames, w.voices, w.turning = nil, nil, frame{}, nil
