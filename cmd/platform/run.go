@@ -19,6 +19,7 @@ import (
 	"github.com/hibari/hibari/internal/sfu"
 	"github.com/hibari/hibari/internal/sfu/transport"
 	"github.com/hibari/hibari/internal/signaling"
+	"github.com/hibari/hibari/internal/stats"
 	"github.com/hibari/hibari/internal/tenant"
 	"github.com/hibari/hibari/internal/webhooks"
 	"github.com/hibari/hibari/ui"
@@ -46,6 +47,7 @@ type platform struct {
 	ledger  *billing.Ledger
 	node    *cluster.Node
 	book    *billing.Book
+	stats   *stats.Store
 	port    *transport.Endpoint
 	media   *sfu.SFU
 	door    *signaling.Door
@@ -104,6 +106,7 @@ func (p *platform) start(ctx context.Context) error {
 		Bans:       p.tenants,
 		Ledger:     drainedLedger{p.book, p.node},
 		Media:      p.media,
+		Statistics: p.stats,
 		Version:    version,
 		Log:        p.log,
 		PublicURL:  p.config.publicURL,
@@ -123,6 +126,7 @@ func (p *platform) start(ctx context.Context) error {
 		Ledger:    p.ledger,
 		Hooks:     p.hooks,
 		Node:      p.node,
+		Stats:     p.stats,
 		Seats:     p.requests,
 		DB:        p.db.Pool,
 		PublicURL: p.config.publicURL.String(),
@@ -135,6 +139,7 @@ func (p *platform) start(ctx context.Context) error {
 		Ledger:     p.ledger,
 		Hooks:      p.hooks,
 		Node:       p.node,
+		Stats:      p.stats,
 		DB:         p.db.Pool,
 		PublicURL:  p.config.publicURL.String(),
 		SignupOpen: p.config.signupOpen,
@@ -178,6 +183,7 @@ func (p *platform) openStores(ctx context.Context) (err error) {
 	p.hooks = webhooks.New(p.db.Pool, p.tenants, p.config.hooks(p.log))
 	p.ledger = billing.NewLedger(p.db.Pool, p.hooks.Queue, p.log)
 	p.ledger.OnChange(p.hooks.Wake)
+	p.stats = stats.New(p.db.Pool, p.log)
 	return nil
 }
 
@@ -200,7 +206,7 @@ func (p *platform) openMedia(ctx context.Context) error {
 		return fmt.Errorf("HIBARI_MEDIA_ADDR: %w", err)
 	}
 	logWire(p.config, p.log)
-	p.media = sfu.New(sfu.Config{Transport: p.port, Log: p.log})
+	p.media = sfu.New(sfu.Config{Transport: p.port, Log: p.log, Ended: p.stats.Ended})
 	p.node, err = cluster.Start(ctx, p.db.Pool, cluster.Config{
 		Name: name, Instance: instance, Reaper: p.ledger, PublicURL: p.config.publicURL.String(), Log: p.log,
 	})
@@ -219,6 +225,7 @@ func (p *platform) runLoops() {
 		p.running.Go(func() { loop(ctx) })
 	}
 	p.running.Go(func() { p.tenants.RunMail(ctx) })
+	p.running.Go(func() { p.stats.Run(ctx, p.media, p.book.LedgerID) })
 }
 
 // listen opens the HTTP address, so that a taken port fails the start, and

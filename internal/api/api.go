@@ -12,6 +12,7 @@ import (
 
 	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/cluster"
+	"github.com/hibari/hibari/internal/stats"
 	"github.com/hibari/hibari/internal/tenant"
 	"github.com/hibari/hibari/internal/webhooks"
 )
@@ -22,6 +23,7 @@ type Config struct {
 	Ledger  *billing.Ledger
 	Hooks   *webhooks.Webhooks
 	Node    *cluster.Node
+	Stats   *stats.Store
 	Seats   *tenant.Seats // how many requests of a tenant are answered at once
 	// DB is where the API writes the audit entries of what it does itself.
 	DB *pgxpool.Pool

@@ -22,6 +22,7 @@ import (
 	"github.com/hibari/hibari/internal/api"
 	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/cluster"
+	"github.com/hibari/hibari/internal/stats"
 	"github.com/hibari/hibari/internal/tenant"
 	"github.com/hibari/hibari/internal/webhooks"
 	"github.com/hibari/hibari/migrations/dbtest"
@@ -37,6 +38,7 @@ type service struct {
 	ledger   *billing.Ledger
 	hooks    *webhooks.Webhooks
 	node     *cluster.Node
+	stats    *stats.Store
 	api      *api.API
 	url      string
 	schemas  *document
@@ -71,7 +73,8 @@ func serviceOn(t *testing.T, pool *pgxpool.Pool, change ...func(*api.Config)) *s
 		t.Fatal(err)
 	}
 	s.node.UseHands((*media)(s))
-	config := api.Config{Tenants: s.tenants, Ledger: s.ledger, Hooks: s.hooks, Node: s.node, DB: pool,
+	s.stats = stats.New(pool, log)
+	config := api.Config{Stats: s.stats, Tenants: s.tenants, Ledger: s.ledger, Hooks: s.hooks, Node: s.node, DB: pool,
 		Seats: tenant.NewSeats("requests", 8, 64, 2*time.Second), PublicURL: "http://hibari.test", Version: "test", Log: log}
 	for _, f := range change {
 		f(&config)

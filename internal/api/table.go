@@ -43,6 +43,13 @@ func (a *API) table() []operation {
 		{"POST", "/v1/connections/{connection_id}/request-key-frame", "requestKeyFrame", tenant.Builders, "Connections",
 			"Ask a publisher for a key frame. At once, of each layer of its video that is flowing. 409 for one that sends none.", 200, one(a.requestKeyFrame)},
 
+		{"GET", "/v1/connections/{connection_id}/stats", "getConnectionStats", tenant.Watchers, "Statistics",
+			"Read a connection's statistics. Bytes, packets, loss, jitter, round trip and layers, in intervals of ten seconds or longer, of the last 24 hours; also of a connection that has ended.", 200, one(a.getConnectionStats)},
+		{"GET", "/v1/connections/{connection_id}/rtc-stats", "getClientReport", tenant.Watchers, "Statistics",
+			"Read what a client reports of itself. The newest RTCStats of a live connection, as its browser or SDK sent them; clients are asked each minute.", 200, one(a.getClientReport)},
+		{"GET", "/v1/channels/{channel}/stats", "listChannelStats", tenant.Watchers, "Statistics",
+			"List the newest statistics of a channel's connections. By connection id: the last ten seconds, and in all.", 200, one(a.listChannelStats)},
+
 		{"GET", "/v1/webhook-endpoints", "listWebhookEndpoints", tenant.Watchers, "Webhooks",
 			"List the webhook endpoints. Oldest first.", 200, one(a.listEndpoints)},
 		{"POST", "/v1/webhook-endpoints", "createWebhookEndpoint", tenant.Builders, "Webhooks",

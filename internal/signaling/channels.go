@@ -93,10 +93,14 @@ func (s *session) receiveData(label string, data []byte) *farewell {
 			bye.byChannel = true
 		}
 		return bye
+	case labelStats:
+		if m, err := ParseMessage(data, s.door.limits); err == nil && m.Type == typeStats {
+			s.reported(m)
+		}
 	case labelRPC:
 		return s.answerCall(data)
 	}
-	return nil // statistics, or what nobody asked for
+	return nil // or what nobody asked for
 }
 
 // channelClosed is the end of a session that needs a channel the client closed:

@@ -63,6 +63,13 @@ type Media interface {
 	Overloaded() bool
 }
 
+// Statistics takes what clients report of themselves.
+type Statistics interface {
+	// Report takes a client's list of RTCStats, as JSON that stays the caller's. It
+	// must not wait, and may drop it.
+	Report(id tenant.ID, connectionID string, report json.RawMessage)
+}
+
 // Config is what a Door needs.
 type Config struct {
 	Verifier   Verifier
@@ -70,7 +77,8 @@ type Config struct {
 	Bans       Bans       // nil: nobody is barred
 	Ledger     Ledger
 	Media      Media
-	Version    string // the platform's, shown to clients in the offer
+	Statistics Statistics // nil: what they say is dropped
+	Version    string     // the platform's, shown to clients in the offer
 	Limits     Limits
 
 	// WebSocketOnly has today's clients that do not say how they signal do it over
@@ -99,6 +107,7 @@ type Door struct {
 	bans       Bans // nil: nobody is barred
 	ledger     Ledger
 	media      Media
+	statistics Statistics // nil: nobody wants any
 	version    string
 	limits     Limits
 	channels   bool // who does not say signals over DataChannels
@@ -144,7 +153,7 @@ func New(c Config) *Door {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Door{
-		verifier: c.Verifier, authorizer: c.Authorizer, bans: c.Bans, ledger: c.Ledger, media: c.Media, version: c.Version,
+		verifier: c.Verifier, authorizer: c.Authorizer, bans: c.Bans, ledger: c.Ledger, media: c.Media, statistics: c.Statistics, version: c.Version,
 		limits: c.Limits.withDefaults(), channels: !c.WebSocketOnly, compress: !c.Uncompressed, log: c.Log,
 		knocks: knocksOf(c.Limits.withDefaults()), calls: calls{byID: map[string]*call{}},
 		rooms: newRooms(), built: time.Now(), refused: map[tenant.Code]int64{},

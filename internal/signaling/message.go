@@ -22,6 +22,7 @@ const (
 	typeRedirect   = "redirect"
 	typeSwitched   = "switched"
 	typeReqStats   = "req-stats"
+	typeStats      = "stats"
 	typeClose      = "close"
 )
 
@@ -32,6 +33,7 @@ type Message struct {
 	SDP       string   // answer, re-answer, update
 	Candidate string   // candidate; "" ends the candidates
 	Reason    string   // disconnect
+	Stats     []byte   // pong, stats: a list of RTCStats as JSON, unread; a part of the message
 }
 
 // ParseMessage reads a text frame of a client, in either dialect. A type it
@@ -65,6 +67,10 @@ func ParseMessage(data []byte, limits Limits) (Message, error) {
 		}
 	case m.Type == typeCandidate:
 		m.Candidate = readCandidate(f)
+	case m.Type == typePong:
+		m.Stats = f.Raw("stats")
+	case m.Type == typeStats:
+		m.Stats = f.Raw("reports")
 	case m.Type == typeDisconnect:
 		m.Reason = f.Text("reason")
 	}

@@ -214,13 +214,13 @@ func TestParseMessageOfEveryType(t *testing.T) {
 		`{"type":"candidate"}`:                                            {Type: "candidate"},
 		`{"type":"candidate","candidate":null}`:                           {Type: "candidate"},
 		`{"type":"candidate","candidate":{"candidate":"candidate:1 1 udp","sdpMid":"0","sdpMLineIndex":0}}`: {Type: "candidate", Candidate: "candidate:1 1 udp"},
-		`{"type":"pong","stats":[{"id":"T01"}]}`:                                                            {Type: "pong"},
+		`{"type":"pong","stats":[{"id":"T01"}]}`:                                                            {Type: "pong", Stats: []byte(`[{"id":"T01"}]`)},
 		`{"type":"disconnect","reason":"NO-ERROR"}`:                                                         {Type: "disconnect", Reason: "NO-ERROR"},
 		`{"type":"disconnect"}`:                                                                             {Type: "disconnect"},
 		`{"type":"sing","song":{"bird":"雲雀"}}`:                                                              {Type: "sing"},
 	}
 	for data, want := range tests {
-		if got, err := signaling.ParseMessage([]byte(data), signaling.Limits{}); err != nil || got != want {
+		if got, err := signaling.ParseMessage([]byte(data), signaling.Limits{}); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, %v, want %+v", data, got, err, want)
 		}
 	}

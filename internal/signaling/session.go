@@ -330,6 +330,7 @@ func (s *session) receive(m Message) *farewell {
 		s.call.connection.Candidate(m.Candidate)
 	case typePong:
 		s.heard = time.Now()
+		s.reported(m)
 	case typeDisconnect:
 		bye := ended(tenant.EndClient)
 		bye.end = clientEnd(m.Reason)
@@ -338,6 +339,13 @@ func (s *session) receive(m Message) *farewell {
 		return new(refused(bad("connect came twice on one socket")))
 	}
 	return nil
+}
+
+// reported hands on what the client reports of itself, if it was asked to.
+func (s *session) reported(m Message) {
+	if len(m.Stats) > 0 && s.door.statistics != nil && !s.call.noStats {
+		s.door.statistics.Report(s.call.subject.Tenant, s.call.id, m.Stats)
+	}
 }
 
 // answer hands the client's answer to the media plane.
