@@ -15,12 +15,20 @@ func (c *Console) connection(w http.ResponseWriter, r *http.Request, v *visit) e
 	if err != nil {
 		return err
 	}
-	return v.page(w, r, http.StatusOK, connectionPage(v, h))
+	plots, err := c.readPlots(r, v, h)
+	if err != nil {
+		return err
+	}
+	return v.page(w, r, http.StatusOK, connectionPage(v, h, plots))
 }
 
 func (c *Console) connectionFragment(r *http.Request, v *visit) (templ.Component, error) {
 	h, err := c.Ledger.Connection(r.Context(), v.login.Scope, param(r, "connection"))
-	return connectionBody(v, h), err
+	if err != nil {
+		return nil, err
+	}
+	plots, err := c.readPlots(r, v, h)
+	return connectionBody(v, h, plots), err
 }
 
 // endWords say why a connection ended. Another reason is the client's own word.

@@ -75,6 +75,13 @@ func (c *Console) readConnections(r *http.Request, v *visit, channel string) (co
 		return d, err
 	}
 	d.more = next != ""
+	ids := make([]string, len(d.rows))
+	for i, row := range d.rows {
+		ids[i] = row.ConnectionID
+	}
+	if err := c.qualities(r.Context(), v, ids); err != nil {
+		return d, err
+	}
 	d.licence, err = c.Ledger.Licence(r.Context(), v.login.Scope)
 	return d, err
 }

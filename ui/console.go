@@ -21,6 +21,7 @@ import (
 
 	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/cluster"
+	"github.com/hibari/hibari/internal/stats"
 	"github.com/hibari/hibari/internal/tenant"
 	"github.com/hibari/hibari/internal/webhooks"
 )
@@ -31,6 +32,7 @@ type Config struct {
 	Ledger  *billing.Ledger
 	Hooks   *webhooks.Webhooks
 	Node    *cluster.Node
+	Stats   *stats.Store // nil: there are no statistics
 	// DB is where the console writes the audit entries of what it does itself.
 	DB *pgxpool.Pool
 	// Requests are the seats of members' requests; nil: without end.

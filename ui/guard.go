@@ -35,6 +35,11 @@ type visit struct {
 	// usage is what a stream last read, at usageAt (recentDays).
 	usage   []billing.UsageRow
 	usageAt time.Time
+	// Likewise how connections do, and one connection's statistics.
+	qualities   map[string]condition // by connection id; who is not there has no sample
+	qualitiesAt time.Time
+	plots       *plotsData
+	plotsAt     time.Time
 	// partial is set when a script asks for what goes into a dialog.
 	partial bool
 }

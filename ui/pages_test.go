@@ -32,7 +32,7 @@ func everyPage(t *testing.T, p *person) []string {
 	}
 	p.post("/console/profile/second-step/begin").wantTo("/console/profile/second-step")
 	return []string{
-		"/console", "/console/start", "/console/connections", "/console/connections?channel=hello", "/console/connections/" + id,
+		"/console", "/console/start", "/console/connections", "/console/connections?channel=hello", "/console/connections/" + id, "/console/connections/" + id + "?range=24h", "/console/connections/" + id + "?range=x",
 		"/console/connections/" + id + "/disconnect", "/console/channels", "/console/channels/hello", "/console/channels/nobody-here",
 		"/console/channels/%3Cb%3E&%22%27", "/console/channels/hello/disconnect", "/console/keys", "/console/bans", "/console/bans?ban=client&subject=%3Cb%3E&kind=token&find=x", "/console/keys/signing/" + p.signed.SigningKeyID + "/rotate", "/console/webhooks",
 		"/console/webhooks/" + endpoint.ID, "/console/webhooks/" + endpoint.ID + "?state=dead", "/console/webhooks/" + endpoint.ID + "/delete",

@@ -22,6 +22,8 @@ import (
 
 	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/cluster"
+	"github.com/hibari/hibari/internal/sfu"
+	"github.com/hibari/hibari/internal/stats"
 	"github.com/hibari/hibari/internal/tenant"
 	"github.com/hibari/hibari/internal/webhooks"
 	"github.com/hibari/hibari/migrations/dbtest"
@@ -38,6 +40,7 @@ type site struct {
 	ledger   *billing.Ledger
 	hooks    *webhooks.Webhooks
 	node     *cluster.Node
+	stats    *stats.Store
 	console  *ui.Console
 	server   *httptest.Server
 
@@ -63,7 +66,8 @@ func newSite(t *testing.T, change ...func(*ui.Config)) *site {
 		t.Fatal(err)
 	}
 	s.node.UseHands((*media)(s))
-	config := ui.Config{Tenants: s.tenants, Ledger: s.ledger, Hooks: s.hooks, Node: s.node, DB: s.pool,
+	s.stats = stats.New(s.pool, log)
+	config := ui.Config{Stats: s.stats, Tenants: s.tenants, Ledger: s.ledger, Hooks: s.hooks, Node: s.node, DB: s.pool,
 		PublicURL: "http://hibari.test", SignupOpen: true, Log: log}
 	for _, f := range change {
 		f(&config)
@@ -74,6 +78,7 @@ func newSite(t *testing.T, change ...func(*ui.Config)) *site {
 	s.server = httptest.NewServer(router)
 	var loops sync.WaitGroup
 	loops.Go(func() { s.hooks.Run(ctx) })
+	loops.Go(func() { s.stats.Run(ctx, noMedia{}, func(id string) string { return id }) })
 	t.Cleanup(func() {
 		s.console.Close()
 		s.server.Close()
@@ -102,6 +107,11 @@ func (s *media) Here(tenant.ID, tenant.Choice) []string { return nil }
 func (s *media) Do(context.Context, tenant.ID, cluster.Order) (any, bool, error) {
 	return nil, false, nil
 }
+
+// noMedia has nothing to sample: tests give samples by stats.Store.Ended.
+type noMedia struct{}
+
+func (noMedia) Readings(list []sfu.Reading, _, _ int) []sfu.Reading { return list }
 
 // endOf returns why a connection was ended; "" if it was not.
 func (s *site) endOf(id string) string {

@@ -76,6 +76,7 @@ function follow(region) {
       morph(region, holder.content, !first);
       first = false;
       tick();
+      region.dispatchEvent(new CustomEvent("hibari:fresh", { bubbles: true }));
     });
     source.addEventListener("gone", () => location.reload()); // logged out, or the thing shown is gone
   };
