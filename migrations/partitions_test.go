@@ -44,6 +44,7 @@ func newKept(t *testing.T) *kept {
 	}
 	k := &kept{t: t, owner: pool(""), worker: pool(tenant.WorkerRole)}
 	k.exec(`insert into tenant (tenant_id, name) values ('ten_LARK', 'Lark')`)
+	k.exec(`delete from partitioned where parent <> 'event'`) // the template may be hours old, and then others are due
 	return k
 }
 
