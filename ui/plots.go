@@ -33,7 +33,7 @@ type plotsData struct {
 	connection string
 	chosen     plotsRange
 	rows       []plotRow // oldest first
-	condition       condition      // of the last minutes; of an ended one, before its end
+	condition  condition // of the last minutes; of an ended one, before its end
 	through    time.Time // zero: there is no sample yet
 	plots      []plot
 	from, to   time.Time
