@@ -13,6 +13,7 @@ import (
 
 	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/tenant"
+	"github.com/hibari/hibari/internal/webhooks"
 )
 
 // visit is one request of a member: who, of which tenant, and what a page
@@ -27,7 +28,8 @@ type visit struct {
 	zone     *time.Location // the tenant's; times and days are shown in it
 	now      time.Time
 	path     string
-	done     string   // what the last form did, in words; "": nothing to say
+	done     string // what the last form did, in words; "": nothing to say
+	troubles []webhooks.Trouble
 	once     *secrets // to be shown on this page and never again; nil: none
 	// live is set while a stream renders: running clocks are left to the page,
 	// so that a fragment changes only when something happened.
@@ -106,6 +108,7 @@ func (c *Console) act(w http.ResponseWriter, r *http.Request, v *visit, route ro
 		return err
 	}
 	defer leave()
+	c.lookForTrouble(r, v)
 	return route.action(w, r, v)
 }
 

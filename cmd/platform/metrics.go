@@ -67,6 +67,8 @@ var (
 	figAttempts    = prometheus.NewDesc("hibari_webhook_attempts_total", "Attempts to deliver a webhook, by outcome.", []string{"outcome"}, nil)
 	figFailures    = prometheus.NewDesc("hibari_webhook_failures_total", "Attempts to deliver a webhook that failed, by class.", []string{"class"}, nil)
 	figMails       = prometheus.NewDesc("hibari_mails_total", "Mails to people, by outcome: sent, failed (and tried again), dropped.", []string{"outcome"}, nil)
+	figDisabled    = prometheus.NewDesc("hibari_webhook_endpoints_disabled_total", "Webhook endpoints disabled by the platform.", nil, nil)
+	figBreakers    = prometheus.NewDesc("hibari_webhook_breakers_opened_total", "Breakers of webhook endpoints that opened.", nil, nil)
 	figAuth        = prometheus.NewDesc("hibari_auth_webhooks_total", "Questions to tenants' auth webhooks, by outcome.", []string{"outcome"}, nil)
 	figSlowStreams = prometheus.NewDesc("hibari_streams_slow_total", "Streams closed because their reader did not keep up.", nil, nil)
 	figStreams     = prometheus.NewDesc("hibari_streams", "Event streams open on this node.", nil, nil)
@@ -176,6 +178,8 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	for i, class := range webhooks.ErrorClasses {
 		counter(figFailures, hooks.FailedBy[i], string(class))
 	}
+	counter(figDisabled, hooks.EndpointsDisabled)
+	counter(figBreakers, hooks.BreakersOpened)
 	counter(figAuth, hooks.AuthAllowed, "allowed")
 	counter(figAuth, hooks.AuthRejected, "rejected")
 	counter(figAuth, hooks.AuthTimeouts, "timeout")

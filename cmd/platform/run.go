@@ -180,7 +180,9 @@ func (p *platform) openStores(ctx context.Context) (err error) {
 	if err := p.tenants.Refresh(ctx); err != nil {
 		return err
 	}
-	p.hooks = webhooks.New(p.db.Pool, p.tenants, p.config.hooks(p.log))
+	hooks := p.config.hooks(p.log)
+	hooks.Notifier = p.tenants
+	p.hooks = webhooks.New(p.db.Pool, p.tenants, hooks)
 	p.ledger = billing.NewLedger(p.db.Pool, p.hooks.Queue, p.log)
 	p.ledger.OnChange(p.hooks.Wake)
 	p.stats = stats.New(p.db.Pool, p.log)

@@ -10,15 +10,21 @@ import (
 
 // Endpoint is a URL that events are posted to.
 type Endpoint struct {
-	ID            string     `json:"id" example:"ep_9N5VY0Z8WJ4KQ2RGTX7D3C6B1M"`
-	URL           string     `json:"url" example:"https://example.com/hibari"`
-	Types         []string   `json:"types" example:"[\"connection.created\",\"connection.destroyed\"]" doc:"The event types it gets; empty: every type but connection.updated."`
-	Status        string     `json:"status" enum:"enabled,disabled"`
-	CreatedAt     time.Time  `json:"created_at"`
-	LastSuccessAt *time.Time `json:"last_success_at" doc:"To the minute; null: never."`
-	FailingSince  *time.Time `json:"failing_since" doc:"null: the last attempt succeeded, or none was made."`
-	ChannelPrefix string     `json:"channel_prefix" example:"lobby-" doc:"It gets events of channels whose name begins so, and those of no channel; empty: of all."`
-	FilterFromSeq int64      `json:"filter_from_seq" doc:"The first event that types and channel_prefix as they are now decided about."`
+	ID             string     `json:"id" example:"ep_9N5VY0Z8WJ4KQ2RGTX7D3C6B1M"`
+	URL            string     `json:"url" example:"https://example.com/hibari"`
+	Types          []string   `json:"types" example:"[\"connection.created\",\"connection.destroyed\"]" doc:"The event types it gets; empty: every type but connection.updated."`
+	Status         string     `json:"status" enum:"enabled,disabled"`
+	CreatedAt      time.Time  `json:"created_at"`
+	LastSuccessAt  *time.Time `json:"last_success_at" doc:"To the minute; null: never."`
+	FailingSince   *time.Time `json:"failing_since" doc:"null: the last attempt succeeded, or none was made."`
+	Breaker        string     `json:"breaker" enum:"closed,open,half_open" doc:"open: it failed so much that its deliveries wait; half_open: one of them goes out as a probe."`
+	OpenSince      *time.Time `json:"breaker_opened_at" doc:"null: closed."`
+	NextProbeAt    *time.Time `json:"next_probe_at" doc:"null: closed."`
+	LastError      *string    `json:"last_error" doc:"How the latest failure ended that changed something here."`
+	DisabledAt     *time.Time `json:"disabled_at" doc:"The latest time, also when it is enabled again; null: never."`
+	DisabledReason *string    `json:"disabled_reason" doc:"failing: by us after 5 days without a success; gone: by us after a 410; manual: by you."`
+	ChannelPrefix  string     `json:"channel_prefix" example:"lobby-" doc:"It gets events of channels whose name begins so, and those of no channel; empty: of all."`
+	FilterFromSeq  int64      `json:"filter_from_seq" doc:"The first event that types and channel_prefix as they are now decided about."`
 	// PreviousSecretUntil is while two secrets sign.
 	PreviousSecretUntil *time.Time `json:"previous_secret_until" doc:"Until then requests are also signed with the secret before; null: they are not."`
 }
@@ -26,6 +32,8 @@ type Endpoint struct {
 func showEndpoint(e webhooks.Endpoint) Endpoint {
 	return Endpoint{ID: e.ID, URL: e.URL, Types: e.Types, Status: e.Status, CreatedAt: e.CreatedAt.UTC(),
 		LastSuccessAt: utcOrNull(e.LastSuccessAt), FailingSince: utcOrNull(e.FailingSince),
+		Breaker: e.Breaker, OpenSince: utcOrNull(e.OpenSince), NextProbeAt: utcOrNull(e.NextProbeAt), LastError: textOrNull(e.LastError),
+		DisabledAt: utcOrNull(e.DisabledAt), DisabledReason: textOrNull(e.DisabledReason),
 		ChannelPrefix: e.ChannelPrefix, FilterFromSeq: e.FilterFromSeq, PreviousSecretUntil: utcOrNull(e.PreviousSecretUntil)}
 }
 

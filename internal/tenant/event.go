@@ -25,6 +25,7 @@ const (
 	LicenceThreshold     EventType = "licence.threshold"
 	UsageThreshold       EventType = "usage.threshold"
 	NodeDraining         EventType = "node.draining"
+	EndpointDisabled     EventType = "endpoint.disabled"
 	Ping                 EventType = "ping"
 )
 

@@ -24,6 +24,7 @@ type outcome struct {
 	answer     []byte     // the first answerKept bytes of its body
 	retryAfter time.Duration
 	took       time.Duration
+	seen       seen // what the endpoint's watch made of it
 }
 
 func (o outcome) delivered() bool { return o.problem == "" }
@@ -40,6 +41,7 @@ func (w *Webhooks) runAttempt(ctx context.Context, j job) {
 		w.giveBack(ctx, j) // we stopped it ourselves: it does not count
 		return
 	}
+	o.seen = w.watched.see(j, o)
 	w.finish(ctx, j, o)
 }
 

@@ -59,7 +59,6 @@ func (w *Webhooks) ChangeEndpoint(ctx context.Context, s tenant.Scope, id string
 				filter_from_seq = case when $4 and e.types <> $5::text[] or $7 <> e.channel_prefix
 					then greatest(e.from_seq, c.seq) + 1 else e.filter_from_seq end,
 				status = case when $6::boolean is null then e.status when $6 then 'enabled' else 'disabled' end,
-				failing_since = case when $6 then null else e.failing_since end,
 				from_seq = case when $6 and e.status <> 'enabled' then l.event_seq else e.from_seq end
 			from tenant_live l join webhook_cursor c using (tenant_id)
 			where l.tenant_id = $1 and e.tenant_id = $1 and e.endpoint_id = $2
@@ -68,6 +67,9 @@ func (w *Webhooks) ChangeEndpoint(ctx context.Context, s tenant.Scope, id string
 			return err
 		}
 		if e, err = found(pgx.CollectExactlyOneRow(rows, scanEndpoint)); err != nil {
+			return err
+		}
+		if e, err = healthAfter(ctx, tx, t, before, e, c.Enabled); err != nil {
 			return err
 		}
 		diff := tenant.Diff{"url": {before.URL, e.URL}, "types": {before.Types, e.Types},

@@ -28,7 +28,7 @@ var Types = []string{
 	string(tenant.ConnectionDestroyed), string(tenant.ConnectionRejected),
 	string(tenant.ChannelStarted), string(tenant.ChannelEnded),
 	string(tenant.RecordingStarted), string(tenant.RecordingReady), string(tenant.RecordingFailed),
-	string(tenant.LicenceThreshold), string(tenant.UsageThreshold), string(tenant.NodeDraining), string(tenant.Ping),
+	string(tenant.LicenceThreshold), string(tenant.UsageThreshold), string(tenant.NodeDraining), string(tenant.EndpointDisabled), string(tenant.Ping),
 }
 
 // Endpoint is a URL that a tenant's events are posted to.
@@ -49,6 +49,7 @@ type Endpoint struct {
 	// PreviousSecretUntil is how long requests are also signed with the secret
 	// before this one; nil: they are not.
 	PreviousSecretUntil *time.Time `json:"previous_secret_until"`
+	Health
 }
 
 // Choice says which events an endpoint gets.
@@ -59,11 +60,15 @@ type Choice struct {
 
 // endpointColumns are what scanEndpoint reads, of a table or alias `e`.
 const endpointColumns = `e.endpoint_id, e.url, e.types, e.status, e.created_at, e.last_success_at, e.failing_since,
-	e.channel_prefix, e.filter_from_seq, case when e.previous_secret_until > clock_timestamp() then e.previous_secret_until end`
+	e.channel_prefix, e.filter_from_seq, case when e.previous_secret_until > clock_timestamp() then e.previous_secret_until end, ` + healthColumns
 
 func scanEndpoint(row pgx.CollectableRow) (e Endpoint, err error) {
-	return e, row.Scan(&e.ID, &e.URL, &e.Types, &e.Status, &e.CreatedAt, &e.LastSuccessAt, &e.FailingSince,
-		&e.ChannelPrefix, &e.FilterFromSeq, &e.PreviousSecretUntil)
+	err = row.Scan(append([]any{&e.ID, &e.URL, &e.Types, &e.Status, &e.CreatedAt, &e.LastSuccessAt, &e.FailingSince,
+		&e.ChannelPrefix, &e.FilterFromSeq, &e.PreviousSecretUntil}, e.Health.fields()...)...)
+	if e.Breaker == Open && !e.NextProbeAt.After(time.Now()) {
+		e.Breaker = HalfOpen
+	}
+	return e, err
 }
 
 // CheckURL reports as a *tenant.FieldError what is wrong with a URL that a
@@ -203,7 +208,8 @@ func (w *Webhooks) DeleteEndpoint(ctx context.Context, s tenant.Scope, id string
 
 // EnableEndpoint lets a disabled endpoint go on: first with what it had not
 // been sent when it was disabled, then with the events after now; those between
-// are not delivered. Enabling an enabled endpoint changes nothing. ErrNotFound.
+// are not delivered, unless somebody replays them. Its breaker closes, and the time
+// it has failed is forgotten; that is all it does for an enabled one. ErrNotFound.
 func (w *Webhooks) EnableEndpoint(ctx context.Context, s tenant.Scope, id string) error {
 	t, err := tenantOf(s)
 	if err != nil {
@@ -217,7 +223,7 @@ func (w *Webhooks) EnableEndpoint(ctx context.Context, s tenant.Scope, id string
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `update webhook_endpoint e set status = 'enabled', failing_since = null,
+		if _, err := tx.Exec(ctx, `update webhook_endpoint e set status = 'enabled', disabled_reason = null, `+healthAnew+`,
 				from_seq = case when e.status = 'enabled' then e.from_seq else l.event_seq end
 			from tenant_live l where l.tenant_id = $1 and e.tenant_id = $1 and e.endpoint_id = $2`, t, id); err != nil {
 			return err
@@ -243,7 +249,8 @@ func (w *Webhooks) DisableEndpoint(ctx context.Context, s tenant.Scope, id strin
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `update webhook_endpoint set status = 'disabled' where tenant_id = $1 and endpoint_id = $2`, t, id); err != nil {
+		if _, err := tx.Exec(ctx, `update webhook_endpoint set status = 'disabled', disabled_at = clock_timestamp(),
+			disabled_reason = 'manual', `+healthAnew+` where tenant_id = $1 and endpoint_id = $2 and status = 'enabled'`, t, id); err != nil {
 			return err
 		}
 		return tenant.Audit(ctx, tx, s, "webhook_endpoint.disabled", id, tenant.Diff{"status": {was, "disabled"}})

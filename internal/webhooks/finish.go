@@ -34,12 +34,16 @@ func (w *Webhooks) finish(ctx context.Context, j job, o outcome) {
 func (w *Webhooks) tryFinish(ctx context.Context, j job, o outcome) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
-	if err := w.recordHealth(ctx, j.endpoint, o); err != nil {
-		return err
-	}
-	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error { return w.record(ctx, tx, j, o) })
+	var verdicts []verdict
+	err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) (err error) {
+		if verdicts, err = w.health(ctx, tx, []ended{{j, o}}); err != nil {
+			return err
+		}
+		return w.record(ctx, tx, j, o, verdicts[0].hold)
+	})
 	if err == nil {
-		w.counters.attempted(o, j.attempt >= len(w.schedule))
+		w.healthTold(verdicts)
+		w.counters.attempted(o, !j.pulse.probe && j.attempt >= len(w.schedule))
 	}
 	return err
 }
@@ -50,8 +54,11 @@ var errNotOurs = errors.New("the delivery is no longer ours")
 // record writes the attempt, moves the delivery to its next state and, if it is
 // finished, lets the next of its line go. It locks deliveries of one line only,
 // the head first.
-func (w *Webhooks) record(ctx context.Context, tx pgx.Tx, j job, o outcome) error {
+func (w *Webhooks) record(ctx context.Context, tx pgx.Tx, j job, o outcome, hold time.Duration) error {
 	wait, again := w.schedule.Next(j.attempt, o.retryAfter)
+	if j.pulse.probe {
+		wait, again = hold, true
+	}
 	var state string
 	switch {
 	case o.delivered():
@@ -88,28 +95,6 @@ func (w *Webhooks) record(ctx context.Context, tx pgx.Tx, j job, o outcome) erro
 			order by event_seq limit 1)`, j.endpoint, key, j.tenant); err != nil {
 			return fmt.Errorf("couldn't release what waits for %s: %w", j.id, err)
 		}
-	}
-	return nil
-}
-
-// recordHealth keeps what the console shows about an endpoint. It writes only
-// when something changes, or once a minute: the row is shared by its attempts.
-// It is not part of the transaction of record, because everybody else locks an
-// endpoint before its deliveries.
-func (w *Webhooks) recordHealth(ctx context.Context, endpoint string, o outcome) error {
-	statement := `update webhook_endpoint set failing_since = clock_timestamp()
-		where endpoint_id = $1 and failing_since is null`
-	switch {
-	case o.delivered():
-		statement = `update webhook_endpoint set last_success_at = clock_timestamp(), failing_since = null
-			where endpoint_id = $1 and (failing_since is not null or last_success_at is null
-				or last_success_at < clock_timestamp() - interval '1 minute')`
-	case o.gone():
-		statement = `update webhook_endpoint set status = 'disabled', failing_since = coalesce(failing_since, clock_timestamp())
-			where endpoint_id = $1`
-	}
-	if _, err := w.pool.Exec(ctx, statement, endpoint); err != nil {
-		return fmt.Errorf("couldn't keep the health of %s: %w", endpoint, err)
 	}
 	return nil
 }

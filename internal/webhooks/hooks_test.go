@@ -33,6 +33,8 @@ type world struct {
 	store *tenant.Store
 	hooks *webhooks.Webhooks
 	stop  func() // ends Run and waits for it
+	// starting, if set, is called with each process before it runs.
+	starting func(*webhooks.Webhooks)
 }
 
 // newWorld starts webhooks that may reach loopback.
@@ -58,11 +60,15 @@ func (w *world) start(c webhooks.Config) {
 		c.Log = slog.New(slog.NewTextHandler(w.t.Output(), nil))
 	}
 	w.hooks = webhooks.New(w.pool, w.store, c)
+	if w.starting != nil {
+		w.starting(w.hooks)
+	}
+	hooks := w.hooks
 	ctx, cancel := context.WithCancel(w.t.Context())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		w.hooks.Run(ctx)
+		hooks.Run(ctx)
 	}()
 	w.stop = func() {
 		cancel()

@@ -38,6 +38,7 @@ type job struct {
 	sealed   []byte // the endpoint's secret
 	previous []byte // the one before it, as long as both sign; nil: none
 	attempt  int    // this one's number, from 1
+	pulse    pulse  // of the endpoint
 	replay   int
 	lease    time.Time // as the database has it
 	event    tenant.Event
@@ -140,11 +141,11 @@ func (w *Webhooks) dueLanes(ctx context.Context, tenants []tenant.ID) ([]lane, e
 				select from delivery d
 				where d.endpoint_id = e.endpoint_id and d.state = 'pending' and d.due <= statement_timestamp()
 					and (d.lease_until is null or d.lease_until <= statement_timestamp())
-				limit greatest(0, $2 - (
+				limit greatest(0, case when e.breaker = 'closed' then $2 else 1 end - (
 					select count(*) from delivery leased
 					where leased.endpoint_id = e.endpoint_id and leased.state = 'pending'
 						and leased.lease_until > statement_timestamp()))) as ready) due
-		where e.status = 'enabled' and due.n > 0 and ($1::text[] is null or e.tenant_id = any($1))`,
+		where e.status = 'enabled' and due.n > 0 and (e.breaker = 'closed' or e.breaker_until <= statement_timestamp()) and ($1::text[] is null or e.tenant_id = any($1))`,
 		tenants, maxPerEndpoint)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't look for due deliveries: %w", err)
@@ -201,14 +202,16 @@ func (w *Webhooks) lease(ctx context.Context, share map[string]int) ([]job, erro
 			where d.tenant_id = pick.tenant_id and d.delivery_id = pick.delivery_id
 			returning d.tenant_id, d.delivery_id, d.endpoint_id, d.event_seq, d.attempts, d.replay, d.lease_until)
 		select c.delivery_id, c.endpoint_id, c.attempts + 1, c.replay, c.lease_until, e.url, e.secret_sealed,
-			case when e.previous_secret_until > statement_timestamp() then e.previous_secret_sealed end, `+eventColumns+`
+			case when e.previous_secret_until > statement_timestamp() then e.previous_secret_sealed end,
+			e.breaker_epoch, e.breaker <> 'closed', e.failing_since, `+eventColumns+`
 		from claimed c join webhook_endpoint e using (endpoint_id) join event on event.tenant_id = c.tenant_id and event.seq = c.event_seq`,
 		endpoints, counts, leaseTime)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't claim deliveries: %w", err)
 	}
 	jobs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (j job, err error) {
-		err = row.Scan(append([]any{&j.id, &j.endpoint, &j.attempt, &j.replay, &j.lease, &j.url, &j.sealed, &j.previous}, eventFields(&j.event)...)...)
+		err = row.Scan(append([]any{&j.id, &j.endpoint, &j.attempt, &j.replay, &j.lease, &j.url, &j.sealed, &j.previous,
+			&j.pulse.epoch, &j.pulse.probe, &j.pulse.failingSince}, eventFields(&j.event)...)...)
 		j.tenant = j.event.Tenant
 		return j, err
 	})

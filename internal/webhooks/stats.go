@@ -8,10 +8,12 @@ import (
 
 // Stats counts what this process has done since its start, for all tenants.
 type Stats struct {
-	Delivered   int64 // attempts that were answered 2xx
-	Failed      int64 // attempts that were not, and will be repeated
-	Dead        int64 // attempts that were not, and were the last of their delivery
-	SlowStreams int64 // streams closed because their reader did not keep up
+	Delivered int64 // attempts that were answered 2xx
+	Failed    int64 // attempts that were not, and will be repeated
+	Dead      int64 // attempts that were not, and were the last of their delivery
+	// EndpointsDisabled were disabled by us, BreakersOpened the breakers that opened.
+	EndpointsDisabled, BreakersOpened int64
+	SlowStreams                       int64 // streams closed because their reader did not keep up
 	// FailedBy are the attempts that were not answered 2xx, in the order of ErrorClasses.
 	FailedBy [len(ErrorClasses)]int64
 	// StreamsRefused were one too many of their tenant.
@@ -29,6 +31,7 @@ type Stats struct {
 type counters struct {
 	delivered, failed, dead, slowStreams                     atomic.Int64
 	deadStreams, streamEvents, sharedReads, ownReads         atomic.Int64
+	disabled, opened                                         atomic.Int64
 	authAllowed, authRejected, authTimeouts, authUnavailable atomic.Int64
 
 	failedBy [len(ErrorClasses)]atomic.Int64 // as ErrorClasses
@@ -68,6 +71,7 @@ func (w *Webhooks) Stats() Stats {
 	c := &w.counters
 	s := Stats{
 		Delivered: c.delivered.Load(), Failed: c.failed.Load(), Dead: c.dead.Load(),
+		EndpointsDisabled: c.disabled.Load(), BreakersOpened: c.opened.Load(),
 		SlowStreams: c.slowStreams.Load(), StreamsRefused: w.streams.Refused() + w.open.refused.Load(),
 		Streams: w.open.count(), StreamsDead: c.deadStreams.Load(), StreamEvents: c.streamEvents.Load(),
 		SharedReads: c.sharedReads.Load(), OwnReads: c.ownReads.Load(),

@@ -68,6 +68,7 @@ type Config struct {
 	Patience       time.Duration // how long a stream's reader may stall; 0: 10 s
 	Heartbeat      time.Duration // between two heartbeats of a stream; 0: 15 s
 	Streams        int           // of one tenant that may be open here; 0: 1,000
+	Notifier       Notifier      // writes to tenants' people; nil: nobody is written to
 	Log            *slog.Logger  // nil: slog.Default()
 }
 
@@ -82,6 +83,7 @@ type Webhooks struct {
 	authClient *http.Client
 	schedule   Schedule
 	patience   time.Duration
+	notifier   Notifier
 	log        *slog.Logger
 	life       context.Context // ends when Run is told to stop: feeds end
 	close      func()
@@ -97,6 +99,7 @@ type Webhooks struct {
 	streams   *tenant.Seats // open streams
 	reads     *tenant.Seats // feeds that read for themselves
 	counters  counters
+	watched   watched // endpoints that have failed lately
 }
 
 // New returns the webhooks on pool. Events can be appended and read at once;
@@ -107,6 +110,8 @@ func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 		sealer:    sealer,
 		schedule:  c.Schedule,
 		patience:  c.Patience,
+		notifier:  c.Notifier,
+		watched:   watched{now: time.Now},
 		log:       c.Log,
 		heartbeat: c.Heartbeat,
 		readers:   make(chan struct{}, readersAtOnce),
