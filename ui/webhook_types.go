@@ -36,6 +36,7 @@ var typeGroups = []typeGroup{
 	{"Account", []typeChoice{
 		{tenant.LicenceThreshold, "80 % or all of the licence is in use"},
 		{tenant.NodeDraining, "a node with connections of yours is being emptied"},
+		{tenant.EndpointDisabled, "another endpoint failed, and was disabled"},
 	}},
 }
 

@@ -144,9 +144,13 @@ type verdict struct {
 	hold time.Duration
 	// disabled says why the endpoint has been disabled with this result; "": it has not.
 	disabled string
-	// opened and closed say that the breaker has moved with this result.
-	opened, closed bool
-	problem        string
+	// breaker is the endpoint's after this result, if moved: else nothing was looked up
+	// or has changed.
+	breaker breaker
+	moved   bool
+	opened  bool // with this result
+	closed  bool
+	problem string
 }
 
 // health takes results, in the order in which they came, into the health of their
@@ -206,7 +210,7 @@ func (w *Webhooks) healthOf(ctx context.Context, tx pgx.Tx, results []ended, ver
 		}, now, spread())
 		changed = changed || c.changed
 		v := verdicts[i]
-		v.hold, v.disabled = c.hold, c.disable
+		v.hold, v.disabled, v.breaker, v.moved = c.hold, c.disable, b, c.changed
 		v.opened, v.closed = before.state == Closed && b.state == Open, before.state == Open && b.state == Closed && c.disable == ""
 		if c.disable != "" {
 			return w.disable(ctx, tx, r, b, c.disable)
