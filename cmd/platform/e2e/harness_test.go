@@ -107,16 +107,23 @@ func newServer(t *testing.T, settings ...string) *server {
 // start runs the process and waits for the line that says it is ready.
 func (s *server) start() {
 	s.t.Helper()
+	if err := s.tryStart(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// tryStart is start where it may fail. Then the process is gone.
+func (s *server) tryStart() error {
 	s.cmd = exec.Command(binary, "serve")
 	s.cmd.Env = s.env
 	s.log = &lockedBuffer{}
 	s.cmd.Stderr = s.log
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	s.exited = make(chan struct{})
 	ready := make(chan string, 1)
@@ -132,10 +139,12 @@ func (s *server) start() {
 	}()
 	select {
 	case <-ready:
+		return nil
 	case <-s.exited:
-		s.t.Fatalf("the platform ended at its start: %v\n%s", s.exitErr, s.log)
+		return fmt.Errorf("the platform ended at its start: %v\n%s", s.exitErr, s.log)
 	case <-time.After(patience):
-		s.t.Fatalf("the platform was not ready in %s\n%s", patience, s.log)
+		s.kill()
+		return fmt.Errorf("the platform was not ready in %s\n%s", patience, s.log)
 	}
 }
 
