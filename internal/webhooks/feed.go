@@ -43,7 +43,8 @@ type Feed struct {
 	hooks *Webhooks
 	scope tenant.Scope
 	tail  *tail
-	from  int64 // seq of the first event that was served when it was opened
+	from  int64         // seq of the first event that was served when it was opened
+	rung  chan struct{} // holds at most one token: the tail has grown
 
 	// at is up to where it has taken from the tail; nil: it reads for itself. The
 	// tail sets it to nil when the feed is too far behind.
@@ -77,7 +78,7 @@ func (w *Webhooks) Feed(ctx context.Context, s tenant.Scope, after int64) (*Feed
 	if after < from-1 {
 		return nil, &ExpiredError{from}
 	}
-	f := &Feed{hooks: w, scope: s, after: after, from: from}
+	f := &Feed{hooks: w, scope: s, after: after, from: from, rung: make(chan struct{}, 1)}
 	w.join(f, last)
 	return f, nil
 }
@@ -116,7 +117,7 @@ func (f *Feed) Next(ctx context.Context) ([]tenant.Event, error) {
 }
 
 // take returns the page that comes next, with the index of the first event in it
-// that is new; or no page and a channel that is closed when there is more; or
+// that is new; or no page and a channel that is rung when there may be more; or
 // neither: the feed is behind and has to catch up.
 func (f *Feed) take() (p *page, first int, more <-chan struct{}) {
 	for {
@@ -131,12 +132,10 @@ func (f *Feed) take() (p *page, first int, more <-chan struct{}) {
 			f.live, f.left = true, time.Time{}
 			continue
 		}
-		select {
-		case <-at.more:
-		default:
-			return nil, 0, at.more
+		next := at.next.Load()
+		if next == nil {
+			return nil, 0, f.rung
 		}
-		next := at.next
 		if !f.at.CompareAndSwap(at, next) || next.last <= f.after {
 			continue // left behind just now, or it has read these for itself
 		}
