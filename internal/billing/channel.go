@@ -61,7 +61,8 @@ const (
 
 // Look returns how many connections the channel of an opening has on all nodes, for
 // who has to decide about it. The error is the one that Open on the node would meet
-// if the channel is of the other kind or lives elsewhere; nothing is taken.
+// if the licence or the channel is full, or the channel is of the other kind or lives
+// elsewhere; nothing is taken.
 func (l *Ledger) Look(ctx context.Context, nodeID string, o tenant.Opening) (tenant.Counts, error) {
 	leave, err := l.looking.Take(ctx, o.Tenant)
 	if err != nil {
@@ -70,20 +71,52 @@ func (l *Ledger) Look(ctx context.Context, nodeID string, o tenant.Opening) (ten
 	defer leave()
 	var h home
 	var c tenant.Counts
+	var all, licence, perChannel int
 	err = l.pool.QueryRow(ctx, `
-		select connections, sendrecv, sendonly, recvonly, peer, coalesce(h.node_id, ''), coalesce(n.state in ('up', 'draining'), false),
+		select t.connections, t.max_connections, t.max_per_channel,
+			coalesce(h.connections, 0), coalesce(sendrecv, 0), coalesce(sendonly, 0), coalesce(recvonly, 0), coalesce(peer, false),
+			coalesce(h.node_id, ''), coalesce(n.state in ('up', 'draining'), false),
 			coalesce(n.lease_until > clock_timestamp(), false), coalesce(n.public_url, ''),
 			coalesce((select public_url from node where node_id = $3), '')
-		from channel_live h left join node n using (node_id) where tenant_id = $1 and channel_id = $2`,
+		from tenant_live t left join channel_live h on h.tenant_id = t.tenant_id and h.channel_id = $2 left join node n using (node_id)
+		where t.tenant_id = $1`,
 		o.Tenant, o.Channel, nodeID).
-		Scan(&c.Connections, &c.SendRecv, &c.SendOnly, &c.RecvOnly, &h.peer, &h.nodeID, &h.up, &h.leased, &h.there, &h.here)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		Scan(&all, &licence, &perChannel, &c.Connections, &c.SendRecv, &c.SendOnly, &c.RecvOnly, &h.peer, &h.nodeID, &h.up, &h.leased, &h.there, &h.here)
+	if err != nil {
 		return c, fmt.Errorf("couldn't look at channel %q: %w", o.Channel, err)
+	}
+	if takesAPlace(o) && all >= licence {
+		full := &admission{refused: tenantFull(all, licence)}
+		if licence == 0 {
+			err = explainEnd(ctx, l.pool, o.Tenant, []*admission{full})
+		}
+		return c, errors.Join(err, full.refused)
 	}
 	if err := h.refuseKind(c.Connections, o.PeerToPeer()); err != nil {
 		return c, err
 	}
+	if refusal := refuseFull(o, c.Connections, perChannel); refusal != nil {
+		return c, refusal
+	}
 	return c, h.elsewhere(nodeID)
+}
+
+// takesAPlace reports whether a client needs a place that is free: one that replaces
+// its elders may take theirs.
+func takesAPlace(o tenant.Opening) bool { return o.Duplicates != tenant.DuplicatesReplace }
+
+// refuseFull refuses a client whose channel has as many connections as it may; nil: it
+// has fewer.
+func refuseFull(o tenant.Opening, live, perChannel int) *tenant.Refusal {
+	switch {
+	case !takesAPlace(o):
+		return nil
+	case live >= perChannel:
+		return channelFull(o.Channel, live, perChannel)
+	case o.MaxChannelConnections > 0 && live >= o.MaxChannelConnections:
+		return channelFullForToken(o.Channel, live, o.MaxChannelConnections)
+	}
+	return nil
 }
 
 // channelCounts reads how many connections a channel has; none if it is not live.

@@ -82,12 +82,30 @@ func TestLook(t *testing.T) {
 		t.Errorf("an empty channel has %+v, %v", c, err)
 	}
 	b.open(scope, "room", tenant.SendOnly)
+	if c, err := b.Look(t.Context(), b.node, o); err != nil || c != (tenant.Counts{Connections: 1, SendOnly: 1}) {
+		t.Errorf("a channel with one has %+v, %v", c, err)
+	}
+	capped := o
+	capped.MaxChannelConnections = 1
+	var r *tenant.Refusal
+	if _, err := b.Look(t.Context(), b.node, capped); !errors.As(err, &r) || r.Code != tenant.ChannelFull {
+		t.Errorf("with a token for one the second sees %v", err)
+	}
 	b.open(scope, "room", tenant.RecvOnly)
-	if c, err := b.Look(t.Context(), b.node, o); err != nil || c != (tenant.Counts{Connections: 2, SendOnly: 1, RecvOnly: 1}) {
+	if c, err := b.Look(t.Context(), b.node, o); !errors.As(err, &r) || r.Code != tenant.ChannelFull || r.Max != 2 || c.Connections != 2 {
 		t.Errorf("a full channel has %+v, %v", c, err)
 	}
-	o.Protocol = tenant.ProtocolAyame
-	var r *tenant.Refusal
+	replacing := o
+	replacing.Duplicates, replacing.ClientID = tenant.DuplicatesReplace, "twin"
+	if c, err := b.Look(t.Context(), b.node, replacing); err != nil || c != (tenant.Counts{Connections: 2, SendOnly: 1, RecvOnly: 1}) {
+		t.Errorf("who may take another's place sees %+v, %v", c, err)
+	}
+	small := b.newTenant(1, 10)
+	b.open(small, "hall", tenant.SendOnly)
+	if _, err := b.Look(t.Context(), b.node, opening(small, "elsewhere", tenant.RecvOnly)); !errors.As(err, &r) || r.Code != tenant.TenantFull || r.Max != 1 {
+		t.Errorf("with a full licence one sees %v", err)
+	}
+	o.Protocol, o.Duplicates = tenant.ProtocolAyame, tenant.DuplicatesReplace
 	if _, err := b.Look(t.Context(), b.node, o); !errors.As(err, &r) || r.Code != tenant.ChannelDenied {
 		t.Errorf("a peer-to-peer client sees %v", err)
 	}

@@ -253,7 +253,16 @@ func (b *Book) lookHere(o tenant.Opening) (tenant.Counts, error) {
 		return tenant.Counts{}, errOutOfReach
 	}
 	r := p.channels[o.Channel]
-	return r.counts, home{peer: r.peer}.refuseKind(r.counts.Connections, o.PeerToPeer())
+	if now := p.here + p.elsewhere; p.known && takesAPlace(o) && now >= p.maxConnections {
+		return r.counts, tenantFull(now, p.maxConnections)
+	}
+	if err := (home{peer: r.peer}).refuseKind(r.counts.Connections, o.PeerToPeer()); err != nil {
+		return r.counts, err
+	}
+	if refusal := refuseFull(o, r.counts.Connections, p.maxPerChannel); p.known && refusal != nil {
+		return r.counts, refusal
+	}
+	return r.counts, nil
 }
 
 // errUnstorable refuses what Postgres cannot keep.
