@@ -167,7 +167,8 @@ func (c *config) post(log *slog.Logger) tenant.Post {
 
 // hooks is what the webhooks need to know of the settings.
 func (c *config) hooks(log *slog.Logger) webhooks.Config {
-	return webhooks.Config{EgressAllow: c.egressAllow, AllowPrivate: c.egressAllowPrivate, Production: !c.local(), Log: log}
+	return webhooks.Config{EgressAllow: c.egressAllow, AllowPrivate: c.egressAllowPrivate, Production: !c.local(), Log: log,
+		Version: version, NodeName: nodeName()}
 }
 
 func isLoopback(host string) bool {

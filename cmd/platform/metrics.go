@@ -70,6 +70,9 @@ var (
 	figDisabled    = prometheus.NewDesc("hibari_webhook_endpoints_disabled_total", "Webhook endpoints disabled by the platform.", nil, nil)
 	figBreakers    = prometheus.NewDesc("hibari_webhook_breakers_opened_total", "Breakers of webhook endpoints that opened.", nil, nil)
 	figAuth        = prometheus.NewDesc("hibari_auth_webhooks_total", "Questions to tenants' auth webhooks, by outcome.", []string{"outcome"}, nil)
+	figAuthTook    = prometheus.NewDesc("hibari_auth_webhook_seconds", "How long clients waited for their tenant's auth webhook.", nil, nil)
+	figAuthOpen    = prometheus.NewDesc("hibari_auth_webhooks_open", "Tenants whose auth webhook does not answer, so that this node asks it once a second at most.", nil, nil)
+	figAuthUnsaid  = prometheus.NewDesc("hibari_auth_log_dropped_total", "Questions to auth webhooks that found no room in their log.", nil, nil)
 	figSlowStreams = prometheus.NewDesc("hibari_streams_slow_total", "Streams closed because their reader did not keep up.", nil, nil)
 	figStreams     = prometheus.NewDesc("hibari_streams", "Event streams open on this node.", nil, nil)
 	figDeadStreams = prometheus.NewDesc("hibari_streams_dead_total", "Streams ended because their reader was not there any more.", nil, nil)
@@ -180,10 +183,16 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	}
 	counter(figDisabled, hooks.EndpointsDisabled)
 	counter(figBreakers, hooks.BreakersOpened)
-	counter(figAuth, hooks.AuthAllowed, "allowed")
-	counter(figAuth, hooks.AuthRejected, "rejected")
-	counter(figAuth, hooks.AuthTimeouts, "timeout")
-	counter(figAuth, hooks.AuthUnavailable, "unavailable")
+	for i, decision := range webhooks.AuthDecisions {
+		counter(figAuth, hooks.Auth[i], string(decision))
+	}
+	took := map[float64]uint64{}
+	for i, bound := range webhooks.AuthBuckets {
+		took[bound] = uint64(hooks.AuthTook[i])
+	}
+	out <- prometheus.MustNewConstHistogram(figAuthTook, uint64(hooks.AuthTook[len(webhooks.AuthBuckets)]), hooks.AuthSeconds, took)
+	gauge(figAuthOpen, float64(hooks.AuthOpen))
+	counter(figAuthUnsaid, hooks.AuthUnsaid)
 	counter(figSlowStreams, hooks.SlowStreams)
 	counter(figStreamsOver, hooks.StreamsRefused)
 	gauge(figStreams, float64(hooks.Streams))

@@ -195,10 +195,6 @@ func (p *platform) openMedia(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	name, err := os.Hostname()
-	if err != nil {
-		name = "localhost"
-	}
 	p.port, err = transport.Listen(transport.Config{
 		Addr: p.config.mediaAddr,
 		IPs:  offeredIPs(p.config),
@@ -210,13 +206,22 @@ func (p *platform) openMedia(ctx context.Context) error {
 	logWire(p.config, p.log)
 	p.media = sfu.New(sfu.Config{Transport: p.port, Log: p.log, Ended: p.stats.Ended})
 	p.node, err = cluster.Start(ctx, p.db.Pool, cluster.Config{
-		Name: name, Instance: instance, Reaper: p.ledger, PublicURL: p.config.publicURL.String(), Log: p.log,
+		Name: nodeName(), Instance: instance, Reaper: p.ledger, PublicURL: p.config.publicURL.String(), Log: p.log,
 	})
 	if err != nil {
 		return err
 	}
 	p.book, err = billing.NewBook(p.ledger, p.node, p.log)
 	return err
+}
+
+// nodeName is what this machine calls itself.
+func nodeName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	return name
 }
 
 // runLoops starts the background loops; stop ends them.

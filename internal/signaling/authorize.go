@@ -20,13 +20,14 @@ type Said struct {
 	Metadata    json.RawMessage // any JSON; nil: none
 	Client      string          // its software's name; "": none
 	Environment string          // likewise
+	Libwebrtc   string          // likewise
 }
 
 // readSaid reads it from the fields of a dialect; what is of another type says
 // nothing.
 func readSaid(f fields, metadata, client string) (s Said) {
 	s.Metadata = f.Raw(metadata)
-	for name, into := range map[string]*string{client: &s.Client, "environment": &s.Environment} {
+	for name, into := range map[string]*string{client: &s.Client, "environment": &s.Environment, "libwebrtc": &s.Libwebrtc} {
 		var text string
 		if json.Unmarshal(f.Raw(name), &text) == nil {
 			*into = tenant.Printable(text, maxSaid)
@@ -58,6 +59,7 @@ func (d *Door) authorize(v visitor, o tenant.Opening, claim tenant.Claim) (tenan
 	answer, err := d.authorizer.Authorize(d.open, *claim.AuthWebhook, tenant.Arrival{
 		Opening: o, AccessToken: token, Wish: v.wish(), Counts: counts,
 		Said: v.Said.Metadata, Client: v.Said.Client, Environment: v.Said.Environment,
+		Libwebrtc: v.Said.Libwebrtc,
 	})
 	if d.isDraining() {
 		return claim, errDraining

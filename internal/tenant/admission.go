@@ -85,6 +85,8 @@ type Arrival struct {
 	Said        json.RawMessage // connect.metadata, the client's own words; nil: none
 	Client      string          // the client software's name of itself; "": none
 	Environment string          // and of what it runs on
+	Libwebrtc   string          // and of its WebRTC library
+	Test        bool            // nobody comes: a member tries the auth webhook
 	Wish        Grant           // what it asks for, in the words of a grant
 	Counts      Counts          // of the channel, without it
 }

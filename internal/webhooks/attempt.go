@@ -50,7 +50,7 @@ func (w *Webhooks) post(ctx context.Context, j job) outcome {
 	r, err := w.request(ctx, j)
 	if err != nil {
 		w.log.Error("webhook request not made", "delivery", j.id, "error", err)
-		return failed(failure{FailedInternal, "we could not prepare the request; our operators can see why"})
+		return failed(failure{class: FailedInternal, words: "we could not prepare the request; our operators can see why"})
 	}
 	answer, err := w.client.Do(r)
 	if err != nil {

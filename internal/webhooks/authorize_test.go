@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,8 +24,11 @@ import (
 )
 
 // asking is webhooks without a database that may reach loopback: enough to ask.
-func asking(log io.Writer) *webhooks.Webhooks {
-	return webhooks.New(nil, nil, webhooks.Config{EgressAllow: []netip.Prefix{loopback}, Log: slog.New(slog.NewTextHandler(log, nil))})
+func asking(log io.Writer) *webhooks.Webhooks { return askingFor(0, log) }
+
+// askingFor is asking with another time than 5 s.
+func askingFor(limit time.Duration, log io.Writer) *webhooks.Webhooks {
+	return webhooks.New(nil, nil, webhooks.Config{AuthTimeout: limit, EgressAllow: []netip.Prefix{loopback}, Version: "hibari 9", NodeName: "nest", Log: slog.New(slog.NewTextHandler(log, nil))})
 }
 
 // arrival is a client that shows a token.
@@ -34,7 +38,7 @@ func arrival(t tenant.ID) tenant.Arrival {
 		Opening: tenant.Opening{ConnectionID: id, Tenant: t, Channel: "room", Role: tenant.SendOnly, ClientID: "alice", Protocol: "sora",
 			Metadata: json.RawMessage(`{"of":"token"}`)},
 		AccessToken: "the.access.token", Said: json.RawMessage(`{"access_token":"the.access.token","age":7}`),
-		Client: "Sora JavaScript SDK 2026.1.0", Environment: "Mozilla/5.0",
+		Client: "Sora JavaScript SDK 2026.1.0", Environment: "Mozilla/5.0", Libwebrtc: "Shiguredo-Build M140",
 		Wish: tenant.Grant{Audio: new(true), AudioCodec: "OPUS", Video: new(false), VideoCodec: "VP9", VideoBitRate: 500, BundleID: "b",
 			Simulcast: new(true), DataChannels: []tenant.DataChannel{{Label: "#a", Direction: tenant.SendRecv}}},
 		Counts: tenant.Counts{Connections: 3, SendOnly: 1, RecvOnly: 2},
@@ -72,14 +76,15 @@ func TestAuthWebhook(t *testing.T) {
 	}
 	said := map[string]any{"access_token": "the.access.token", "age": 7.0}
 	want := map[string]any{
-		"tenant_id": "ten_A", "role": "sendonly", "channelId": "room", "channel_id": "room",
+		"tenant_id": "ten_A", "version": "hibari 9", "label": "Hibari", "node_name": "nest", "role": "sendonly", "channelId": "room", "channel_id": "room",
 		"clientId": a.ConnectionID, "connection_id": a.ConnectionID, "client_id": "alice", "bundle_id": "b",
 		"accessToken": "the.access.token", "connected": 3.0, "metadata": said, "auth_metadata": said, "token_metadata": map[string]any{"of": "token"},
 		"audio": true, "audio_codec_type": "OPUS", "video": false, "video_codec_type": "VP9", "video_bit_rate": 500.0,
 		"multistream": true, "simulcast": true, "spotlight": false, "data_channel_signaling": false, "ignore_disconnect_websocket": false,
 		"data_channels": []any{map[string]any{"label": "#a", "direction": "sendrecv", "ordered": true, "compress": false}},
 		"whip":          false, "whep": false, "ayame": false, "e2ee": false,
-		"sora_client":         map[string]any{"raw": "Sora JavaScript SDK 2026.1.0", "environment": "Mozilla/5.0"},
+		"sora_client": map[string]any{"raw": "Sora JavaScript SDK 2026.1.0", "environment": "Mozilla/5.0", "type": "Sora JavaScript SDK",
+			"version": "2026.1.0", "libwebrtc": "Shiguredo-Build M140"},
 		"channel_connections": 3.0, "channel_sendrecv_connections": 0.0, "channel_sendonly_connections": 1.0, "channel_recvonly_connections": 2.0,
 	}
 	if !reflect.DeepEqual(body, want) {
@@ -96,9 +101,7 @@ func TestAuthWebhook(t *testing.T) {
 	if !strings.Contains(log.String(), "outcome=allowed") || !strings.Contains(log.String(), "took=") || !strings.Contains(log.String(), a.ConnectionID) {
 		t.Errorf("logged %q", &log)
 	}
-	if s := hooks.Stats(); s.AuthAllowed != 1 || s.AuthRejected+s.AuthTimeouts+s.AuthUnavailable != 0 {
-		t.Errorf("counted %+v", s)
-	}
+	wantDecided(t, hooks, map[webhooks.AuthDecision]int64{webhooks.AuthAllowed: 1})
 }
 
 // A client of 2015 is told of in its words, and one that said nothing has the
@@ -126,7 +129,8 @@ func TestAuthWebhookAnswers(t *testing.T) {
 	for _, test := range []struct {
 		name, kind, body string
 		status           int
-		code             tenant.Code // "": let in
+		code             tenant.Code           // "": let in
+		decision         webhooks.AuthDecision // "": allowed, or rejected
 		word, internal   string
 	}{
 		{name: "bare", status: 200},
@@ -142,14 +146,17 @@ func TestAuthWebhookAnswers(t *testing.T) {
 		{name: "204", status: 204, code: tenant.AuthRejected, internal: "204"},
 		{name: "302", status: 302, code: tenant.AuthRejected, internal: "302"},
 		{name: "401", status: 401, kind: kind, body: `{"allowed":true}`, code: tenant.AuthRejected, internal: "401"},
-		{name: "500", status: 500, code: tenant.AuthRejected, internal: "500"},
-		{name: "broken JSON", status: 200, kind: kind, body: `{"allowed":`, code: tenant.AuthUnavailable, internal: "no JSON object"},
-		{name: "a list", status: 200, kind: kind, body: `[]`, code: tenant.AuthUnavailable, internal: "no JSON object"},
-		{name: "a JSON string", status: 200, kind: "application/problem+json", body: `"no"`, code: tenant.AuthUnavailable, internal: "no JSON object"},
-		{name: "allowed in words", status: 200, kind: kind, body: `{"allowed":"false"}`, code: tenant.AuthUnavailable, internal: "allowed must be true or false"},
-		{name: "a reason that is none", status: 200, kind: kind, body: `{"allowed":false,"reason":1}`, code: tenant.AuthUnavailable, internal: "reason must be a string"},
-		{name: "a wrong grant", status: 200, kind: kind, body: `{"allowed":true,"video_bit_rate":0}`, code: tenant.AuthUnavailable, internal: "video_bit_rate must be"},
-		{name: "endless", status: 200, kind: kind, body: `{"metadata":"` + strings.Repeat("x", 64<<10) + `"}`, code: tenant.AuthUnavailable, internal: "64 KiB"},
+		{name: "500", status: 500, code: tenant.AuthUnavailable, decision: webhooks.AuthOutOfReach, internal: "500"},
+		{name: "503 with a yes", status: 503, kind: kind, body: `{"allowed":true}`, code: tenant.AuthUnavailable, decision: webhooks.AuthOutOfReach, internal: "503"},
+		{name: "429", status: 429, code: tenant.AuthUnavailable, decision: webhooks.AuthOutOfReach, internal: "429"},
+		{name: "404", status: 404, kind: kind, body: `{"allowed":true}`, code: tenant.AuthRejected, internal: "404"},
+		{name: "broken JSON", status: 200, kind: kind, body: `{"allowed":`, code: tenant.AuthUnavailable, decision: webhooks.AuthBadResponse, internal: "no JSON object"},
+		{name: "a list", status: 200, kind: kind, body: `[]`, code: tenant.AuthUnavailable, decision: webhooks.AuthBadResponse, internal: "no JSON object"},
+		{name: "a JSON string", status: 200, kind: "application/problem+json", body: `"no"`, code: tenant.AuthUnavailable, decision: webhooks.AuthBadResponse, internal: "no JSON object"},
+		{name: "allowed in words", status: 200, kind: kind, body: `{"allowed":"false"}`, code: tenant.AuthUnavailable, decision: webhooks.AuthBadResponse, internal: "allowed must be true or false"},
+		{name: "a reason that is none", status: 200, kind: kind, body: `{"allowed":false,"reason":1}`, code: tenant.AuthUnavailable, decision: webhooks.AuthBadResponse, internal: "reason must be a string"},
+		{name: "a wrong grant", status: 200, kind: kind, body: `{"allowed":true,"video_bit_rate":0}`, code: tenant.AuthUnavailable, decision: webhooks.AuthBadResponse, internal: "video_bit_rate must be"},
+		{name: "endless", status: 200, kind: kind, body: `{"metadata":"` + strings.Repeat("x", 64<<10) + `"}`, code: tenant.AuthUnavailable, decision: webhooks.AuthBadResponse, internal: "64 KiB"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server := newReceiver(t, func(rw http.ResponseWriter, _ *http.Request, _ received) {
@@ -171,10 +178,11 @@ func TestAuthWebhookAnswers(t *testing.T) {
 			if refusal.Word != test.word || !strings.Contains(refusal.Internal, test.internal) {
 				t.Errorf("refused with %+v", refusal)
 			}
-			counts := hooks.Stats()
-			if rejected := test.code == tenant.AuthRejected; counts.AuthRejected == 1 != rejected || counts.AuthUnavailable == 1 == rejected {
-				t.Errorf("counted %+v", counts)
+			decision := test.decision
+			if decision == "" {
+				decision = webhooks.AuthSaidNo
 			}
+			wantDecided(t, hooks, map[webhooks.AuthDecision]int64{decision: 1})
 		})
 	}
 }
@@ -235,23 +243,24 @@ func TestAuthWebhookHangs(t *testing.T) {
 	hooks := asking(t.Output())
 	var crowd sync.WaitGroup
 	began := time.Now()
-	for range 100 {
+	for range 300 {
 		crowd.Go(func() {
 			_, err := hooks.Authorize(t.Context(), tenant.AuthWebhook{URL: hanging.URL, Secret: tenant.NewWebhookSecret()}, arrival("ten_A"))
+			// Who has waited for a turn is not let into a server that is dead.
 			var refusal *tenant.Refusal
-			if !errors.As(err, &refusal) || refusal.Code != tenant.AuthTimeout {
+			if !errors.As(err, &refusal) || refusal.Code != tenant.AuthTimeout && refusal.Code != tenant.AuthUnavailable {
 				t.Errorf("%v, want auth_timeout", err)
 			}
 		})
 	}
-	eventually(t, "the questions", func() bool { return open.Load() == 32 })
+	eventually(t, "the questions", func() bool { return open.Load() == 100 })
 	for range 50 {
 		if _, err := hooks.Authorize(t.Context(), tenant.AuthWebhook{URL: quick.URL, Secret: tenant.NewWebhookSecret()}, arrival("ten_B")); err != nil {
 			t.Error(err)
 		}
 	}
 	// Before any is given up, which the server learns of only later.
-	if n := most.Load(); n > 32 {
+	if n := most.Load(); n > 100 {
 		t.Errorf("%d questions at once", n)
 	}
 	if took := time.Since(began); took > 4*time.Second {
@@ -261,8 +270,16 @@ func TestAuthWebhookHangs(t *testing.T) {
 	if took := time.Since(began); took < 5*time.Second || took > 8*time.Second {
 		t.Errorf("they waited %s, want 5 s", took)
 	}
-	if s := hooks.Stats(); s.AuthTimeouts != 100 || s.AuthAllowed != 50 {
+	s := hooks.Stats()
+	count := func(d webhooks.AuthDecision) int64 { return s.Auth[slices.Index(webhooks.AuthDecisions[:], d)] }
+	if count(webhooks.AuthTimedOut) < 100 || count(webhooks.AuthTimedOut)+count(webhooks.AuthBreakerOpen) != 300 || count(webhooks.AuthAllowed) != 50 || s.AuthOpen != 1 {
 		t.Errorf("counted %+v", s)
+	}
+	// From now on it costs its own tenant's clients nothing, either.
+	began = time.Now()
+	_, err := hooks.Authorize(t.Context(), tenant.AuthWebhook{URL: hanging.URL, Secret: tenant.NewWebhookSecret()}, arrival("ten_A"))
+	if refusalOf(t, err, tenant.AuthUnavailable); time.Since(began) > time.Second {
+		t.Errorf("the next waited %s", time.Since(began))
 	}
 }
 
@@ -300,6 +317,16 @@ func FuzzAuthAnswer(f *testing.F) {
 			t.Errorf("%q: refused with %+v", body, refusal)
 		}
 	})
+}
+
+// wantDecided compares what was counted, by decision; those that are not named are 0.
+func wantDecided(t *testing.T, hooks *webhooks.Webhooks, want map[webhooks.AuthDecision]int64) {
+	t.Helper()
+	for i, d := range webhooks.AuthDecisions {
+		if n := hooks.Stats().Auth[i]; n != want[d] {
+			t.Errorf("%s counts %d, want %d", d, n, want[d])
+		}
+	}
 }
 
 // refusalOf wants a refusal of this code that tells the client something.

@@ -1,6 +1,9 @@
 package webhooks
 
-import "net/url"
+import (
+	"net/url"
+	"time"
+)
 
 // ParseRetryAfter lets the external fuzz test reach a parser of outside bytes.
 var ParseRetryAfter = parseRetryAfter
@@ -20,3 +23,21 @@ func ReadStreamQuery(values url.Values) (after int64, filter Filter, err error) 
 	q, err := readStreamQuery(values)
 	return q.after, q.filter, err
 }
+
+// Circuit lets the property test drive one.
+type Circuit struct{ circuit }
+
+func (c *Circuit) Admit(now time.Time) bool { return c.admit(now) }
+func (c *Circuit) Settle(now time.Time, asked, turn int64, failed bool) bool {
+	return c.settle(now, asked, turn, failed)
+}
+func (c *Circuit) Open() bool { return c.open }
+
+// CircuitFailures and CircuitProbe are a circuit's bounds.
+const (
+	CircuitFailures = circuitFailures
+	CircuitProbe    = circuitProbe
+)
+
+// AnswerHead is what the log keeps of an answer.
+var AnswerHead = answerHead

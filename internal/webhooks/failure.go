@@ -57,6 +57,8 @@ func (c ErrorClass) index() int {
 type failure struct {
 	class ErrorClass
 	words string // for the person who reads the console
+
+	connecting bool // a timeout before there was a connection
 }
 
 // explain says why a request through the egress had no whole answer. It tells
@@ -76,45 +78,45 @@ func (e *Egress) explain(err error) failure {
 	has := func(part string) bool { return strings.Contains(text, part) } // net/http and crypto/tls have no sentinels for these
 	switch {
 	case errors.As(err, &address):
-		return failure{FailedAddress, address.Error()}
+		return failure{class: FailedAddress, words: address.Error()}
 	case errors.As(err, &field):
-		return failure{FailedURL, field.Problem}
+		return failure{class: FailedURL, words: field.Problem}
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return failure{FailedDNS, fmt.Sprintf("the host name %s does not exist", dns.Name)}
+		return failure{class: FailedDNS, words: fmt.Sprintf("the host name %s does not exist", dns.Name)}
 	case errors.As(err, &dns):
-		return failure{FailedDNS, fmt.Sprintf("the host name %s could not be looked up", dns.Name)}
+		return failure{class: FailedDNS, words: fmt.Sprintf("the host name %s could not be looked up", dns.Name)}
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return failure{FailedConnect, "connection refused"}
+		return failure{class: FailedConnect, words: "connection refused"}
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return failure{FailedConnect, "host unreachable"}
+		return failure{class: FailedConnect, words: "host unreachable"}
 	case errors.Is(err, errBody):
-		return failure{FailedTooLarge, errBody.Error()}
+		return failure{class: FailedTooLarge, words: errBody.Error()}
 	case has("response headers exceeded"), has("response header list larger"), has("too many 1xx"):
-		return failure{FailedTooLarge, "the header of the answer is longer than 64 KiB"}
+		return failure{class: FailedTooLarge, words: "the header of the answer is longer than 64 KiB"}
 	case errors.As(err, &host):
-		return failure{FailedTLS, "TLS certificate is not for this host name"}
+		return failure{class: FailedTLS, words: "TLS certificate is not for this host name"}
 	case errors.As(err, &verify):
-		return failure{FailedTLS, "TLS certificate not trusted: " + verify.Err.Error()}
+		return failure{class: FailedTLS, words: "TLS certificate not trusted: " + verify.Err.Error()}
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
-		return failure{FailedTLS, "the server does not speak TLS on this port"}
+		return failure{class: FailedTLS, words: "the server does not speak TLS on this port"}
 	case isTimeout(err) && has("TLS handshake"):
-		return failure{FailedTimeout, "no TLS handshake after " + seconds(e.connect())}
+		return failure{FailedTimeout, "no TLS handshake after " + seconds(e.connect()), true}
 	case isTimeout(err) && errors.As(err, &op) && op.Op == "dial":
-		return failure{FailedTimeout, "no connection after " + seconds(e.connect())}
+		return failure{FailedTimeout, "no connection after " + seconds(e.connect()), true}
 	case isTimeout(err):
-		return failure{FailedTimeout, "timed out after " + seconds(e.timeout())}
+		return failure{class: FailedTimeout, words: "timed out after " + seconds(e.timeout())}
 	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"): // crypto/tls's alerts
-		return failure{FailedTLS, "TLS failed: " + op.Err.Error()}
+		return failure{class: FailedTLS, words: "TLS failed: " + op.Err.Error()}
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNABORTED), has("stream error: "):
-		return failure{FailedReset, "connection reset"}
+		return failure{class: FailedReset, words: "connection reset"}
 	case has("tls: "):
-		return failure{FailedTLS, "TLS failed: " + text[strings.Index(text, "tls: ")+len("tls: "):]}
+		return failure{class: FailedTLS, words: "TLS failed: " + text[strings.Index(text, "tls: ")+len("tls: "):]}
 	case errors.As(err, &mime), has("malformed"), has("http2: "), has("bad Content-Length"), has("invalid "), has("unsupported transfer"), has("unexpected 101"):
 		return notHTTP(text)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), has("server closed idle connection"):
-		return failure{FailedClosed, "the connection was closed without a whole answer"}
+		return failure{class: FailedClosed, words: "the connection was closed without a whole answer"}
 	case errors.As(err, &op) && op.Op == "dial":
-		return failure{FailedConnect, "no connection"}
+		return failure{class: FailedConnect, words: "no connection"}
 	}
 	return notHTTP(text)
 }
@@ -127,7 +129,7 @@ func notHTTP(text string) failure {
 		}
 	}
 	text = strings.TrimPrefix(strings.TrimPrefix(text, "net/"), "http: ")
-	return failure{FailedProtocol, "the answer is not HTTP as it should be: " + tenant.Printable(strings.TrimPrefix(text, "http "), maxWords)}
+	return failure{class: FailedProtocol, words: "the answer is not HTTP as it should be: " + tenant.Printable(strings.TrimPrefix(text, "http "), maxWords)}
 }
 
 // maxWords bounds, in bytes, the words of others that we repeat.
@@ -139,9 +141,9 @@ func judge(status int) *failure {
 	case status/100 == 2:
 		return nil
 	case status/100 == 3:
-		return &failure{FailedRedirect, fmt.Sprintf("answered %s: redirects are not followed", statusText(status))}
+		return &failure{class: FailedRedirect, words: fmt.Sprintf("answered %s: redirects are not followed", statusText(status))}
 	}
-	return &failure{FailedHTTPStatus, "answered " + statusText(status)}
+	return &failure{class: FailedHTTPStatus, words: "answered " + statusText(status)}
 }
 
 func statusText(status int) string {

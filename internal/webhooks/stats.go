@@ -2,8 +2,7 @@ package webhooks
 
 import (
 	"sync/atomic"
-
-	"github.com/hibari/hibari/internal/tenant"
+	"time"
 )
 
 // Stats counts what this process has done since its start, for all tenants.
@@ -24,31 +23,44 @@ type Stats struct {
 	SharedReads    int64 // reads of events that served all streams of a tenant
 	OwnReads       int64 // reads of events for one stream that was behind
 
-	// What auth webhooks said.
-	AuthAllowed, AuthRejected, AuthTimeouts, AuthUnavailable int64
+	// Auth is what came of questions to auth webhooks, in the order of AuthDecisions.
+	Auth [len(AuthDecisions)]int64
+	// AuthTook is how long those that were asked took: below each of AuthBuckets, and
+	// the last all.
+	AuthTook    [len(AuthBuckets) + 1]int64
+	AuthSeconds float64 // all of them together
+	AuthOpen    int     // tenants whose auth webhook is taken for dead here, now
+	AuthUnsaid  int64   // decisions that found no room in their log
 }
 
 type counters struct {
-	delivered, failed, dead, slowStreams                     atomic.Int64
-	deadStreams, streamEvents, sharedReads, ownReads         atomic.Int64
-	disabled, opened                                         atomic.Int64
-	authAllowed, authRejected, authTimeouts, authUnavailable atomic.Int64
+	delivered, failed, dead, slowStreams             atomic.Int64
+	deadStreams, streamEvents, sharedReads, ownReads atomic.Int64
+	auth                                             [len(AuthDecisions)]atomic.Int64
+	authTook                                         [len(AuthBuckets) + 1]atomic.Int64
+	authNanos                                        atomic.Int64
+	disabled, opened                                 atomic.Int64
 
 	failedBy [len(ErrorClasses)]atomic.Int64 // as ErrorClasses
 }
 
-// authorized counts a question to an auth webhook; nil: it let the client in.
-func (c *counters) authorized(r *tenant.Refusal) {
-	switch {
-	case r == nil:
-		c.authAllowed.Add(1)
-	case r.Code == tenant.AuthRejected:
-		c.authRejected.Add(1)
-	case r.Code == tenant.AuthTimeout:
-		c.authTimeouts.Add(1)
-	default:
-		c.authUnavailable.Add(1)
+// AuthBuckets are the bounds of the histogram of AuthTook, in seconds.
+var AuthBuckets = [...]float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5}
+
+// authorized counts a question to an auth webhook, and how long it took if it was
+// asked.
+func (c *counters) authorized(d AuthDecision, took time.Duration) {
+	c.auth[d.index()].Add(1)
+	if d == AuthBreakerOpen {
+		return
 	}
+	c.authNanos.Add(int64(took))
+	for i, bound := range AuthBuckets {
+		if took.Seconds() <= bound {
+			c.authTook[i].Add(1)
+		}
+	}
+	c.authTook[len(AuthBuckets)].Add(1)
 }
 
 // attempted counts an attempt that has been recorded.
@@ -75,11 +87,16 @@ func (w *Webhooks) Stats() Stats {
 		SlowStreams: c.slowStreams.Load(), StreamsRefused: w.streams.Refused() + w.open.refused.Load(),
 		Streams: w.open.count(), StreamsDead: c.deadStreams.Load(), StreamEvents: c.streamEvents.Load(),
 		SharedReads: c.sharedReads.Load(), OwnReads: c.ownReads.Load(),
-		AuthAllowed: c.authAllowed.Load(), AuthRejected: c.authRejected.Load(),
-		AuthTimeouts: c.authTimeouts.Load(), AuthUnavailable: c.authUnavailable.Load(),
+		AuthSeconds: time.Duration(c.authNanos.Load()).Seconds(), AuthOpen: w.circuits.count(), AuthUnsaid: w.authLog.dropped.Load(),
 	}
 	for i := range c.failedBy {
 		s.FailedBy[i] = c.failedBy[i].Load()
+	}
+	for i := range c.auth {
+		s.Auth[i] = c.auth[i].Load()
+	}
+	for i := range c.authTook {
+		s.AuthTook[i] = c.authTook[i].Load()
 	}
 	return s
 }

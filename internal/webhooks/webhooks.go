@@ -62,14 +62,18 @@ type Config struct {
 	AllowPrivate bool           // in production EgressAllow counts only with this
 	Resolver     *net.Resolver  // of endpoint host names; nil: the system's
 	RootCAs      *x509.CertPool // trusted by them; nil: the system's
+	// Version and NodeName are told to auth webhooks: the platform's, and its machine's.
+	Version, NodeName string
 	// AttemptTimeout bounds one delivery from dialling to the answer's end; 0: 15 s.
 	AttemptTimeout time.Duration
-	Schedule       Schedule      // waits before each try; nil: the published ones
-	Patience       time.Duration // how long a stream's reader may stall; 0: 10 s
-	Heartbeat      time.Duration // between two heartbeats of a stream; 0: 15 s
-	Streams        int           // of one tenant that may be open here; 0: 1,000
-	Notifier       Notifier      // writes to tenants' people; nil: nobody is written to
-	Log            *slog.Logger  // nil: slog.Default()
+	// AuthTimeout bounds a question to an auth webhook, its turn included; 0: 5 s.
+	AuthTimeout time.Duration
+	Schedule    Schedule      // waits before each try; nil: the published ones
+	Patience    time.Duration // how long a stream's reader may stall; 0: 10 s
+	Heartbeat   time.Duration // between two heartbeats of a stream; 0: 15 s
+	Streams     int           // of one tenant that may be open here; 0: 1,000
+	Notifier    Notifier      // writes to tenants' people; nil: nobody is written to
+	Log         *slog.Logger  // nil: slog.Default()
 }
 
 // Webhooks writes events and tells them to endpoints and streams. Its methods
@@ -80,7 +84,11 @@ type Webhooks struct {
 	sealer     Sealer
 	egress     Egress
 	client     *http.Client
-	authClient *http.Client
+	authEgress Egress
+	authClient *http.Client // keeps connections
+	authAnew   *http.Client // keeps none
+	version    string
+	nodeName   string
 	schedule   Schedule
 	patience   time.Duration
 	notifier   Notifier
@@ -96,6 +104,8 @@ type Webhooks struct {
 	open     openStreams
 	// These lock for themselves.
 	authSeats *tenant.Seats // questions to auth webhooks
+	circuits  circuits      // of auth webhooks
+	authLog   *authLog      // what came of them
 	streams   *tenant.Seats // open streams
 	reads     *tenant.Seats // feeds that read for themselves
 	counters  counters
@@ -118,7 +128,11 @@ func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 		toFanOut:  newBell(),
 		toClaim:   newBell(),
 		tails:     tails{byTenant: map[tenant.ID]*tail{}},
-		authSeats: tenant.NewSeats("questions to the auth webhook", maxAuthPerTenant, maxAuthWaiting, authTimeout),
+		version:   c.Version,
+		nodeName:  c.NodeName,
+		circuits:  circuits{byTenant: map[tenant.ID]*circuit{}},
+		authLog:   newAuthLog(pool),
+		authSeats: tenant.NewSeats("questions to the auth webhook", maxAuthPerTenant, maxAuthWaiting, cmp.Or(c.AuthTimeout, authTimeout)),
 		streams:   tenant.NewSeats("streams", cmp.Or(c.Streams, maxStreams), 0, 0),
 		reads:     tenant.NewSeats("reads of streams", maxReads, cmp.Or(c.Streams, maxStreams), readPatience),
 	}
@@ -138,9 +152,14 @@ func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 	}
 	w.egress = c.guarded(w.log)
 	w.client = NewGuardedClient(w.egress)
-	ask := w.egress
-	ask.Timeout, ask.IdlePerHost = authTimeout, authIdle
-	w.authClient = NewGuardedClient(ask)
+	w.authEgress = w.egress
+	w.authEgress.Timeout = cmp.Or(c.AuthTimeout, authTimeout)
+	w.authEgress.Connect = min(authConnect, w.authEgress.Timeout*2/5)
+	w.authEgress.Idle, w.authEgress.IdlePerHost = authIdle, authIdlePerHost
+	w.authClient = NewGuardedClient(w.authEgress)
+	anew := w.authEgress
+	anew.Idle = -1
+	w.authAnew = NewGuardedClient(anew)
 	return w
 }
 
@@ -150,7 +169,7 @@ func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 func (w *Webhooks) Run(ctx context.Context) {
 	defer context.AfterFunc(ctx, w.close)()
 	var loops sync.WaitGroup
-	for _, run := range []func(context.Context){w.runFanOut, w.runLanes, w.runFeeds, w.runRetention, w.runSecrets} {
+	for _, run := range []func(context.Context){w.runFanOut, w.runLanes, w.runFeeds, w.runRetention, w.runSecrets, w.runAuthLog} {
 		loops.Go(func() { run(ctx) })
 	}
 	loops.Wait()
