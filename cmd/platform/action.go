@@ -34,6 +34,22 @@ type actionRequest struct {
 	Role          string          `json:"role"`
 	Reason        json.RawMessage `json:"reason"`
 	Data          json.RawMessage `json:"data"`
+
+	// Of layers: both spellings are Sora's.
+	Receiver         string `json:"receiver_connection_id"`
+	Sender           string `json:"sender_connection_id"`
+	Recv             string `json:"recv_connection_id"`
+	Send             string `json:"send_connection_id"`
+	RID              string `json:"rid"`
+	SpotlightFocus   string `json:"spotlight_focus_rid"`
+	SpotlightUnfocus string `json:"spotlight_unfocus_rid"`
+	SpotlightNumber  int    `json:"spotlight_number"`
+
+	// Of what notifications show.
+	Metadata json.RawMessage `json:"metadata"`
+	Key      string          `json:"key"`
+	Value    json.RawMessage `json:"value"`
+	Push     bool            `json:"push"`
 }
 
 func (a actionRequest) channel() string {
@@ -82,7 +98,24 @@ var actions = map[string]action{
 	"Sora_20160711.PushConnection":    {(*platform).pushConnection, tenant.Builders},
 	"Sora_20201120.PushChannelByRole": {(*platform).pushRole, tenant.Builders},
 
-	"Sora_20241218.RequestKeyFrame": {(*platform).requestKeyFrame, tenant.Builders},
+	"Sora_20241218.RequestKeyFrame":       {(*platform).requestKeyFrame, tenant.Builders},
+	"Sora_20251217.RequestSimulcastRid":   {(*platform).requestSimulcastRID, tenant.Builders},
+	"Sora_20251210.RequestSimulcastRid":   {(*platform).requestSimulcastRID, tenant.Builders},
+	"Sora_20200807.FocusSpotlightFixed":   {(*platform).focusFixed, tenant.Builders},
+	"Sora_20200807.FocusSpotlight":        {(*platform).focus, tenant.Builders},
+	"Sora_20200807.UnfocusSpotlight":      {(*platform).unfocus, tenant.Builders},
+	"Sora_20200807.ChangeSpotlightNumber": {(*platform).changeSpotlightNumber, tenant.Builders},
+	"Sora_20211215.RequestSpotlightRid":   {(*platform).requestSpotlightRID, tenant.Builders},
+	"Sora_20211215.ResetSpotlightRid":     {(*platform).resetSpotlightRID, tenant.Builders},
+
+	"Sora_20201124.PutSignalingNotifyMetadata":     {(*platform).putNotifyMetadata, tenant.Builders},
+	"Sora_20201124.PutSignalingNotifyMetadataItem": {(*platform).putNotifyMetadataItem, tenant.Builders},
+
+	"Sora_20231220.ListSessions":     {(*platform).listSessions, tenant.Watchers},
+	"Sora_20231220.GetSession":       {(*platform).getSession, tenant.Watchers},
+	"Sora_20230628.TerminateSession": {(*platform).terminateSession, tenant.Builders},
+
+	"Sora_20171218.GetLicense": {(*platform).getLicense, tenant.Everyone},
 }
 
 // action serves POST /.
@@ -125,9 +158,10 @@ func readAction(body []byte, scope tenant.Scope) (request actionRequest, err err
 		return request, nil
 	}
 	if !utf8.Valid(body) || json.Unmarshal(body, &request) != nil {
-		return request, tenant.Refuse(tenant.BadMessage, "the body must be a JSON object in UTF-8, whose names and ids are strings")
+		return request, tenant.Refuse(tenant.BadMessage, "the body must be a JSON object in UTF-8; names, ids, roles and rids are strings, spotlight_number is a number, push is true or false")
 	}
-	for _, text := range []string{request.ChannelID, request.ChannelID2015, request.ConnectionID, request.ClientID, request.ClientID2015, request.SessionID} {
+	for _, text := range []string{request.ChannelID, request.ChannelID2015, request.ConnectionID, request.ClientID, request.ClientID2015, request.SessionID,
+		request.Receiver, request.Sender, request.Recv, request.Send, request.Key} {
 		if strings.Contains(text, "\x00") {
 			return request, tenant.Refuse(tenant.BadMessage, `no name or id has \u0000 in it`)
 		}

@@ -6,6 +6,8 @@ import "strings"
 // by name without the version.
 var absentActions = map[string]string{
 	"UpdateLicense":                       "the licence is changed with POST /v1/licence/change, in the console, or by the operator",
+	"BatchRequestSpotlightRid":            "ask with RequestSpotlightRid for each",
+	"GetStatsReport":                      "the figures of a node are its operator's; yours are GET /v1/usage",
 	"StartRecording":                      "there is no recording yet",
 	"StopRecording":                       "there is no recording yet",
 	"StartAudioStreaming":                 "there is no audio streaming",

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/hibari/hibari/internal/api"
-	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -120,15 +119,3 @@ func (p *platform) push(ctx context.Context, scope tenant.Scope, a actionRequest
 }
 
 var errNoConnectionID = tenant.Refuse(tenant.BadMessage, "give the connection as connection_id")
-
-// requestKeyFrame asks a publisher for a key frame: each call is one request to it.
-func (p *platform) requestKeyFrame(ctx context.Context, scope tenant.Scope, a actionRequest) (any, error) {
-	if a.connection() == "" {
-		return nil, errNoConnectionID
-	}
-	_, confirmed, err := p.api.Order(ctx, scope, cluster.Order{Action: cluster.ActionKeyFrame, ConnectionID: a.connection(), Channel: a.channel()}, nil)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]any{"channel_id": a.channel(), "connection_id": a.connection(), "confirmed": confirmed}, nil
-}

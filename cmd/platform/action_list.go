@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -72,24 +73,24 @@ type listedConnection struct {
 // listConnections lists the tenant's live connections, or one channel's.
 func (p *platform) listConnections(ctx context.Context, scope tenant.Scope, a actionRequest) (any, error) {
 	list := []listedConnection{}
-	err := p.eachLive(ctx, scope, a.channel(), func(c billing.Live) {
-		created := createdAt(c)
-		row := listedConnection{
-			ChannelID: c.Channel, SessionID: c.SessionID, ClientID: c.ClientID, BundleID: c.ConnectionID, ConnectionID: c.ConnectionID,
-			Role: c.Role, Multistream: true,
-			CreatedTime: created.Unix(), CreatedTimestamp: created.UTC().Format(time.RFC3339Nano),
-			Connected: !c.ConnectedAt.IsZero(), Seconds: c.Seconds, Protocol: c.Protocol,
-			TotalReceived: c.BytesIn, TotalSent: c.BytesOut,
-		}
-		if c.Profile != nil {
-			row.Profile = *c.Profile
-			if c.Profile.BundleID != "" {
-				row.BundleID = c.Profile.BundleID
-			}
-		}
-		list = append(list, row)
-	})
+	err := p.eachLive(ctx, scope, a.channel(), func(c billing.Live) { list = append(list, showListed(c)) })
 	return list, err
+}
+
+func showListed(c billing.Live) listedConnection {
+	created := createdAt(c)
+	row := listedConnection{
+		ChannelID: c.Channel, SessionID: c.SessionID, ClientID: c.ClientID, BundleID: c.ConnectionID, ConnectionID: c.ConnectionID,
+		Role: c.Role, Multistream: true,
+		CreatedTime: created.Unix(), CreatedTimestamp: created.UTC().Format(time.RFC3339Nano),
+		Connected: !c.ConnectedAt.IsZero(), Seconds: c.Seconds, Protocol: c.Protocol,
+		TotalReceived: c.BytesIn, TotalSent: c.BytesOut,
+	}
+	if c.Profile != nil {
+		row.Profile, row.BundleID = *c.Profile, cmp.Or(c.Profile.BundleID, row.BundleID)
+		row.Profile.BundleID = "" // it stands beside
+	}
+	return row
 }
 
 // listChannelConnections lists one channel's.

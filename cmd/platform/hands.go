@@ -9,6 +9,7 @@ import (
 	"github.com/hibari/hibari/internal/api"
 	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/sfu"
+	"github.com/hibari/hibari/internal/signaling"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -73,6 +74,15 @@ func (h hands) toChannel(id tenant.ID, o cluster.Order) (result any, here bool, 
 			return cluster.Pushed{Unreachable: peers}, peers > 0, nil
 		}
 		return cluster.Pushed{Connections: pushed.Sent, Unreachable: pushed.Unreachable, Dropped: pushed.Dropped}, true, refused(err)
+	case cluster.ActionSpotlightNumber:
+		var places cluster.Places
+		if err := json.Unmarshal(o.Body, &places); err != nil {
+			return nil, true, err
+		}
+		if len(h.door.Here(id, which)) == 0 {
+			return nil, false, nil
+		}
+		return struct{}{}, true, refused(h.media.SetSpotlightNumber(id, o.Channel, places.Number))
 	}
 	return nil, true, fmt.Errorf("no action %q on a channel", o.Action)
 }
@@ -92,8 +102,59 @@ func (h hands) toConnection(id tenant.ID, c *sfu.Connection, o cluster.Order) (a
 		return cluster.Pushed{Connections: pushed.Sent, Dropped: pushed.Dropped}, err
 	case cluster.ActionKeyFrame:
 		return struct{}{}, c.RequestKeyFrame()
+	case cluster.ActionSimulcastRID:
+		var wish cluster.RIDWish
+		if err := json.Unmarshal(o.Body, &wish); err != nil {
+			return nil, err
+		}
+		return struct{}{}, c.RequestRID(wish.Sender, wish.RID)
+	case cluster.ActionSpotlightRID, cluster.ActionSpotlightReset, cluster.ActionSpotlightFocus:
+		return struct{}{}, toSpotlight(c, o)
+	case cluster.ActionNotifyMetadata, cluster.ActionNotifyMetaItem:
+		return putMetadata(c, o)
 	}
 	return nil, fmt.Errorf("no action %q on a connection", o.Action)
+}
+
+// toSpotlight does what an order about a connection and the spotlight says.
+func toSpotlight(c *sfu.Connection, o cluster.Order) error {
+	if o.Action == cluster.ActionSpotlightFocus {
+		var focus cluster.Focus
+		if err := json.Unmarshal(o.Body, &focus); err != nil {
+			return err
+		}
+		if !focus.In {
+			return c.Unfocus()
+		}
+		return c.Focus(focus.Fixed)
+	}
+	var wish cluster.SpotlightWish
+	if err := json.Unmarshal(o.Body, &wish); err != nil {
+		return err
+	}
+	if o.Action == cluster.ActionSpotlightReset {
+		return c.ResetSpotlightRID(wish.Sender)
+	}
+	return c.RequestSpotlightRID(wish.Sender, wish.Focus, wish.Unfocus)
+}
+
+// putMetadata changes what notifications show of a connection, and returns all of it.
+func putMetadata(c *sfu.Connection, o cluster.Order) (any, error) {
+	var change cluster.NotifyMetadata
+	if err := json.Unmarshal(o.Body, &change); err != nil {
+		return nil, err
+	}
+	var push []byte
+	if change.Push {
+		var err error
+		if push, err = signaling.MetadataPushed(c.ID(), change.Key, change.Value); err != nil {
+			return nil, err
+		}
+	}
+	if o.Action == cluster.ActionNotifyMetadata {
+		return c.PutMetadata(change.Value, push)
+	}
+	return c.PutMetadataItem(change.Key, change.Value, push)
 }
 
 // refused makes what the media plane refuses into what callers are told.
@@ -103,8 +164,14 @@ func refused(err error) error {
 		return tenant.ErrNotFound
 	case errors.Is(err, sfu.ErrTooOften):
 		return tenant.Refuse(tenant.RateLimited, "too often for this connection or channel: slow down")
-	case errors.Is(err, sfu.ErrNoVideo):
+	case errors.Is(err, sfu.ErrNoVideo), errors.Is(err, sfu.ErrNoSpotlight), errors.Is(err, sfu.ErrAllFixed), errors.Is(err, sfu.ErrNotShown):
 		return tenant.Refuse(api.CodeConflict, "%v", err)
+	case errors.Is(err, sfu.ErrMetadataLarge):
+		return tenant.Refuse(tenant.TooLarge, "the metadata would have more than %d bytes", sfu.MaxMetadataBytes)
+	case errors.Is(err, sfu.ErrMetadataShape):
+		return tenant.Refuse(api.CodeConflict, "the metadata is no object, so that it has no items: replace all of it")
+	case errors.Is(err, sfu.ErrBadRID), errors.Is(err, sfu.ErrBadNumber):
+		return tenant.Refuse(tenant.BadMessage, "%v", err)
 	}
 	return err
 }

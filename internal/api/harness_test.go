@@ -45,7 +45,9 @@ type service struct {
 
 	mu sync.Mutex
 	// Guarded by mu
-	ended map[string]string // connection id to the reason it was ended for
+	ended  map[string]string // connection id to the reason it was ended for
+	orders []cluster.Order
+	answer func(cluster.Order) (any, error) // nil: nothing is here
 }
 
 var masterKey = []byte("0123456789abcdef0123456789abcdef")
@@ -109,8 +111,15 @@ func (s *media) End(_ tenant.ID, id string, why tenant.Parting) bool {
 
 func (s *media) Here(tenant.ID, tenant.Choice) []string { return nil }
 
-func (s *media) Do(context.Context, tenant.ID, cluster.Order) (any, bool, error) {
-	return nil, false, nil
+func (s *media) Do(_ context.Context, _ tenant.ID, o cluster.Order) (any, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.answer == nil {
+		return nil, false, nil
+	}
+	s.orders = append(s.orders, o)
+	result, err := s.answer(o)
+	return result, true, err
 }
 
 // endOf returns why a connection was ended; "" if it was not.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/tenant"
 	"github.com/hibari/hibari/internal/webhooks"
 	"github.com/hibari/hibari/migrations/dbtest"
@@ -65,9 +66,12 @@ func furnish(t *testing.T, c *caller) estate {
 	must(err)
 	entries, _, err := c.tenants.SearchAudit(ctx, c.scope, tenant.AuditQuery{}, 1)
 	must(err)
+	sessions, _, err := c.ledger.Sessions(ctx, c.scope, billing.SessionQuery{})
+	must(err)
 	e.named = map[string]string{
 		"connections/{connection_id}": e.connection,
 		"channels/{channel}":          secretChannel,
+		"sessions/{session_id}":       sessions[0].SessionID,
 		"webhook-endpoints/{id}":      endpoint.ID,
 		"deliveries/{id}":             delivery,
 		"signing-keys/{id}":           c.made.SigningKeyID,
@@ -104,6 +108,9 @@ var bodies = map[string]any{
 	"changeMember":          map[string]any{"role": "viewer"},
 	"pushChannel":           map[string]any{"data": 1},
 	"pushConnection":        map[string]any{"data": 1},
+	"requestSimulcastRid":   map[string]any{"rid": "r0"},
+	"changeSpotlight":       map[string]any{"spotlight_number": 2},
+	"putNotifyMetadata":     map[string]any{"metadata": 1},
 }
 
 // Every operation of the document, with the ids of another tenant, finds nothing;

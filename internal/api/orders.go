@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -29,8 +28,11 @@ func (a *API) Push(ctx context.Context, scope tenant.Scope, connectionID string,
 		return p, tenant.Refuse(tenant.BadMessage, "give what is to be pushed as data; null is something, too")
 	}
 	var compact bytes.Buffer
-	if !utf8.Valid(data) || json.Compact(&compact, data) != nil {
-		return p, tenant.Refuse(tenant.BadMessage, "data is no JSON in UTF-8")
+	if err := checkJSON(data); err != nil {
+		return p, err
+	}
+	if err := json.Compact(&compact, data); err != nil {
+		return p, fmt.Errorf("couldn't write what is to be pushed: %w", err)
 	}
 	if compact.Len() > MaxPushBytes {
 		return p, tenant.Refuse(tenant.TooLarge, "data has at most %d bytes", MaxPushBytes)

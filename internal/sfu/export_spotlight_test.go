@@ -54,6 +54,21 @@ func (s *Stage) Focused(i int) bool { return s.speakers[i].focused }
 // Audible reports whether a speaker is heard.
 func (s *Stage) Audible(i int) bool { return s.speakers[i].audible }
 
+// Pin, Unpin and Resize are what a tenant's server decides.
+func (s *Stage) Pin(i int, fixed bool) error {
+	_, err := s.s.pin(s.speakers[i], fixed, s.now)
+	return err
+}
+
+// Unpin takes a speaker out of focus.
+func (s *Stage) Unpin(i int) { s.s.unpin(s.speakers[i], s.now) }
+
+// Resize changes how many may be in focus.
+func (s *Stage) Resize(places int) { s.s.resize(places, s.now) }
+
+// Fixed reports whether a speaker stays in focus.
+func (s *Stage) Fixed(i int) bool { return s.speakers[i].fixed }
+
 // TellLevels has every member's client have agreed to tell how loud its voice is.
 func (f *Fed) TellLevels() {
 	for _, m := range f.members {

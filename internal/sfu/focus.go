@@ -115,14 +115,19 @@ func (w *worker) checkSpotlight() {
 		return
 	}
 	w.lookAt = w.now.Add(spotlightPause)
-	changed := w.spotlight.look(w.now)
+	w.follow(w.spotlight.look(w.now))
+}
+
+// follow does what follows from a change of the spotlight.
+func (w *worker) follow(changed []*speaker) {
 	if len(changed) == 0 {
 		return
 	}
 	moved := false
 	for _, v := range changed {
-		if v.focused != v.told {
-			v.told, moved = v.focused, true
+		if v.focused != v.told || v.fixed != v.toldFixed {
+			moved = moved || v.focused != v.told
+			v.told, v.toldFixed = v.focused, v.fixed
 			w.tellFocus(v)
 		}
 	}
@@ -188,7 +193,7 @@ func (w *worker) focusNotice(v *speaker) *Notify {
 		event = "spotlight.focused"
 	}
 	n := w.notice(v.member, event)
-	n.Details = &SpotlightChange{Number: w.spotlight.number}
+	n.Details = &SpotlightChange{Number: w.spotlight.number, Fixed: v.fixed}
 	return n
 }
 

@@ -59,7 +59,9 @@ type speaker struct {
 
 	focused   bool
 	focusedAt time.Time
+	fixed     bool // in focus whoever speaks
 	told      bool // that it is in focus
+	toldFixed bool // and fixed there
 	audible   bool // its voice is sent
 	deaf      bool // its packets do not tell how loud they are: they are always sent
 }
@@ -98,6 +100,8 @@ func (v *speaker) refresh(now time.Time) {
 	}
 }
 
+// The tenant's server may decide otherwise (pin.go): who is fixed keeps its place.
+
 // spotlight is who is in focus. It knows no clock. The zero value is one without
 // speakers.
 type spotlight struct {
@@ -121,7 +125,7 @@ func (s *spotlight) look(now time.Time) []*speaker {
 	s.changed = s.changed[:0]
 	for _, v := range s.speakers {
 		v.refresh(now)
-		if v.focused && now.Sub(v.spoke) >= focusIdle {
+		if v.focused && !v.fixed && now.Sub(v.spoke) >= focusIdle {
 			s.focus(v, false, now)
 		}
 	}
@@ -178,7 +182,7 @@ func (s *spotlight) next(now time.Time) (found *speaker) {
 func (s *spotlight) victim(taker *speaker, now time.Time) (found *speaker) {
 	for _, v := range s.speakers {
 		switch {
-		case !v.focused || now.Sub(v.focusedAt) < focusHold:
+		case !v.focused || v.fixed || now.Sub(v.focusedAt) < focusHold:
 		case v.speaking && (now.Sub(taker.since) < focusTake || !v.since.Before(taker.since)):
 		case found == nil, found.speaking && !v.speaking,
 			found.speaking == v.speaking && v.longer(found):

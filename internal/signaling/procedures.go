@@ -82,6 +82,8 @@ func resetSpotlightRID(c *call, params fields) (any, error) {
 	return r, c.connection.ResetSpotlightRID(r.Sender)
 }
 
+const typeMetadataPush = "signaling_notify_metadata_ext"
+
 // metadataPush tells the others of a change.
 type metadataPush struct {
 	Type         string          `json:"type"`
@@ -116,6 +118,16 @@ func putMetadataItem(c *call, params fields) (any, error) {
 	return c.connection.PutMetadataItem(key, value, push)
 }
 
+// MetadataPushed is what is pushed of a change of a connection's metadata: all of it,
+// or the item of a key.
+func MetadataPushed(connectionID, key string, value json.RawMessage) ([]byte, error) {
+	p := metadataPush{Type: typeMetadataPush, Action: "PutMetadata", ConnectionID: connectionID, Metadata: value}
+	if key != "" {
+		p = metadataPush{Type: typeMetadataPush, Action: "PutMetadataItem", ConnectionID: connectionID, Key: key, Value: value}
+	}
+	return json.Marshal(p)
+}
+
 // anyValue is the JSON of a field that must be there, be it null. Others are sent it:
 // it nests no deeper than a connect may.
 func anyValue(c *call, params fields, name string) json.RawMessage {
@@ -137,6 +149,6 @@ func pushed(params fields, p metadataPush) ([]byte, error) {
 	if err := params.Err(); err != nil || !push {
 		return nil, err
 	}
-	p.Type = "signaling_notify_metadata_ext"
+	p.Type = typeMetadataPush
 	return json.Marshal(p)
 }

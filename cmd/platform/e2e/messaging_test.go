@@ -6,10 +6,15 @@ import (
 	"testing"
 )
 
-// told is what a connection of the SDK has got on messaging channels.
+// told is what a connection of the SDK has got on messaging channels, and what it was
+// pushed.
 type told struct {
 	Messages []struct{ Label, Text string }
 	Channels []string
+	Pushes   []struct {
+		Data map[string]any
+		Way  string
+	}
 }
 
 func (p soraTab) told(name string) told { return eval[told](p.tab, "told(%s)", name) }
