@@ -62,6 +62,13 @@ func furnish(t *testing.T, c *caller) estate {
 	must(err)
 	_, err = c.tenants.SetAuthURL(ctx, c.scope, receiver.URL+"/secret-auth")
 	must(err)
+	hook, err := c.tenants.AuthWebhook(ctx, c.scope)
+	must(err)
+	trial, err := c.hooks.AskTest(ctx, c.scope, hook)
+	must(err)
+	for logged := false; !logged; { // nothing changes by itself any longer
+		must(c.pool.QueryRow(ctx, `select exists (select from auth_attempt where auth_attempt_id = $1)`, trial.ID).Scan(&logged))
+	}
 	_, invited, err := c.tenants.Invite(ctx, c.scope, "secret-guest@example.com", tenant.Admin)
 	must(err)
 	entries, _, err := c.tenants.SearchAudit(ctx, c.scope, tenant.AuditQuery{}, 1)
@@ -79,9 +86,10 @@ func furnish(t *testing.T, c *caller) estate {
 		"bans/{id}":                   ban.ID,
 		"members/{member_id}":         c.made.MemberID,
 		"invitations/{id}":            invited.ID,
+		"auth-attempts/{id}":          trial.ID,
 		"audit-log/{id}":              strconv.FormatInt(entries[0].ID, 10),
 	}
-	e.marks = []string{e.connection, secretChannel, endpoint.ID, delivery, c.made.SigningKeyID, keys[0].ID, ban.ID, "secret-client", "secret-auth",
+	e.marks = []string{e.connection, secretChannel, endpoint.ID, delivery, c.made.SigningKeyID, keys[0].ID, ban.ID, "secret-client", "secret-auth", trial.ID,
 		string(c.made.Tenant), c.made.MemberID, c.made.Email, invited.ID, invited.Email}
 	return e
 }

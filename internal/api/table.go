@@ -103,6 +103,12 @@ func (a *API) table() []operation {
 			"Change settings. What is left out stays. A first auth_url makes the secret that its questions are signed with, which is in this answer only.", 200, one(a.changeSettings)},
 		{"POST", "/v1/settings/rotate-auth-secret", "rotateAuthSecret", tenant.Builders, "Settings",
 			"Replace the auth webhook's secret. Questions from now on are signed with the new one, which is in this answer only.", 200, one(a.rotateAuthSecret)},
+		{"POST", "/v1/settings/test-auth-webhook", "testAuthWebhook", tenant.Builders, "Settings",
+			"Ask the auth webhook a test question. About a client that is not there. Says what the server answered, and what would come of it.", 200, one(a.testAuthWebhook)},
+		{"GET", "/v1/auth-attempts", "listAuthAttempts", tenant.Watchers, "Auth webhook",
+			"List the questions to the auth webhook. Newest first, of the last 14 days, with what came of them.", 200, one(a.listAuthAttempts)},
+		{"GET", "/v1/auth-attempts/{id}", "getAuthAttempt", tenant.Watchers, "Auth webhook",
+			"Read a question to the auth webhook.", 200, one(a.getAuthAttempt)},
 
 		{"GET", "/v1/usage", "getUsage", tenant.Everyone, "Usage",
 			"Read the usage of a time. Times, channels and roles without use have no item. Adjoining times add up exactly. With Accept: text/csv all items come as a file.", 200, usage(a.getUsage)},
@@ -196,7 +202,7 @@ func (o operation) errors() []int {
 	statuses := []int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusRequestEntityTooLarge,
 		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity, http.StatusTooManyRequests,
 		http.StatusInternalServerError, http.StatusServiceUnavailable}
-	if strings.Contains(o.path, "{") || o.id == "rotateAuthSecret" || o.id == "createBan" || o.id == "createSigningKey" || strings.HasSuffix(o.path, "/licence/change") || strings.HasSuffix(o.path, "/licence") || strings.HasSuffix(o.path, "/quote") {
+	if strings.Contains(o.path, "{") || o.id == "rotateAuthSecret" || o.id == "testAuthWebhook" || o.id == "createBan" || o.id == "createSigningKey" || strings.HasSuffix(o.path, "/licence/change") || strings.HasSuffix(o.path, "/licence") || strings.HasSuffix(o.path, "/quote") {
 		statuses = append(statuses, http.StatusNotFound)
 	}
 	if o.method == http.MethodPost {

@@ -76,6 +76,24 @@ func (s *Store) RotateAuthSecret(ctx context.Context, scope Scope) (secret strin
 	return secret, nil
 }
 
+// AuthWebhook returns where the tenant's clients are asked about. ErrNotFound if
+// nobody is asked.
+func (s *Store) AuthWebhook(ctx context.Context, scope Scope) (AuthWebhook, error) {
+	if scope.tenant == "" {
+		return AuthWebhook{}, ErrScope
+	}
+	row := settingRow{tenant: scope.tenant}
+	err := scope.In(s.pool).QueryRow(ctx, `select auth_url, auth_secret_sealed from tenant_setting where tenant_id = $1 and auth_url <> ''`,
+		scope.tenant).Scan(&row.url, &row.sealed)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return AuthWebhook{}, ErrNotFound
+	}
+	if err != nil {
+		return AuthWebhook{}, fmt.Errorf("couldn't read the settings: %w", err)
+	}
+	return *s.openSetting(row, nil).auth, nil
+}
+
 // AcceptSigningSecret sets Settings.AcceptSigningSecret, as quickly as
 // SetAuthURL.
 func (s *Store) AcceptSigningSecret(ctx context.Context, scope Scope, on bool) error {

@@ -103,38 +103,42 @@ type Webhooks struct {
 	tails    tails // of the tenants that somebody follows
 	open     openStreams
 	// These lock for themselves.
-	authSeats *tenant.Seats // questions to auth webhooks
-	circuits  circuits      // of auth webhooks
-	authLog   *authLog      // what came of them
-	streams   *tenant.Seats // open streams
-	reads     *tenant.Seats // feeds that read for themselves
-	counters  counters
-	watched   watched // endpoints that have failed lately
+	authSeats  *tenant.Seats // questions to auth webhooks
+	authTests  *tenant.Seats // and test questions
+	authTrials chan struct{} // one for each of these
+	circuits   circuits      // of auth webhooks
+	authLog    *authLog      // what came of them
+	streams    *tenant.Seats // open streams
+	reads      *tenant.Seats // feeds that read for themselves
+	counters   counters
+	watched    watched // endpoints that have failed lately
 }
 
 // New returns the webhooks on pool. Events can be appended and read at once;
 // deliveries happen while Run runs.
 func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 	w := &Webhooks{
-		pool:      pool,
-		sealer:    sealer,
-		schedule:  c.Schedule,
-		patience:  c.Patience,
-		notifier:  c.Notifier,
-		watched:   watched{now: time.Now},
-		log:       c.Log,
-		heartbeat: c.Heartbeat,
-		readers:   make(chan struct{}, readersAtOnce),
-		toFanOut:  newBell(),
-		toClaim:   newBell(),
-		tails:     tails{byTenant: map[tenant.ID]*tail{}},
-		version:   c.Version,
-		nodeName:  c.NodeName,
-		circuits:  circuits{byTenant: map[tenant.ID]*circuit{}},
-		authLog:   newAuthLog(pool),
-		authSeats: tenant.NewSeats("questions to the auth webhook", maxAuthPerTenant, maxAuthWaiting, cmp.Or(c.AuthTimeout, authTimeout)),
-		streams:   tenant.NewSeats("streams", cmp.Or(c.Streams, maxStreams), 0, 0),
-		reads:     tenant.NewSeats("reads of streams", maxReads, cmp.Or(c.Streams, maxStreams), readPatience),
+		pool:       pool,
+		sealer:     sealer,
+		schedule:   c.Schedule,
+		patience:   c.Patience,
+		notifier:   c.Notifier,
+		watched:    watched{now: time.Now},
+		log:        c.Log,
+		heartbeat:  c.Heartbeat,
+		readers:    make(chan struct{}, readersAtOnce),
+		toFanOut:   newBell(),
+		toClaim:    newBell(),
+		tails:      tails{byTenant: map[tenant.ID]*tail{}},
+		version:    c.Version,
+		nodeName:   c.NodeName,
+		circuits:   circuits{byTenant: map[tenant.ID]*circuit{}},
+		authLog:    newAuthLog(pool),
+		authTrials: make(chan struct{}, maxAuthTrials),
+		authTests:  tenant.NewSeats("test questions", maxAuthTests, 0, 0),
+		authSeats:  tenant.NewSeats("questions to the auth webhook", maxAuthPerTenant, maxAuthWaiting, cmp.Or(c.AuthTimeout, authTimeout)),
+		streams:    tenant.NewSeats("streams", cmp.Or(c.Streams, maxStreams), 0, 0),
+		reads:      tenant.NewSeats("reads of streams", maxReads, cmp.Or(c.Streams, maxStreams), readPatience),
 	}
 	w.life, w.close = context.WithCancel(context.Background())
 	w.open.init()
