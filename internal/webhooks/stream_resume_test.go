@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -52,7 +53,7 @@ func (c *client) frame() (f frame, err error) {
 // process and in another, each reader ends with exactly the events of the ledger
 // that its filter lets through, in order and none twice.
 func TestStreamUnion(t *testing.T) {
-	const heartbeat = time.Second // it takes three to be taken for dead, and this test keeps the machine busy
+	const heartbeat = time.Second
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	w := newWorld(t, webhooks.Config{Heartbeat: heartbeat})
@@ -111,7 +112,8 @@ func TestStreamUnion(t *testing.T) {
 			}
 			query.Set("channel_id", filter.Channel)
 			query.Set("connection_id", filter.Connection)
-			for after := int64(0); ; {
+			broken := 0
+			for after := int64(0); broken < 100; {
 				query.Set("after", fmt.Sprint(after))
 				c := dial(t, urls[random.IntN(2)]+"/?"+query.Encode(), nil)
 				told := "" // nothing yet
@@ -120,6 +122,10 @@ func TestStreamUnion(t *testing.T) {
 						break // it has been told everything there was
 					}
 					f, err := c.frame()
+					if end := websocket.CloseStatus(err); err != nil && (end == -1 || end == 4408) {
+						broken++ // a machine this busy may take a reader for slow or dead: it comes back
+						break
+					}
 					if err != nil {
 						t.Errorf("reader %d after %d: %v", n, after, err)
 						return
