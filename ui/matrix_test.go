@@ -71,6 +71,8 @@ func furnish(t *testing.T, p *person) estate {
 	must(err)
 	sessions, err := s.tenants.Sessions(ctx, login)
 	must(err)
+	last, err := s.hooks.LastSeq(ctx, p.scope)
+	must(err)
 	e.named = map[string]string{
 		"{connection}":  e.connection,
 		"{channel}":     secretChannel,
@@ -83,6 +85,7 @@ func furnish(t *testing.T, p *person) estate {
 		"{invitation}":  invitation.ID,
 		"{session}":     sessions[0].ID,
 		"{entry}":       strconv.FormatInt(entries[0].ID, 10),
+		"{seq}":         strconv.FormatInt(last, 10),
 		"{connections}": "400", // a size of licence: nobody's
 	}
 	e.marks = []string{e.connection, secretChannel, keys[0].ID, p.signed.SigningKeyID, endpoint.ID, delivery, ban.ID, "secret-client", "secret-auth",
@@ -177,7 +180,7 @@ func TestOtherTenantsAreNotThere(t *testing.T) {
 		t.Errorf("the token is refused now: %v", err)
 	}
 	// The estate is there for whoever owns it, so that it was asked for in the right way.
-	for _, route := range []string{"/console/connections/{connection}", "/console/webhooks/{endpoint}", "/console/deliveries/{delivery}",
+	for _, route := range []string{"/console/connections/{connection}", "/console/webhooks/{endpoint}", "/console/deliveries/{delivery}", "/console/events/{seq}",
 		"/console/keys/api/{key}/revoke", "/console/keys/signing/{key}/revoke", "/console/audit/{entry}"} {
 		path, _ := estate.at(route)
 		theirs.get(path).want(http.StatusOK)

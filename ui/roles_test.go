@@ -53,6 +53,9 @@ var matrix = map[string][]tenant.MemberRole{
 	"POST /console/keys/api/{key}/revoke":                   builders,
 	"GET /console/keys/signing/{key}/revoke":                builders,
 	"POST /console/keys/signing/{key}/revoke":               builders,
+	"GET /console/events":                                   watchers,
+	"GET /console/live/events":                              watchers,
+	"GET /console/events/{seq}":                             watchers,
 	"GET /console/webhooks":                                 watchers,
 	"POST /console/webhooks":                                builders,
 	"GET /console/webhooks/{endpoint}":                      watchers,
@@ -117,7 +120,7 @@ func TestRoles(t *testing.T) {
 	if err != nil || seen < len(matrix) {
 		t.Fatalf("%d routes, %v", seen, err)
 	}
-	fill := strings.NewReplacer("{connection}", tenant.NewID(), "{channel}", "hello", "{connections}", "400", "{key}", "key_none", "{ban}", "ban_none", "{endpoint}", "ep_none", "{delivery}", "dlv_none",
+	fill := strings.NewReplacer("{connection}", tenant.NewID(), "{channel}", "hello", "{connections}", "400", "{key}", "key_none", "{ban}", "ban_none", "{endpoint}", "ep_none", "{delivery}", "dlv_none", "{seq}", "9999999",
 		"{member}", "mem_none", "{invitation}", "inv_none", "{session}", "ses_none")
 	for _, role := range everyone {
 		p := owner.member(role)
@@ -152,7 +155,7 @@ func TestPagesOfferOnlyWhatTheRoleMay(t *testing.T) {
 	owner.open("hello", tenant.SendOnly)
 	for _, role := range everyone {
 		p := owner.member(role)
-		for _, path := range []string{"/console", "/console/connections", "/console/channels", "/console/channels/hello", "/console/webhooks", "/console/usage", "/console/licence", "/console/start", "/console/settings",
+		for _, path := range []string{"/console", "/console/connections", "/console/channels", "/console/channels/hello", "/console/webhooks", "/console/events", "/console/events/1", "/console/usage", "/console/licence", "/console/start", "/console/settings",
 			"/console/members", "/console/profile"} {
 			a := p.get(path)
 			if a.status == http.StatusForbidden {

@@ -53,6 +53,10 @@ func (c *Console) table() []route {
 		{"GET", "/console/channels/{channel}/disconnect", builders, c.askEndChannel},
 		{"POST", "/console/channels/{channel}/disconnect", builders, c.endChannel},
 
+		{"GET", "/console/events", watchers, c.events},
+		{"GET", "/console/live/events", watchers, c.stream(c.eventsFragment)},
+		{"GET", "/console/events/{seq}", watchers, c.event},
+
 		{"GET", "/console/bans", builders, c.bans},
 		{"POST", "/console/bans", builders, c.createBan},
 		{"GET", "/console/bans/{ban}/lift", builders, c.askLiftBan},

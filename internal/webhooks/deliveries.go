@@ -25,6 +25,7 @@ type DeliveryQuery struct {
 	ID       string // "": any; else this one alone
 	Endpoint string // "": of every endpoint
 	State    string // "": in every state
+	EventSeq int64  // 0: of every event; else of this one alone
 	Before   string // a delivery's id: only older ones; "": from the newest
 	Limit    int    // 0: 50; at most MaxDeliveries
 }
@@ -81,11 +82,11 @@ func (w *Webhooks) Deliveries(ctx context.Context, s tenant.Scope, q DeliveryQue
 		from delivery d join event on event.tenant_id = d.tenant_id and event.seq = d.event_seq
 		left join delivery_attempt last on last.tenant_id = d.tenant_id and last.delivery_id = d.delivery_id and last.attempt = d.attempts
 		where d.tenant_id = $1 and ($2 = '' or d.endpoint_id = $2) and ($3 = '' or d.state = $3)
-			and ($6 = '' or d.delivery_id = $6)
+			and ($6 = '' or d.delivery_id = $6) and ($7 = 0 or d.event_seq = $7)
 			and ($4 = '' or (d.created_at, d.delivery_id) < (
 				select b.created_at, b.delivery_id from delivery b where b.tenant_id = $1 and b.delivery_id = $4))
 		order by d.created_at desc, d.delivery_id desc limit $5`,
-		t, q.Endpoint, q.State, q.Before, min(q.Limit, MaxDeliveries), q.ID)
+		t, q.Endpoint, q.State, q.Before, min(q.Limit, MaxDeliveries), q.ID, q.EventSeq)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't list deliveries: %w", err)
 	}

@@ -108,6 +108,35 @@ func (w *Webhooks) FindEvents(ctx context.Context, s tenant.Scope, f Filter, aft
 	return events, looked, nil
 }
 
+// RecentEvents returns up to limit events before a seq, newest first. Looked is the
+// seq down to which it has looked: what is before it is for another call; 1 if
+// nothing is.
+func (w *Webhooks) RecentEvents(ctx context.Context, s tenant.Scope, f Filter, before int64, limit int) (events []tenant.Event, looked int64, err error) {
+	t, err := tenantOf(s)
+	if err != nil {
+		return nil, 0, err
+	}
+	if limit <= 0 || limit > MaxEvents {
+		limit = MaxEvents
+	}
+	looked = max(1, before-MaxLooked)
+	rows, err := s.In(w.pool).Query(ctx, `select `+eventColumns+` from event
+		where tenant_id = $1 and seq < $2 and seq >= $4
+			and (cardinality($5::text[]) = 0 or type = any($5)) and ($6 = '' or channel_id = $6) and ($7 = '' or connection_id = $7)
+		order by seq desc limit $3`, t, before, limit, looked, append([]string{}, f.Types...), f.Channel, f.Connection)
+	if events, err = collectEvents(rows, err); err != nil {
+		return nil, 0, err
+	}
+	if len(events) == limit {
+		return events, events[limit-1].Seq, nil
+	}
+	// What is older than the oldest that is kept is not there to be looked at.
+	if oldest, err := w.Events(ctx, s, 0, 1); err != nil || len(oldest) == 0 || oldest[0].Seq >= looked {
+		return events, 1, err
+	}
+	return events, looked, nil
+}
+
 // read returns the next events after a position of a feed, at most feedPage.
 func (w *Webhooks) read(ctx context.Context, s tenant.Scope, after int64) ([]tenant.Event, error) {
 	t, err := tenantOf(s)
