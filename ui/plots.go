@@ -78,7 +78,7 @@ type chartTick struct {
 const (
 	plotWidth  = 460.0
 	plotHeight = 158.0
-	plotLeft   = 58.0
+	plotLeft   = 62.0
 	plotRight  = 450.0
 	plotTop    = 10.0
 	plotBottom = 132.0
@@ -151,7 +151,7 @@ func aSecond(v float64) string     { return fmt.Sprintf("%.1f", v) }
 
 // plotKinds are the drawings of a connection, in the order of the page.
 var plotKinds = []plotKind{
-	{"Bit rate", []measure{{"from it", flowRate(flowsIn), bitRate}, {"to it", flowRate(flowsOut), bitRate}}, 1000, bitRate},
+	{"Bit rate", []measure{{"from it", flowRate(flowsIn), bitRate}, {"to it", flowRate(flowsOut), bitRate}}, 1000, bitScale},
 	{"Packets lost", []measure{{"from it", flowLoss(flowsIn), percent}, {"to it", flowLoss(flowsOut), percent}}, 0.01, func(v float64) string { return fmt.Sprintf("%g %%", math.Round(1000*v)/10) }},
 	{"Round trip", []measure{
 		{"by RTCP", func(i stats.Interval) (float64, bool) { return float64(i.RTT), i.RTT > 0 }, nanoseconds},
@@ -161,8 +161,8 @@ var plotKinds = []plotKind{
 			}
 			return float64(i.Client.RTT), i.Client.RTT > 0
 		}, nanoseconds},
-	}, float64(10 * time.Millisecond), nanoseconds},
-	{"Jitter", []measure{{"from it", flowJitter(flowsIn), nanoseconds}, {"to it", flowJitter(flowsOut), nanoseconds}}, float64(10 * time.Millisecond), nanoseconds},
+	}, float64(10 * time.Millisecond), milliScale},
+	{"Jitter", []measure{{"from it", flowJitter(flowsIn), nanoseconds}, {"to it", flowJitter(flowsOut), nanoseconds}}, float64(10 * time.Millisecond), milliScale},
 	{"Frames a second", []measure{{"from it", frameRate(flowsIn), aSecond}, {"to it", frameRate(flowsOut), aSecond}}, 30, func(v float64) string { return fmt.Sprintf("%g", v) }},
 	{"Frames not shown", []measure{
 		{"not sent", func(i stats.Interval) (float64, bool) {
@@ -180,6 +180,19 @@ var plotKinds = []plotKind{
 		{"is to be shown", meanLayer(func(i stats.Interval) stats.Layers { return i.Aimed }), layerWord},
 	}, 3, layerWord},
 }
+
+// bitScale and milliScale write round figures.
+func bitScale(v float64) string {
+	switch {
+	case v >= 1e6:
+		return fmt.Sprintf("%g Mbit/s", v/1e6)
+	case v >= 1e3:
+		return fmt.Sprintf("%g kbit/s", v/1e3)
+	}
+	return fmt.Sprintf("%g", v)
+}
+
+func milliScale(v float64) string { return fmt.Sprintf("%g ms", v/float64(time.Millisecond)) }
 
 func aCount(v float64) string { return whole(int64(math.Round(v))) }
 

@@ -10,11 +10,12 @@ import (
 )
 
 // From when on a connection is not good any more (docs/statistics.md): the part of
-// the packets that are lost, the round trip, the jitter.
+// the packets that are lost, the round trip, the jitter, the standing picture.
 const (
 	fairLoss, poorLoss     = 0.01, 0.05
 	fairTrip, poorTrip     = 200 * time.Millisecond, 400 * time.Millisecond
 	fairJitter, poorJitter = 30 * time.Millisecond, 60 * time.Millisecond
+	fairFrozen, poorFrozen = 0.05, 0.20 // the part of the time that its picture stood still, as it told
 )
 
 // quality is how a connection does, in a word; "": nothing is known of it.
@@ -42,7 +43,8 @@ type condition struct {
 	dropped    int64         // frames that were not sent to it
 	freezes    int64         // that the client told of
 	frozen     time.Duration
-	limitation string // the client's; "": none
+	told       time.Duration // the time that it told this of
+	limitation string        // the client's; "": none
 }
 
 // conditionOf sums intervals up, the oldest first.
@@ -63,6 +65,7 @@ func conditionOf(intervals []stats.Interval) (g condition) {
 		if c := i.Client; c != nil {
 			g.freezes += c.Freezes
 			g.frozen += c.Frozen
+			g.told += c.Span
 			g.limitation = c.Limitation.String()
 		}
 	}
@@ -84,12 +87,20 @@ func (g condition) quality() quality {
 	switch {
 	case g.span == 0 || !g.lossKnown && g.trip == 0 && g.jitter == 0:
 		return ""
-	case g.loss >= poorLoss || g.trip >= poorTrip || g.jitter >= poorJitter:
+	case g.loss >= poorLoss || g.trip >= poorTrip || g.jitter >= poorJitter || g.standing() >= poorFrozen:
 		return poor
-	case g.loss >= fairLoss || g.trip >= fairTrip || g.jitter >= fairJitter:
+	case g.loss >= fairLoss || g.trip >= fairTrip || g.jitter >= fairJitter || g.standing() >= fairFrozen:
 		return fair
 	}
 	return good
+}
+
+// standing is the part of the time that its picture stood still.
+func (g condition) standing() float64 {
+	if g.told <= 0 {
+		return 0
+	}
+	return float64(g.frozen) / float64(g.told)
 }
 
 // figures are what the word stands for, in words.

@@ -321,9 +321,7 @@ type clientReport struct {
 	Stats        json.RawMessage `json:"stats" doc:"Its list of RTCStats (W3C webrtc-stats), as it came."`
 }
 
-func (a *API) getClientReport(ctx context.Context, scope tenant.Scope, in *struct {
-	ID string `path:"connection_id" maxLength:"64" example:"9N5VY0Z8WJ4KQ2RGTX7D3C6B1M"`
-}) (r clientReport, err error) {
+func (a *API) getClientReport(ctx context.Context, scope tenant.Scope, in *ConnectionInput) (r clientReport, err error) {
 	r = clientReport{ConnectionID: in.ID, Stats: json.RawMessage("[]")}
 	said, _, err := a.Stats.Reports(ctx, scope, stats.Query{ConnectionID: in.ID})
 	if err == nil && len(said) > 0 {

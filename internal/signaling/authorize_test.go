@@ -294,14 +294,17 @@ func TestGrantInEveryDialect(t *testing.T) {
 	})
 }
 
-// A client is asked for statistics unless its tenant wants none.
+// A client is asked for statistics unless its tenant wants none. Then what it says
+// unasked is dropped.
 func TestRTCStatsOfGrant(t *testing.T) {
 	for _, granted := range []*bool{nil, new(true), new(false)} {
+		said := &diary{}
 		h, _ := broadcast(t, signaling.Config{
-			Verifier: keys{tenant.Claim{Grant: tenant.Grant{RTCStats: granted}}}, WebSocketOnly: true,
+			Verifier: keys{tenant.Claim{Grant: tenant.Grant{RTCStats: granted}}}, WebSocketOnly: true, Statistics: said,
 			Limits: signaling.Limits{Ping: 20 * time.Millisecond, Stats: time.Millisecond},
 		})
 		c := h.call(t, join("recvonly", ""), false)
+		c.note(func() { c.pong = true })
 		pings, asked := 0, 0
 		c.await("three pings", func() bool {
 			pings, asked = 0, 0
@@ -315,8 +318,17 @@ func TestRTCStatsOfGrant(t *testing.T) {
 			}
 			return pings >= 3
 		})
-		if want := granted == nil || *granted; (asked > 0) != want {
+		want, id := granted == nil || *granted, c.id()
+		if (asked > 0) != want {
 			t.Errorf("asked %d times in %d pings, want any: %v", asked, pings, want)
+		}
+		if want {
+			c.await("its statistics", func() bool { return len(said.of(id)) > 0 })
+		}
+		for _, report := range said.of(id) {
+			if !want || report != `[{"id":"T01"}]` {
+				t.Errorf("wanted: %v, and it reported %s", want, report)
+			}
 		}
 	}
 }

@@ -152,7 +152,8 @@ func TestDataChannelTranscript(t *testing.T) {
 		for _, compress := range []bool{true, false} {
 			t.Run(fmt.Sprintf("leaves %t, compress %t", leaves, compress), func(t *testing.T) {
 				t.Parallel()
-				h, _ := broadcast(t, signaling.Config{Uncompressed: !compress, Limits: signaling.Limits{Stats: 300 * time.Millisecond, Ping: 50 * time.Millisecond}})
+				said := &diary{}
+				h, _ := broadcast(t, signaling.Config{Uncompressed: !compress, Statistics: said, Limits: signaling.Limits{Stats: 300 * time.Millisecond, Ping: 50 * time.Millisecond}})
 				viewer := h.call(t, unsaid("recvonly", fmt.Sprintf(`,"data_channel_signaling":true,"ignore_disconnect_websocket":%t`, leaves)), false)
 				viewer.note(func() { viewer.pong = true })
 				offer := viewer.message(0, map[string]any{"type": "offer"})
@@ -185,6 +186,8 @@ func TestDataChannelTranscript(t *testing.T) {
 				}
 				viewer.sayOver("signaling", `{"type":"candidate","candidate":"candidate:1 1 udp 2122194687 192.0.2.2 38007 typ host"}`)
 				viewer.sayOver("signaling", `{"type":"from the future"}`)
+				reporter := viewer.id()
+				viewer.await("both of its reports", func() bool { return len(said.of(reporter)) >= 2 })
 				publisher.sayOver("signaling", `{"type":"disconnect","reason":"NO-ERROR"}`)
 				publisher.loseChannels(4)
 				if code, reason := publisher.ended(); code != 1000 || reason != "TYPE-DISCONNECT" {

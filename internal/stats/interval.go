@@ -23,7 +23,7 @@ type Interval struct {
 // since its report before, or since it began.
 type ClientInterval struct {
 	Client
-	Span time.Duration // since the report before, to the accuracy of an interval
+	Span time.Duration // since the report before, to the accuracy of an interval; 0: that is not known, and nothing counted
 }
 
 // firstSpan is how long after its beginning a connection's first sample comes at
@@ -58,6 +58,9 @@ func intervals(samples []Sample, step time.Duration) (list []Interval) {
 			DataIn: grown(s.DataIn, before.DataIn), DataOut: grown(s.DataOut, before.DataOut),
 		}
 		if s.Client.Reports > 0 {
+			if told.Client.Reports == 0 && s.Client.Reports > 1 {
+				told = *s // the report before is not known
+			}
 			n.Client = s.Client.since(told.Client, s.Connected-told.Connected)
 			told = *s
 		}

@@ -109,16 +109,20 @@ func (s *Store) Series(ctx context.Context, scope tenant.Scope, q SeriesQuery) (
 		q.Limit = LargestSeries
 	}
 	before := gap // the interval that ends first begins there
-	sql := `select ` + sampleColumns + ` from connection_sample s
-		where s.tenant_id = $1 and s.connection_id = $2 and s.at >= $3 and s.at <= $4 order by s.at limit $5`
+	sql := `(select ` + sampleColumns + ` from connection_sample s
+		where s.tenant_id = $1 and s.connection_id = $2 and s.at >= $3 and s.at <= $4 order by s.at limit $5)`
 	args := []any{scope.Tenant(), q.ConnectionID, q.From, q.To, q.Limit + 2}
 	if q.Step > 0 {
 		before = q.Step + gap
-		sql = `select ` + bucketColumns + ` from connection_sample
+		sql = `(select ` + bucketColumns + ` from connection_sample
 		where tenant_id = $1 and connection_id = $2 and at >= $3 and at <= $4
-		group by date_bin($6, at, 'epoch'::timestamptz) order by 1 limit $5`
+		group by date_bin($6, at, 'epoch'::timestamptz) order by 1 limit $5)`
 		args = append(args, q.Step)
 	}
+	// What the client counts begins with its report before, up to some minutes ago.
+	sql = `(select ` + sampleColumns + ` from connection_sample s
+		where s.tenant_id = $1 and s.connection_id = $2 and s.at < $3 and s.at > $3 - interval '5 minutes' and s.client_reports is not null
+		order by s.at desc limit 1) union all ` + sql + ` order by 1`
 	args[2] = q.From.Add(-before)
 	rows, err := scope.In(s.pool).Query(ctx, sql, args...)
 	if err != nil {

@@ -171,6 +171,32 @@ func TestSamplesBecomeIntervals(t *testing.T) {
 	}
 }
 
+// What a client counts is of the time since its report before, also when that came
+// before the time that is asked for.
+func TestReportsCountFromTheOneBefore(t *testing.T) {
+	h := newHouse(t)
+	for at := int64(10); at <= 130; at += 10 {
+		if at == 60 || at == 120 {
+			h.store.Forgive() // they come faster than a client may report
+			h.store.Report(h.ours.Tenant(), "viewer", json.RawMessage(fmt.Sprintf(
+				`[{"type":"inbound-rtp","kind":"video","framesDecoded":%d,"freezeCount":%d,"totalFreezesDuration":0.5}]`, 30*at, at/60)))
+		}
+		h.store.Sampled(reading(h.ours, "viewer", at, time.Duration(130-at)*time.Second))
+	}
+	eventually(t, "the samples are written", func() bool { return h.store.Counts().Written == 13 })
+	for _, from := range []time.Duration{time.Hour, 30 * time.Second} {
+		var last *stats.ClientInterval
+		for _, n := range h.series(h.ours, stats.SeriesQuery{ConnectionID: "viewer", From: time.Now().Add(-from), To: time.Now().Add(time.Minute)}).Intervals {
+			if n.Client != nil {
+				last = n.Client
+			}
+		}
+		if last == nil || last.FramesDecoded != 1800 || last.Freezes != 1 || last.Frozen != 0 || last.Span != time.Minute {
+			t.Errorf("of the last %s: %+v", from, last)
+		}
+	}
+}
+
 // A sample that is missing makes a gap or a longer interval, and no count is lost
 // or invented.
 func TestGapsAreNotInvented(t *testing.T) {

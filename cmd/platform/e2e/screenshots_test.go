@@ -14,6 +14,8 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/hibari/hibari/internal/browsertest"
 )
 
 // TestScreenshots looks at every page of a tenant with calls in progress and
@@ -45,8 +47,14 @@ func TestScreenshots(t *testing.T) {
 	b.open(s.url+"/demo/rehearsal?source=canvas&role=publish").until("it is on air", "document.querySelector('#status').dataset.state === 'connected'")
 	viewer.picture(t, dir, "demo", false, false)
 
+	connections := b.open(s.url + "/console/connections?channel=hello")
+	connections.until("the viewer is judged", `!!document.querySelector("tr[data-role=recvonly] [data-quality]")`)
+	watching := browsertest.Eval[string](connections.Page, `document.querySelector("tr[data-role=recvonly]").dataset.connection`)
+	statistics := b.open(s.url + "/console/connections/" + watching)
+	statistics.readsPlots(t)
+
 	for name, path := range map[string]string{
-		"overview": "/console", "connections": "/console/connections", "channels": "/console/channels",
+		"overview": "/console", "connection": "/console/connections/" + watching, "connections": "/console/connections", "channels": "/console/channels",
 		"channel": "/console/channels/hello", "keys": "/console/keys", "rotate": "/console/keys/signing/" + key + "/rotate", "bans": "/console/bans", "webhooks": endpoint,
 		"settings": "/console/settings", "usage": "/console/usage", "licence": "/console/licence", "start": "/console/start", "audit": "/console/audit",
 		"members": "/console/members", "profile": "/console/profile",
@@ -59,6 +67,25 @@ func TestScreenshots(t *testing.T) {
 			}
 		}
 		p.Close()
+	}
+}
+
+// readsPlots has somebody without a mouse read a moment of the plots.
+func (p *tab) readsPlots(t *testing.T) {
+	t.Helper()
+	p.until("two samples are drawn", `document.querySelectorAll("#plots-table tbody tr").length >= 2 && !!document.querySelector(".plot path")`)
+	press := func(key string) {
+		browsertest.Eval[bool](p.Page, `document.querySelector("[data-plots]").focus() ?? document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: %s, bubbles: true }))`, key)
+	}
+	press("ArrowLeft")
+	p.until("the cross and the figures are the newest row's", `(() => {
+		const row = document.querySelector("#plots-table tbody tr"), cross = document.querySelector(".cross.shown")
+		return cross?.getAttribute("x1") === row.dataset.x && document.querySelector("[data-plots-at]").textContent.includes("to it: " + row.cells[2].textContent)
+	})()`)
+	press("Escape")
+	p.until("it is gone", `!document.querySelector(".cross.shown")`)
+	if words := browsertest.Eval[string](p.Page, `document.querySelector("#quality-words").textContent`); !strings.Contains(words, "over the last") || !strings.Contains(words, "bit/s") {
+		t.Errorf("in words: %q", words)
 	}
 }
 
