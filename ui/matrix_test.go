@@ -63,6 +63,13 @@ func furnish(t *testing.T, p *person) estate {
 	must(err)
 	_, err = s.tenants.SetAuthURL(ctx, p.scope, receiver.URL+"/secret-auth")
 	must(err)
+	hook, err := s.tenants.AuthWebhook(ctx, p.scope)
+	must(err)
+	trial, err := s.hooks.AskTest(ctx, p.scope, hook)
+	must(err)
+	for logged := false; !logged; { // nothing changes by itself any longer
+		must(s.pool.QueryRow(ctx, `select exists (select from auth_attempt where auth_attempt_id = $1)`, trial.ID).Scan(&logged))
+	}
 	entries, _, err := s.tenants.SearchAudit(ctx, p.scope, tenant.AuditQuery{}, 1)
 	must(err)
 	_, invitation, err := s.tenants.Invite(ctx, p.scope, "secret-guest@example.com", tenant.Viewer)
@@ -81,6 +88,7 @@ func furnish(t *testing.T, p *person) estate {
 		"{endpoint}":    endpoint.ID,
 		"{delivery}":    delivery,
 		"{ban}":         ban.ID,
+		"{attempt}":     trial.ID,
 		"{member}":      p.signed.MemberID,
 		"{invitation}":  invitation.ID,
 		"{session}":     sessions[0].ID,
@@ -88,7 +96,7 @@ func furnish(t *testing.T, p *person) estate {
 		"{seq}":         strconv.FormatInt(last, 10),
 		"{connections}": "400", // a size of licence: nobody's
 	}
-	e.marks = []string{e.connection, secretChannel, keys[0].ID, p.signed.SigningKeyID, endpoint.ID, delivery, ban.ID, "secret-client", "secret-auth",
+	e.marks = []string{e.connection, secretChannel, keys[0].ID, p.signed.SigningKeyID, endpoint.ID, delivery, ban.ID, "secret-client", "secret-auth", trial.ID,
 		string(p.signed.Tenant), p.signed.MemberID, p.signed.Email,
 		invitation.ID, "secret-guest", sessions[0].ID}
 	return e
@@ -180,7 +188,7 @@ func TestOtherTenantsAreNotThere(t *testing.T) {
 		t.Errorf("the token is refused now: %v", err)
 	}
 	// The estate is there for whoever owns it, so that it was asked for in the right way.
-	for _, route := range []string{"/console/connections/{connection}", "/console/webhooks/{endpoint}", "/console/deliveries/{delivery}", "/console/events/{seq}",
+	for _, route := range []string{"/console/connections/{connection}", "/console/webhooks/{endpoint}", "/console/deliveries/{delivery}", "/console/events/{seq}", "/console/auth/{attempt}",
 		"/console/keys/api/{key}/revoke", "/console/keys/signing/{key}/revoke", "/console/audit/{entry}"} {
 		path, _ := estate.at(route)
 		theirs.get(path).want(http.StatusOK)

@@ -91,6 +91,10 @@ func (c *Console) table() []route {
 		{"GET", "/console/deliveries/{delivery}", watchers, c.delivery},
 		{"POST", "/console/deliveries/{delivery}/replay", builders, c.replay},
 
+		{"GET", "/console/auth", watchers, c.auth},
+		{"GET", "/console/auth/{attempt}", watchers, c.authAttempt},
+		{"POST", "/console/auth/test", builders, c.testAuth},
+
 		{"GET", "/console/settings", builders, c.settings},
 		{"POST", "/console/settings/auth", builders, c.setAuthURL},
 		{"POST", "/console/settings/duplicates", builders, c.setDuplicates},

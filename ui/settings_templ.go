@@ -84,7 +84,7 @@ func settingsPage(v *visit, d settingsData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if d.set.AuthURL != "" {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "<form class=\"card-foot\" method=\"get\" action=\"/console/settings/auth/rotate\" data-ask><button class=\"btn btn-s btn-bad\" type=\"submit\">Replace its secret</button></form>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "<div class=\"card-foot row\"><form method=\"post\" action=\"/console/auth/test\"><button class=\"btn btn-s\" type=\"submit\">Send a test question</button></form><a class=\"btn btn-s\" href=\"/console/auth\">What it was asked</a><form method=\"get\" action=\"/console/settings/auth/rotate\" data-ask><button class=\"btn btn-s btn-bad\" type=\"submit\">Replace its secret</button></form></div>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -119,7 +119,7 @@ func settingsPage(v *visit, d settingsData) templ.Component {
 			var templ_7745c5c3_Var3 string
 			templ_7745c5c3_Var3, templ_7745c5c3_Err = templ.JoinStringErrs(string(v.tenant.ID))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `settings.templ`, Line: 58, Col: 37}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `settings.templ`, Line: 64, Col: 37}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var3))
 			if templ_7745c5c3_Err != nil {
