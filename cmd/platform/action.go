@@ -115,6 +115,13 @@ var actions = map[string]action{
 	"Sora_20231220.GetSession":       {(*platform).getSession, tenant.Watchers},
 	"Sora_20230628.TerminateSession": {(*platform).terminateSession, tenant.Builders},
 
+	"Sora_20170529.GetStatsConnection":     {(*platform).getStatsConnection, tenant.Watchers},
+	"Sora_20170529.GetStatsClient":         {(*platform).getStatsClient, tenant.Watchers},
+	"Sora_20171101.GetStatsAllConnections": {(*platform).listStats, tenant.Watchers},
+	"Sora_20211215.ListRtcStats":           {(*platform).listRTCStats, tenant.Watchers},
+	"Sora_20211215.ListChannelRtcStats":    {(*platform).listChannelRTCStats, tenant.Watchers},
+	"Sora_20211215.GetRtcStats":            {(*platform).getRTCStats, tenant.Watchers},
+
 	"Sora_20171218.GetLicense": {(*platform).getLicense, tenant.Everyone},
 }
 
