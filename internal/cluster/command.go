@@ -22,6 +22,8 @@ const (
 	// orderLifetime is how long an order to another node is worth something. What is
 	// older is dropped: nobody wants a push of yesterday.
 	orderLifetime = 10 * time.Second
+	// lookPatience is how long the database may take to say who else is meant.
+	lookPatience = 3 * time.Second
 	// commandsAtOnce bounds how many commands one look takes.
 	commandsAtOnce = 1000
 )
@@ -138,7 +140,9 @@ func (n *Node) DisconnectAll(ctx context.Context, scope tenant.Scope, which tena
 			}
 		}
 	}
-	live, err := n.chosen(ctx, scope, which)
+	looking, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	live, err := n.chosen(looking, scope, which)
 	if err != nil && len(ended) > 0 && tenant.DatabaseAway(err) {
 		return len(ended), unconfirmed, nil
 	}

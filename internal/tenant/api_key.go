@@ -203,6 +203,23 @@ func (s *Store) AuthenticateAPIKey(ctx context.Context, bearer string) (Scope, e
 		return scope, nil
 	}
 	asked := time.Now()
+	scope, err := s.lookUpAPIKey(ctx, id, got)
+	if DatabaseAway(err) {
+		if known, ok := s.knownKeys.findAway(id, got, time.Now()); ok {
+			return known, nil
+		}
+	}
+	if err != nil {
+		return Scope{}, err
+	}
+	s.knownKeys.add(id, knownKey{got, scope, asked.Add(APIKeyMemory), asked.Add(APIKeyTrust)})
+	return scope, nil
+}
+
+// lookUpAPIKey is AuthenticateAPIKey by the database.
+func (s *Store) lookUpAPIKey(ctx context.Context, id string, got [32]byte) (Scope, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiKeyPatience)
+	defer cancel()
 	scope := Scope{actor: "api_key:" + id}
 	var want []byte
 	var stale bool
@@ -210,6 +227,7 @@ func (s *Store) AuthenticateAPIKey(ctx context.Context, bearer string) (Scope, e
 		select tenant_id, name, role, secret_hash, coalesce(last_used_at < clock_timestamp() - interval '1 minute', true)
 		from api_key where api_key_id = $1 and revoked_at is null`, id).Scan(&scope.tenant, &scope.name, &scope.role, &want, &stale)
 	if errors.Is(err, pgx.ErrNoRows) {
+		s.knownKeys.forget(id)
 		return Scope{}, ErrAPIKey
 	}
 	if err != nil {
@@ -224,6 +242,5 @@ func (s *Store) AuthenticateAPIKey(ctx context.Context, bearer string) (Scope, e
 			return Scope{}, fmt.Errorf("couldn't note the use of an API key: %w", err)
 		}
 	}
-	s.knownKeys.add(id, knownKey{got, scope, asked.Add(APIKeyMemory)})
 	return scope, nil
 }

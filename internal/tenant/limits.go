@@ -107,6 +107,12 @@ const (
 	// APIKeyMemory is for how long an API key that was found good is not looked up
 	// again: so a key that is revoked on another node works here for that long.
 	APIKeyMemory = 2 * time.Second
+	// APIKeyTrust is for how long after it was found good an API key is taken for good
+	// while the database is away: nobody can revoke one then, and a server must be able
+	// to end connections.
+	APIKeyTrust = 10 * time.Minute
+	// apiKeyPatience is how long a look-up may take.
+	apiKeyPatience = 3 * time.Second
 	// maxKnownKeys bounds how many are remembered.
 	maxKnownKeys = 10_000
 	// KeyLookupsPerSecond bounds what unknown kids may cost the database,

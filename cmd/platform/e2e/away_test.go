@@ -170,6 +170,8 @@ func testAway(t *testing.T, outage func(*ownPostgres) (end func())) {
 		steady = append(steady, mustDial2015(t, s, "downstream", "hello", token))
 	}
 	leaver := mustDial2015(t, s, "downstream", "hello", token) // leaves meanwhile
+	thrown := mustDial2015(t, s, "downstream", "hello", token) // is ended meanwhile
+	s.connections(a)                                           // the tenant's server is known
 	stop := make(chan struct{})
 	var churners sync.WaitGroup
 	visits := make([][]visit, 3)
@@ -191,6 +193,18 @@ func testAway(t *testing.T, outage func(*ownPostgres) (end func())) {
 	if s.metric("hibari_database_away") != "1" {
 		t.Error("it is not known to be away")
 	}
+	asked := time.Now()
+	if status, body := s.action(a, "Sora_20151104.Disconnect", map[string]string{"channelId": "hello", "clientId": thrown.id}); status != http.StatusOK {
+		t.Errorf("Disconnect was answered %d %s", status, body)
+	}
+	if <-thrown.ended; thrown.endText != "DISCONNECTED-API" {
+		t.Errorf("it ended with %q", thrown.endText)
+	}
+	gone := time.Now()
+	if status, body := s.action(a, "Sora_20151104.ListConnections", struct{}{}); status != http.StatusServiceUnavailable || !strings.Contains(body, `"unavailable"`) {
+		t.Errorf("ListConnections was answered %d %s", status, body)
+	}
+	t.Logf("ended after %s, and the list refused after %s more", gone.Sub(asked), time.Since(gone))
 	begunWHEP := time.Now()
 	r, err := http.NewRequest(http.MethodPost, s.url+"/whep/hall", strings.NewReader(someOffer(t)))
 	if err != nil {
@@ -213,7 +227,7 @@ func testAway(t *testing.T, outage func(*ownPostgres) (end func())) {
 	close(stop)
 	churners.Wait()
 
-	want := map[string]visit{leaver.id: {id: leaver.id, left: left}}
+	want := map[string]visit{leaver.id: {id: leaver.id, left: left}, thrown.id: {id: thrown.id, left: gone}}
 	during := 0
 	for _, list := range visits {
 		for _, v := range list {
