@@ -86,7 +86,7 @@ func TestEverythingDoneIsInTheLog(t *testing.T) {
 		t.Fatalf("the test leads to %s", test.location)
 	}
 	var delivery string
-	if err := s.pool.QueryRow(t.Context(), `select delivery_id from delivery limit 1`).Scan(&delivery); err != nil {
+	if err := s.pool.QueryRow(t.Context(), `select delivery_id from delivery_all limit 1`).Scan(&delivery); err != nil {
 		t.Fatal(err)
 	}
 	p.post("/console/deliveries/" + delivery + "/replay").want(http.StatusSeeOther)

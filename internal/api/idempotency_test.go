@@ -266,7 +266,7 @@ func TestIdempotencyKeyKeepsAllOrNothing(t *testing.T) {
 	} {
 		eventually(t, "nothing changes by itself any longer", func() bool {
 			var settled bool
-			if err := s.pool.QueryRow(ctx, `select c.seq = l.event_seq and not exists (select from delivery d where d.tenant_id = $1 and d.finished_at is null)
+			if err := s.pool.QueryRow(ctx, `select c.seq = l.event_seq and c.holder is null and c.next_due is null and not exists (select from delivery d where d.tenant_id = $1)
 				from webhook_cursor c join tenant_live l using (tenant_id) where tenant_id = $1`, c.made.Tenant).Scan(&settled); err != nil {
 				t.Fatal(err)
 			}

@@ -32,17 +32,25 @@ func (o outcome) delivered() bool { return o.problem == "" }
 // gone reports that the receiver asks never to be called again.
 func (o outcome) gone() bool { return o.status == http.StatusGone }
 
-// runAttempt sends one claimed delivery and records what came of it.
-func (w *Webhooks) runAttempt(ctx context.Context, j job) {
-	began := time.Now()
-	o := w.post(ctx, j)
-	o.took = time.Since(began)
-	if ctx.Err() != nil && !o.delivered() {
-		w.giveBack(ctx, j) // we stopped it ourselves: it does not count
-		return
+// runAttempts sends a delivery that has a slot, and then whichever the slot goes to
+// next; what came of it is recorded later, so that the receiver need not wait for our
+// database.
+func (w *Webhooks) runAttempts(ctx context.Context, j job) {
+	for ok := true; ok; j, ok = w.lanes.next(time.Now()) {
+		if j.refill {
+			w.toClaim.ring()
+		}
+		began := time.Now()
+		o := w.post(ctx, j)
+		o.took = time.Since(began)
+		// What we stopped ourselves does not count.
+		counts := ctx.Err() == nil || o.delivered()
+		w.lanes.done(j, o, counts)
+		if counts {
+			o.seen = w.watched.see(j, o)
+			w.results.add(result{job: j, outcome: o})
+		}
 	}
-	o.seen = w.watched.see(j, o)
-	w.finish(ctx, j, o)
 }
 
 // post makes the signed request.
@@ -91,7 +99,7 @@ func (w *Webhooks) request(ctx context.Context, j job) (*http.Request, error) {
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", userAgent)
-	r.Header.Set("webhook-attempt", strconv.Itoa(j.attempt))
+	r.Header.Set("webhook-attempt", strconv.Itoa(j.attempt()))
 	// Lets net/http repeat the request when a kept connection turns out to be
 	// closed; a header without values is not sent. Receivers go by webhook-id.
 	r.Header["Idempotency-Key"] = nil

@@ -24,6 +24,11 @@ func (b *bell) ringFor(t tenant.ID) {
 	b.mu.Lock()
 	b.who[t] = struct{}{}
 	b.mu.Unlock()
+	b.ring()
+}
+
+// ring wakes the loop; it never blocks.
+func (b *bell) ring() {
 	select {
 	case b.rung <- struct{}{}:
 	default:

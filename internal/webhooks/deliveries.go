@@ -76,15 +76,15 @@ func (w *Webhooks) Deliveries(ctx context.Context, s tenant.Scope, q DeliveryQue
 		q.Limit = usualDeliveries
 	}
 	rows, err := s.In(w.pool).Query(ctx, `
-		select d.delivery_id, d.endpoint_id, d.event_id, event.type, d.event_seq, coalesce(event.channel_id, ''),
+		select d.delivery_id, d.endpoint_id, d.event_id, d.event_type, d.event_seq, coalesce(event.channel_id, ''),
 			coalesce(event.connection_id, ''), d.state, d.due, d.attempts, d.created_at, d.finished_at, d.replay,
-			coalesce(last.status, 0), coalesce(last.error, '')
-		from delivery d join event on event.tenant_id = d.tenant_id and event.seq = d.event_seq
-		left join delivery_attempt last on last.tenant_id = d.tenant_id and last.delivery_id = d.delivery_id and last.attempt = d.attempts
+			d.last_status, d.last_error
+		from delivery_all d join webhook_endpoint using (tenant_id, endpoint_id)
+		join event on event.tenant_id = d.tenant_id and event.seq = d.event_seq and event.recorded_at = d.event_at
 		where d.tenant_id = $1 and ($2 = '' or d.endpoint_id = $2) and ($3 = '' or d.state = $3)
 			and ($6 = '' or d.delivery_id = $6) and ($7 = 0 or d.event_seq = $7)
 			and ($4 = '' or (d.created_at, d.delivery_id) < (
-				select b.created_at, b.delivery_id from delivery b where b.tenant_id = $1 and b.delivery_id = $4))
+				select b.created_at, b.delivery_id from delivery_all b where b.tenant_id = $1 and b.delivery_id = $4))
 		order by d.created_at desc, d.delivery_id desc limit $5`,
 		t, q.Endpoint, q.State, q.Before, min(q.Limit, MaxDeliveries), q.ID, q.EventSeq)
 	if err != nil {
@@ -104,7 +104,8 @@ func (w *Webhooks) Attempts(ctx context.Context, s tenant.Scope, deliveryID stri
 		return nil, err
 	}
 	var exists bool
-	if err := s.In(w.pool).QueryRow(ctx, `select exists (select from delivery where tenant_id = $1 and delivery_id = $2)`,
+	if err := s.In(w.pool).QueryRow(ctx, `select exists (
+		select from delivery_all join webhook_endpoint using (tenant_id, endpoint_id) where tenant_id = $1 and delivery_id = $2)`,
 		t, deliveryID).Scan(&exists); err != nil {
 		return nil, fmt.Errorf("couldn't read a delivery: %w", err)
 	}
@@ -147,9 +148,14 @@ func (w *Webhooks) Replay(ctx context.Context, s tenant.Scope, deliveryID string
 }
 
 func replay(ctx context.Context, tx pgx.Tx, t tenant.ID, deliveryID, newID string) error {
-	var endpoint, event string
-	err := tx.QueryRow(ctx, `select endpoint_id, event_id from delivery
-		where tenant_id = $1 and delivery_id = $2`, t, deliveryID).Scan(&endpoint, &event)
+	// The cursor is locked, so that two replays at once get two numbers.
+	if err := holdCursor(ctx, tx, t); err != nil {
+		return err
+	}
+	var endpoint string
+	var seq int64
+	err := tx.QueryRow(ctx, `select endpoint_id, event_seq from delivery_all
+		where tenant_id = $1 and delivery_id = $2`, t, deliveryID).Scan(&endpoint, &seq)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrNotFound
 	}
@@ -159,14 +165,10 @@ func replay(ctx context.Context, tx pgx.Tx, t tenant.ID, deliveryID, newID strin
 	if err := mustBeEnabled(ctx, tx, t, endpoint); err != nil {
 		return err
 	}
-	// The event's first delivery is locked, so that two replays at once get two numbers.
-	if _, err := tx.Exec(ctx, `select from delivery where tenant_id = $1 and endpoint_id = $2 and event_id = $3 and replay = 0 for update`,
-		t, endpoint, event); err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, `insert into delivery (delivery_id, tenant_id, endpoint_id, event_id, event_seq, ordering_key, state, replay)
-		select $1, $2, endpoint_id, event_id, max(event_seq), 'replay/' || $1, 'pending', max(replay) + 1
-		from delivery where tenant_id = $2 and endpoint_id = $3 and event_id = $4 group by endpoint_id, event_id`,
-		newID, t, endpoint, event)
+	_, err = tx.Exec(ctx, `insert into delivery (tenant_id, delivery_id, endpoint_id, event_id, event_seq, event_at, event_type, ordering_key, state, replay)
+		select $2, $1, endpoint_id, event_id, event_seq, event_at, event_type, 'replay/' || $1, 'pending', max(replay) + 1
+		from delivery_all where tenant_id = $2 and endpoint_id = $3 and event_seq = $4
+		group by endpoint_id, event_id, event_seq, event_at, event_type`,
+		newID, t, endpoint, seq)
 	return err
 }

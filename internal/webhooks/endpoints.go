@@ -129,14 +129,14 @@ func insertEndpoint(ctx context.Context, tx pgx.Tx, t tenant.ID, url string, c C
 	return found(pgx.CollectExactlyOneRow(rows, scanEndpoint))
 }
 
-// holdCursor locks the tenant's cursor, and makes it if this is the first use.
+// holdCursor locks the tenant's cursor, and makes it if this is the first use. Who
+// holds it keeps fan-out and record from the tenant, and knows that the events up to
+// its seq are fanned out. The node that has the tenant's deliveries then reads its
+// endpoints and what is due anew. It is locked before endpoints and deliveries.
 func holdCursor(ctx context.Context, tx pgx.Tx, t tenant.ID) error {
-	tag, err := tx.Exec(ctx, `insert into webhook_cursor (tenant_id, seq)
-		select tenant_id, event_seq from tenant_live where tenant_id = $1 on conflict do nothing`, t)
-	if err != nil || tag.RowsAffected() == 1 {
-		return err
-	}
-	_, err = tx.Exec(ctx, `select from webhook_cursor where tenant_id = $1 for update`, t)
+	_, err := tx.Exec(ctx, `insert into webhook_cursor (tenant_id, seq, next_due)
+		select tenant_id, event_seq, clock_timestamp() from tenant_live where tenant_id = $1
+		on conflict (tenant_id) do update set next_due = clock_timestamp()`, t)
 	return err
 }
 
@@ -184,14 +184,7 @@ func (w *Webhooks) DeleteEndpoint(ctx context.Context, s tenant.Scope, id string
 		return err
 	}
 	err = s.In(w.pool).Tx(ctx, func(tx pgx.Tx) error {
-		// The endpoint before its deliveries, each line from its head: the order
-		// in which everybody locks them.
-		if _, err := tx.Exec(ctx, `select from webhook_endpoint
-			where tenant_id = $1 and endpoint_id = $2 for update`, t, id); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `select from delivery where tenant_id = $1 and endpoint_id = $2
-			and state in ('waiting', 'pending') order by event_seq for update`, t, id); err != nil {
+		if err := holdCursor(ctx, tx, t); err != nil {
 			return err
 		}
 		var url string
@@ -203,6 +196,7 @@ func (w *Webhooks) DeleteEndpoint(ctx context.Context, s tenant.Scope, id string
 	if err != nil {
 		return fmt.Errorf("couldn't delete a webhook endpoint: %w", err)
 	}
+	w.toClaim.ringFor(t)
 	return nil
 }
 
@@ -245,6 +239,9 @@ func (w *Webhooks) DisableEndpoint(ctx context.Context, s tenant.Scope, id strin
 		return err
 	}
 	err = s.In(w.pool).Tx(ctx, func(tx pgx.Tx) error {
+		if err := holdCursor(ctx, tx, t); err != nil {
+			return err
+		}
 		was, err := lockStatus(ctx, tx, t, id)
 		if err != nil {
 			return err
@@ -258,6 +255,7 @@ func (w *Webhooks) DisableEndpoint(ctx context.Context, s tenant.Scope, id strin
 	if err != nil {
 		return fmt.Errorf("couldn't disable a webhook endpoint: %w", err)
 	}
+	w.toClaim.ringFor(t)
 	return nil
 }
 
@@ -283,14 +281,17 @@ func (w *Webhooks) SendTest(ctx context.Context, s tenant.Scope, id string) (del
 	deliveryID = "dlv_" + tenant.NewID()
 	ping := tenant.Event{ID: "evt_" + tenant.NewID(), Type: tenant.Ping, Tenant: t, Data: data}
 	err = s.In(w.pool).Tx(ctx, func(tx pgx.Tx) error {
+		if err := holdCursor(ctx, tx, t); err != nil {
+			return err
+		}
 		if err := mustBeEnabled(ctx, tx, t, id); err != nil {
 			return err
 		}
 		if err := w.Append(ctx, tx, ping); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `insert into delivery (delivery_id, tenant_id, endpoint_id, event_id, event_seq, ordering_key, state)
-			select $1, tenant_id, $2, event_id, seq, $3, 'pending' from event join tenant_live using (tenant_id)
+		if _, err := tx.Exec(ctx, `insert into delivery (delivery_id, tenant_id, endpoint_id, event_id, event_seq, event_at, event_type, ordering_key, state)
+			select $1, tenant_id, $2, event_id, seq, recorded_at, type, $3, 'pending' from event join tenant_live using (tenant_id)
 			where tenant_id = $4 and seq = event_seq`, // the newest: its tenant is still locked
 			deliveryID, id, orderingKey(ping), t); err != nil {
 			return err

@@ -33,7 +33,6 @@ type watched struct {
 // endpointWatch is what is remembered of one.
 type endpointWatch struct {
 	strain strain
-	limit  int       // deliveries at once
 	seen   time.Time // the latest result
 	// When a success, or a failure, was last written to the row, or found there.
 	successNoted, failureNoted time.Time
@@ -60,18 +59,10 @@ func (w *watched) see(j job, o outcome) (s seen) {
 	w.prune(now)
 	e := w.endpoints[j.endpoint]
 	if e == nil {
-		e = &endpointWatch{limit: maxPerEndpoint}
+		e = &endpointWatch{}
 		w.endpoints[j.endpoint] = e
 	}
 	e.seen = now
-	switch {
-	case o.delivered() && j.pulse.probe:
-		e.limit = 1 // a server that has just come back is met gently
-	case o.delivered():
-		e.limit = min(e.limit+1, maxPerEndpoint)
-	case o.overloaded():
-		e.limit = max(e.limit/2, 1)
-	}
 	s.tripped = e.strain.add(j.pulse.epoch, j.id, o.delivered(), now)
 	if o.delivered() {
 		s.ask = j.pulse.probe || j.pulse.failingSince != nil || now.Sub(e.successNoted) >= successNoted
@@ -95,17 +86,6 @@ func (w *watched) noted(endpoint string, o outcome) {
 	default:
 		e.failureNoted, e.successNoted = now, time.Time{}
 	}
-}
-
-// limit is how many deliveries the endpoint may have at once: fewer after it has said
-// that it is overloaded, one more with each that succeeds.
-func (w *watched) limit(endpoint string) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if e := w.endpoints[endpoint]; e != nil {
-		return e.limit
-	}
-	return maxPerEndpoint
 }
 
 // prune forgets the endpoints that nothing is heard of. mu is held.

@@ -220,6 +220,7 @@ func (w *world) pass(endpoint string, d time.Duration) {
 func (w *world) due(endpoint string) {
 	w.t.Helper()
 	w.exec(`update delivery set due = clock_timestamp() where endpoint_id = $1 and state = 'pending'`, endpoint)
+	w.nudge()
 }
 
 // TestSporadicFailuresDisableNothing: neither failures with a success between them, nor
@@ -336,6 +337,7 @@ func TestBreakerProbes(t *testing.T) {
 		before := len(rec.got())
 		w.due(id)
 		w.exec(`update webhook_endpoint set breaker_until = clock_timestamp() where endpoint_id = $1`, id)
+		w.nudge()
 		rec.wait(t, before+1)
 		eventually(t, "the probe recorded", func() bool { return w.find(s, id).Breaker == webhooks.Open && tried() == before+1 })
 		if n := len(rec.got()); n != before+1 {
@@ -354,6 +356,7 @@ func TestBreakerProbes(t *testing.T) {
 	broken.Store(false)
 	w.due(id)
 	w.exec(`update webhook_endpoint set breaker_until = clock_timestamp() where endpoint_id = $1`, id)
+	w.nudge()
 	eventually(t, "the breaker closed", func() bool { e := w.find(s, id); return e.Breaker == webhooks.Closed && e.FailingSince == nil })
 	w.due(id)
 	eventually(t, "everything delivered", func() bool {

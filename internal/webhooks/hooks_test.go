@@ -126,6 +126,38 @@ func (w *world) exec(statement string, args ...any) {
 	}
 }
 
+// rows counts the rows of a table or join.
+func (w *world) rows(from string, args ...any) (n int) {
+	w.t.Helper()
+	if err := w.pool.QueryRow(w.t.Context(), `select count(*) from `+from, args...).Scan(&n); err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
+// behind counts the tenant's events that have not been fanned out.
+func (w *world) behind(s tenant.Scope) (n int) {
+	w.t.Helper()
+	if err := w.pool.QueryRow(w.t.Context(), `select l.event_seq - c.seq from webhook_cursor c join tenant_live l using (tenant_id)
+		where tenant_id = $1`, s.Tenant()).Scan(&n); err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
+// hurry makes everything due that waits for its next try.
+func (w *world) hurry() {
+	w.t.Helper()
+	w.exec(`update delivery set due = clock_timestamp() where state = 'pending'`)
+	w.nudge()
+}
+
+// nudge says that rows were changed by hand.
+func (w *world) nudge() {
+	w.t.Helper()
+	w.exec(`update webhook_cursor set next_due = clock_timestamp()`)
+}
+
 // deliveries lists everything of an endpoint, oldest first.
 func (w *world) deliveries(s tenant.Scope, endpoint string) []webhooks.Delivery {
 	w.t.Helper()

@@ -1,10 +1,12 @@
 package webhooks_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,31 +83,89 @@ func TestConservation(t *testing.T) {
 	}
 	told.Wait()
 	w.hooks.Wake(s.Tenant())
-	want := connections * rounds * 2
-	eventually(t, "everything delivered", func() bool {
-		list := w.deliveries(s, id)
-		for _, d := range list {
-			if d.State != webhooks.Delivered {
-				return false
-			}
-		}
-		return len(list) == want
-	})
+	eventually(t, "everything delivered", func() bool { return w.rows(`delivery where endpoint_id = $1`, id) == 0 && w.behind(s) == 0 })
 	mu.Lock()
 	defer mu.Unlock()
-	checkOrder(t, accepted)
-	ids := map[string]bool{}
+	last := checkOrder(t, accepted)
+	created := map[string]bool{}
 	for _, r := range accepted {
-		ids[r.event.ID] = true
+		if r.event.Type == tenant.ConnectionCreated {
+			created[r.event.ID] = true
+		}
 	}
-	if len(ids) != want {
-		t.Errorf("%d different events arrived, want %d", len(ids), want)
+	const want = connections * rounds
+	if len(created) != want {
+		t.Errorf("%d different events arrived, want %d", len(created), want)
 	}
-	eventually(t, "the healthy one has all but the updates", func() bool { return len(healthy.got()) >= want/2 })
+	// Of the updates those may be missing that a newer one replaced: of each connection the
+	// last event came.
+	events, err := w.hooks.Events(t.Context(), s, 0, 0)
+	if err != nil || len(events) != 2*want {
+		t.Fatalf("%d events, %v", len(events), err)
+	}
+	newest := map[string]int64{}
+	for _, e := range events {
+		newest[e.ConnectionID] = e.Seq
+	}
+	for c, seq := range newest {
+		if last[c] != seq {
+			t.Errorf("%s ended with %d, want %d", c, last[c], seq)
+		}
+	}
+	eventually(t, "the healthy one has all but the updates", func() bool { return len(healthy.got()) >= want })
 	for _, r := range healthy.got() {
 		if r.event.Type == tenant.ConnectionUpdated {
 			t.Fatal("connection.updated was sent unasked")
 		}
+	}
+	for _, d := range w.deliveries(s, id) {
+		if d.State != webhooks.Delivered {
+			t.Errorf("delivery is %+v", d)
+		}
+	}
+	if n := w.rows(`(select from delivery_done group by tenant_id, endpoint_id, event_seq, replay having count(*) > 1) as doubled`); n != 0 {
+		t.Errorf("%d deliveries are in the log twice", n)
+	}
+}
+
+// TestNewerUpdateReplacesAWaitingOne: of the updates that wait behind a failing head
+// only the last is sent, and nothing else is left out.
+func TestNewerUpdateReplacesAWaitingOne(t *testing.T) {
+	w := newWorld(t, webhooks.Config{})
+	s := w.tenant()
+	var broken atomic.Bool
+	broken.Store(true)
+	rec := newReceiver(t, func(rw http.ResponseWriter, _ *http.Request, _ received) {
+		if broken.Load() {
+			rw.WriteHeader(500)
+		}
+	})
+	id, _ := w.endpoint(s, rec.URL, webhooks.Types...)
+	update := func(c string, minutes int) tenant.Event {
+		e := event(tenant.ConnectionUpdated, c)
+		e.Data = json.RawMessage(fmt.Sprintf(`{"minutes":%d}`, minutes))
+		return e
+	}
+	w.tell(s, event(tenant.ConnectionCreated, "C1"))
+	eventually(t, "the head's failure recorded", func() bool { list := w.deliveries(s, id); return len(list) == 1 && list[0].Attempts == 1 })
+	w.tell(s, update("C1", 1))
+	w.tell(s, update("C1", 2), update("C2", 1), update("C1", 3))
+	w.tell(s, event(tenant.ConnectionDestroyed, "C1"))
+	eventually(t, "the waiting ones replaced", func() bool { return w.behind(s) == 0 && len(w.deliveries(s, id)) == 4 })
+	eventually(t, "C2's failure recorded", func() bool { return w.rows(`delivery where attempts = 1`) == 2 })
+	broken.Store(false)
+	w.hurry()
+	eventually(t, "all delivered", func() bool { return w.rows("delivery") == 0 })
+	var got []string
+	for _, r := range rec.got()[2:] {
+		if r.event.ConnectionID == "C1" {
+			got = append(got, fmt.Sprint(r.event.Type, string(r.event.Data)))
+		}
+	}
+	const data = `{"role":"sendonly","channel_connections":1}`
+	want := "[connection.created" + data + ` connection.updated{"minutes":3} connection.destroyed` + data + "]"
+	if fmt.Sprint(got) != want {
+		t.Errorf("got %v, want %s", got, want)
 	}
 }
 
@@ -133,7 +193,7 @@ func TestFollowersWaitForAFailingHead(t *testing.T) {
 	broken = false
 	mu.Unlock()
 	eventually(t, "the head's failure recorded", func() bool { return w.deliveries(s, id)[0].Attempts == 1 })
-	w.exec(`update delivery set due = clock_timestamp() where state = 'pending'`)
+	w.hurry()
 	got := rec.wait(t, 5)
 	var types []tenant.EventType
 	for _, r := range got {
@@ -146,11 +206,12 @@ func TestFollowersWaitForAFailingHead(t *testing.T) {
 	}
 }
 
-// TestCrashedProcessLosesNothing: a delivery claimed by a process that died is
-// sent by the next once its lease has ended, and not before.
+// TestCrashedProcessLosesNothing: what a process had in its hands that died is sent by
+// the next once the time is over for which it held the tenant, and not before; other
+// tenants do not wait.
 func TestCrashedProcessLosesNothing(t *testing.T) {
 	w := newWorld(t, webhooks.Config{})
-	s := w.tenant()
+	s, other := w.tenant(), w.tenant()
 	hold := make(chan struct{})
 	rec := newReceiver(t, func(_ http.ResponseWriter, r *http.Request, _ received) {
 		select {
@@ -160,34 +221,43 @@ func TestCrashedProcessLosesNothing(t *testing.T) {
 	})
 	id, _ := w.endpoint(s, rec.URL)
 	w.tell(s, event(tenant.ConnectionCreated, "C1"), event(tenant.ConnectionDestroyed, "C1"))
-	rec.wait(t, 1) // claimed and sent; no answer yet
-	var leased bool
-	if err := w.pool.QueryRow(t.Context(), `select lease_until > clock_timestamp() + interval '50 s' from delivery
-		where state = 'pending'`).Scan(&leased); err != nil || !leased {
-		t.Fatalf("no lease of a minute: %v", err)
+	rec.wait(t, 1) // sent; no answer yet
+	var holder string
+	if err := w.pool.QueryRow(t.Context(), `select holder from webhook_cursor
+		where tenant_id = $1 and held_until > clock_timestamp() + interval '20 s'`, s.Tenant()).Scan(&holder); err != nil {
+		t.Fatalf("nobody holds the tenant: %v", err)
 	}
-	// The process is stopped; what a crash leaves is then put back by hand: the lease.
+	// The process is stopped; what a crash leaves is then put back by hand: the hold.
 	w.stop()
-	w.exec(`update delivery set lease_until = clock_timestamp() + interval '60 s', due = clock_timestamp() - interval '1 s' where state = 'pending'`)
+	w.exec(`update webhook_cursor set holder = $1, held_until = clock_timestamp() + interval '30 s', next_due = null where tenant_id = $2`, holder, s.Tenant())
 	close(hold)
 	w.start(webhooks.Config{})
-	other := newReceiver(t, nil)
-	otherID, _ := w.endpoint(s, other.URL)
-	if _, err := w.hooks.SendTest(t.Context(), s, otherID); err != nil {
+	healthy := newReceiver(t, nil)
+	otherID, _ := w.endpoint(other, healthy.URL)
+	if _, err := w.hooks.SendTest(t.Context(), other, otherID); err != nil {
 		t.Fatal(err)
 	}
-	other.wait(t, 1) // the new process works
+	healthy.wait(t, 1) // the new process works
+	w.tell(s, event(tenant.ConnectionCreated, "C2"))
+	w.tell(other, event(tenant.ConnectionCreated, "C3"))
+	healthy.wait(t, 2)
 	if n := len(rec.got()); n != 1 {
-		t.Fatalf("%d requests while the lease lasts, want 1", n)
+		t.Fatalf("%d requests while the tenant is held, want 1", n)
 	}
-	w.exec(`update delivery set lease_until = clock_timestamp() where state = 'pending'`)
-	got := rec.wait(t, 3)
-	if got[1].event.ID != got[0].event.ID || got[2].event.Type != tenant.ConnectionDestroyed {
-		t.Errorf("after the lease came %s, %s", got[1].event.Type, got[2].event.Type)
+	w.exec(`update webhook_cursor set held_until = clock_timestamp() where tenant_id = $1`, s.Tenant())
+	got := rec.wait(t, 4)
+	var line []received
+	for _, r := range got {
+		if r.event.ConnectionID == "C1" {
+			line = append(line, r)
+		}
 	}
-	eventually(t, "both delivered", func() bool {
+	if len(line) != 3 || line[1].event.ID != line[0].event.ID || line[2].event.Type != tenant.ConnectionDestroyed {
+		t.Errorf("of the line came %d", len(line))
+	}
+	eventually(t, "all delivered", func() bool {
 		list := w.deliveries(s, id)
-		return list[0].State == webhooks.Delivered && list[1].State == webhooks.Delivered
+		return len(list) == 3 && list[0].State == webhooks.Delivered && list[1].State == webhooks.Delivered && list[2].State == webhooks.Delivered
 	})
 }
 
@@ -200,9 +270,8 @@ func TestStopGivesBackWhatIsInFlight(t *testing.T) {
 	rec.wait(t, 1)
 	w.stop()
 	d := w.only(s, id)
-	var free bool
-	if err := w.pool.QueryRow(t.Context(), `select lease_until is null from delivery`).Scan(&free); err != nil || !free {
-		t.Errorf("the lease was kept: %v", err)
+	if n := w.rows(`webhook_cursor where holder is null and next_due <= clock_timestamp()`); n != 1 {
+		t.Error("the tenant was kept")
 	}
 	if d.Attempts != 0 || d.State != webhooks.Pending {
 		t.Errorf("our own stop counts as an attempt: %+v", d)

@@ -6,10 +6,12 @@ import (
 	"time"
 )
 
-// How long what happened is kept.
+// How long what happened is kept. What is finished, and the attempts, go by
+// partitions (migrations.KeepPartitions); so do events, a few days after their
+// deliveries.
 const (
-	attemptsKept = 14 * 24 * time.Hour
-	eventsKept   = 30 * 24 * time.Hour // and their deliveries; the events themselves go by partitions, a few days later
+	attemptsKept = 14 * 24 * time.Hour // as migration 0032 says
+	eventsKept   = 30 * 24 * time.Hour // and their deliveries
 	sweepEvery   = time.Hour
 	sweepBatch   = 1000 // rows in one statement, so that none holds locks for long
 )
@@ -31,35 +33,30 @@ func (w *Webhooks) runRetention(ctx context.Context) {
 	}
 }
 
-// Sweep deletes attempts older than 14 days, and deliveries older than 30 days. Run
-// does it every hour. Several nodes may do it at once. Events are kept a few days
-// longer (migrations.KeepPartitions), so that no delivery outlives its own.
+// Sweep deletes deliveries that are unfinished and whose events are 30 days old: those
+// of endpoints that have been disabled for so long. Run does it every hour. Several
+// nodes may do it at once.
 func (w *Webhooks) Sweep(ctx context.Context) error {
-	if err := w.sweep(ctx, `delete from delivery_attempt where (tenant_id, delivery_id, attempt) in (
-		select a.tenant_id, a.delivery_id, a.attempt from delivery_attempt a
-		where a.at < statement_timestamp() - $1::interval limit $2)`, attemptsKept, sweepBatch); err != nil {
-		return fmt.Errorf("couldn't delete old attempts: %w", err)
+	for {
+		tag, err := w.pool.Exec(ctx, `delete from delivery d using (
+				select tenant_id, delivery_id from delivery where event_at < statement_timestamp() - $1::interval
+				limit $2 for update skip locked) old
+			where d.tenant_id = old.tenant_id and d.delivery_id = old.delivery_id`, eventsKept, sweepBatch)
+		if err != nil {
+			return fmt.Errorf("couldn't delete old deliveries: %w", err)
+		}
+		if tag.RowsAffected() < sweepBatch {
+			break
+		}
 	}
-	if err := w.sweep(ctx, `delete from delivery where (tenant_id, delivery_id) in (
-		select tenant_id, delivery_id from delivery where created_at < statement_timestamp() - $1::interval limit $2)`, eventsKept, sweepBatch); err != nil {
-		return fmt.Errorf("couldn't delete old deliveries: %w", err)
-	}
-	// Where the head of a line was deleted unfinished, the next takes its place.
-	if _, err := w.pool.Exec(ctx, `update delivery d set state = 'pending', due = clock_timestamp()
-		where d.state = 'waiting' and not exists (select from delivery earlier
-			where earlier.endpoint_id = d.endpoint_id and earlier.ordering_key = d.ordering_key
-				and earlier.state in ('waiting', 'pending') and earlier.event_seq < d.event_seq)`); err != nil {
+	// Where the head of a line was deleted, the next takes its place.
+	if _, err := w.pool.Exec(ctx, `
+		with free as (update delivery d set state = 'pending', due = clock_timestamp()
+			where d.state = 'waiting' and not exists (select from delivery earlier
+				where earlier.endpoint_id = d.endpoint_id and earlier.ordering_key = d.ordering_key and earlier.event_seq < d.event_seq)
+			returning tenant_id)
+		update webhook_cursor c set next_due = clock_timestamp() where tenant_id in (select tenant_id from free)`); err != nil {
 		return fmt.Errorf("couldn't release stranded deliveries: %w", err)
 	}
 	return nil
-}
-
-// sweep repeats a deletion of at most sweepBatch rows until there is no more.
-func (w *Webhooks) sweep(ctx context.Context, statement string, args ...any) error {
-	for {
-		tag, err := w.pool.Exec(ctx, statement, args...)
-		if err != nil || tag.RowsAffected() < sweepBatch {
-			return err
-		}
-	}
 }

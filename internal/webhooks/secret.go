@@ -56,6 +56,9 @@ func (w *Webhooks) RotateSecret(ctx context.Context, s tenant.Scope, id string, 
 		return "", Endpoint{}, err
 	}
 	err = s.In(w.pool).Tx(ctx, func(tx pgx.Tx) error {
+		if err := holdCursor(ctx, tx, t); err != nil {
+			return err
+		}
 		rows, err := tx.Query(ctx, `update webhook_endpoint e set secret_sealed = $3,
 				previous_secret_sealed = case when $4::interval > '0' then e.secret_sealed end,
 				previous_secret_until = case when $4::interval > '0' then clock_timestamp() + $4::interval end
@@ -72,6 +75,7 @@ func (w *Webhooks) RotateSecret(ctx context.Context, s tenant.Scope, id string, 
 	if err != nil {
 		return "", Endpoint{}, fmt.Errorf("couldn't replace a webhook endpoint's secret: %w", err)
 	}
+	w.toClaim.ringFor(t)
 	return secret, e, nil
 }
 
@@ -83,6 +87,9 @@ func (w *Webhooks) EndOverlap(ctx context.Context, s tenant.Scope, id string) er
 		return err
 	}
 	err = s.In(w.pool).Tx(ctx, func(tx pgx.Tx) error {
+		if err := holdCursor(ctx, tx, t); err != nil {
+			return err
+		}
 		before, err := lockEndpoint(ctx, tx, t, id)
 		if err != nil {
 			return err
@@ -97,6 +104,7 @@ func (w *Webhooks) EndOverlap(ctx context.Context, s tenant.Scope, id string) er
 	if err != nil {
 		return fmt.Errorf("couldn't forget a webhook endpoint's old secret: %w", err)
 	}
+	w.toClaim.ringFor(t)
 	return nil
 }
 

@@ -4,7 +4,7 @@
 // about ([Webhooks.Append]), with the tenant's next seq. From there:
 //
 //	event row ── fan-out: one delivery per endpoint that wants it (fanout.go)
-//	    │            └─ lanes: claim what is due, fair between endpoints (lanes.go)
+//	    │            └─ lanes: what is due, fair between endpoints (lanes.go)
 //	    │                  └─ attempt: signed POST through the guarded client (attempt.go)
 //	    │                        └─ finish: delivered, later, or dead (finish.go)
 //	    └── tails, feeds and streams read the same rows (tail.go, feed.go, stream.go)
@@ -17,9 +17,13 @@
 // Beside that, a tenant's server can be asked about a client before it comes in
 // ([Webhooks.Authorize], authorize.go).
 //
-// Goroutines: Run owns runFanOut, runLanes, runFeeds, runRetention and
-// runSecrets; runLanes owns the runAttempts and waits for them; Stream owns one
-// reader per socket; a tenant's runTail lives while somebody follows the tenant.
+// A tenant's deliveries are one node's work at a time (hold.go). That node's engine
+// (engine.go) moves them between the database and its lanes, many in each statement;
+// the requests never wait for the database.
+//
+// Goroutines: Run owns runEngine, runFeeds, runRetention and runSecrets; runEngine
+// owns the runAttempts and waits for them; Stream owns one reader per socket; a
+// tenant's runTail lives while somebody follows the tenant.
 package webhooks
 
 import (
@@ -38,10 +42,6 @@ import (
 
 	"github.com/hibari/hibari/internal/tenant"
 )
-
-// pollEvery is how long a change made by another process, or a retry that has
-// become due, waits to be noticed.
-const pollEvery = time.Second
 
 // ErrNotFound is the answer about something that does not exist or is another
 // tenant's. It is also a tenant.ErrNotFound.
@@ -98,8 +98,12 @@ type Webhooks struct {
 	heartbeat  time.Duration
 	readers    chan struct{} // one for each read of events under way
 
+	name string // of this node as a holder of tenants
+
 	toFanOut *bell // tenants that have new events
-	toClaim  *bell // tenants that have new deliveries
+	toClaim  *bell // tenants whose endpoints or deliveries were changed by hand
+	lanes    *lanes
+	results  *results
 	tails    tails // of the tenants that somebody follows
 	open     openStreams
 	// These lock for themselves.
@@ -142,6 +146,7 @@ func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 	}
 	w.life, w.close = context.WithCancel(context.Background())
 	w.open.init()
+	w.name, w.lanes, w.results = tenant.NewID(), newLanes(), &results{rung: make(chan struct{}, 1)}
 	if w.log == nil {
 		w.log = slog.Default()
 	}
@@ -173,7 +178,7 @@ func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 func (w *Webhooks) Run(ctx context.Context) {
 	defer context.AfterFunc(ctx, w.close)()
 	var loops sync.WaitGroup
-	for _, run := range []func(context.Context){w.runFanOut, w.runLanes, w.runFeeds, w.runRetention, w.runSecrets, w.runAuthLog} {
+	for _, run := range []func(context.Context){w.runEngine, w.runFeeds, w.runRetention, w.runSecrets, w.runAuthLog} {
 		loops.Go(func() { run(ctx) })
 	}
 	loops.Wait()
