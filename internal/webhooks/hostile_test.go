@@ -322,7 +322,7 @@ func TestHostileAnswersLeaveMemoryAlone(t *testing.T) {
 			return len(w.deliveries(s, ids[i])) == 4
 		})
 	}
-	if grown := int64(most) - int64(before); grown > 48<<20 {
+	if grown := int64(most) - int64(before); grown > 96<<20 {
 		t.Errorf("the heap grew by %d MiB", grown>>20)
 	}
 }
