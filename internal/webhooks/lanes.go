@@ -98,7 +98,8 @@ type lane struct {
 	in      *laneHeap // the heap that it is in; nil: none
 	index   int       // its place there
 
-	limit int // slots it may have: fewer when the receiver asks for less
+	probed bool // the probe's result waits to be recorded: it says what may be sent next
+	limit  int  // slots it may have: fewer when the receiver asks for less
 
 	more    bool      // the database may have due ones that are not in memory
 	after   position  // if more: all up to here are
@@ -353,7 +354,7 @@ func (l *lanes) uncrowd(h *hold) {
 // none, or the probe.
 func (e *lane) slots(now time.Time) int {
 	switch {
-	case now.Before(e.at.until):
+	case e.probed || now.Before(e.at.until):
 		return 0
 	case e.at.pulse.probe:
 		return 1
@@ -402,6 +403,7 @@ func (l *lanes) done(j job, o outcome, kept bool) {
 	e.of.open--
 	if kept {
 		l.unrecorded++
+		e.probed = e.probed || j.pulse.probe
 	} else {
 		delete(e.known, j.id)
 		e.more, e.after = true, position{}
@@ -438,6 +440,10 @@ func (l *lanes) recorded(j job, retry time.Time) {
 		return
 	}
 	delete(e.known, j.id)
+	if j.pulse.probe {
+		e.probed = false
+		l.wake(e)
+	}
 	if !retry.IsZero() && (e.nextDue.IsZero() || retry.Before(e.nextDue)) {
 		e.nextDue = retry
 	}
