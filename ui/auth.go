@@ -157,7 +157,7 @@ func (d *authData) draw(v *visit, spans []webhooks.AuthSpan, until time.Time) {
 	for part := 0; part <= 4; part++ {
 		at := until.Add(-d.chosen.span * time.Duration(4-part) / 4)
 		d.bars.ticks = append(d.bars.ticks, chartTick{chartLeft + (chartRight-chartLeft)*float64(part)/4, at.In(v.zone).Format(format)})
-		d.latency.ticks = append(d.latency.ticks, chartTick{plotLeft + (plotRight-plotLeft)*float64(part)/4, at.In(v.zone).Format(format)})
+		d.latency.ticks = append(d.latency.ticks, chartTick{plotLeft + (plotRight-plotLeft-6)*float64(part)/4, at.In(v.zone).Format(format)}) // the last label has to fit
 	}
 	for i, s := range spans {
 		b := authBar{slotX: chartLeft + slot*float64(i), slotWidth: slot, width: max(1, slot*0.72)}

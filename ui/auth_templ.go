@@ -276,7 +276,7 @@ func authFigures(v *visit, d authData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		} else {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 23, "<div class=\"card-body chart-wrap\" tabindex=\"0\" role=\"group\" aria-label=\"Chart of decisions\"><p class=\"legend\"><span><i class=\"swatch part-allowed\"></i>let in</span> <span><i class=\"swatch part-rejected\"></i>rejected</span> <span><i class=\"swatch part-failed\"></i>failed</span></p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 23, "<p class=\"legend card-body\"><span><i class=\"swatch part-allowed\"></i>let in</span> <span><i class=\"swatch part-rejected\"></i>rejected</span> <span><i class=\"swatch part-failed\"></i>failed</span></p><div class=\"card-body chart-wrap\" tabindex=\"0\" role=\"group\" aria-label=\"Chart of decisions\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -289,7 +289,7 @@ func authFigures(v *visit, d authData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if !d.latency.empty {
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 25, "<div class=\"card-body\">")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 25, "<div class=\"card-body plot-alone\">")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -865,7 +865,7 @@ func authTable(v *visit, attempts []webhooks.AuthAttempt) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 69, "\"><td class=\"lead\" data-label=\"When\"><a href=\"")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 69, "\"><td class=\"lead nowrap\" data-label=\"When\"><a href=\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
