@@ -79,6 +79,9 @@ func (d *dataDir) masterKey() ([]byte, error) {
 // instance returns this installation's identity, which node rows carry.
 func (d *dataDir) instance() (string, error) { return d.once("instance", tenant.NewID) }
 
+// spool is where what the database is owed outlives this process.
+func (d *dataDir) spool() string { return filepath.Join(d.path, "owed.jsonl") }
+
 // once returns the content of a small file, made by first when it is missing.
 // Two processes that meet here agree on one content.
 func (d *dataDir) once(name string, first func() string) (string, error) {

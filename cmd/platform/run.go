@@ -47,6 +47,7 @@ type platform struct {
 	ledger  *billing.Ledger
 	node    *cluster.Node
 	book    *billing.Book
+	spool   *billing.Spool
 	stats   *stats.Store
 	port    *transport.Endpoint
 	media   *sfu.SFU
@@ -204,6 +205,12 @@ func (p *platform) openMedia(ctx context.Context) error {
 		return fmt.Errorf("HIBARI_MEDIA_ADDR: %w", err)
 	}
 	logWire(p.config, p.log)
+	if p.spool, err = billing.OpenSpool(p.dir.spool(), p.log); err != nil {
+		return err
+	}
+	if _, err := p.ledger.Recover(ctx, p.spool); err != nil { // before its node is ended
+		return err
+	}
 	p.media = sfu.New(sfu.Config{Transport: p.port, Log: p.log, Ended: p.stats.Ended})
 	p.node, err = cluster.Start(ctx, p.db.Pool, cluster.Config{
 		Name: nodeName(), Instance: instance, Reaper: p.ledger, PublicURL: p.config.publicURL.String(), Log: p.log,
@@ -211,8 +218,11 @@ func (p *platform) openMedia(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.book, err = billing.NewBook(p.ledger, p.node, p.log)
-	return err
+	if p.book, err = billing.NewBook(p.ledger, p.node, p.log); err != nil {
+		return err
+	}
+	p.book.Keep(p.spool)
+	return nil
 }
 
 // nodeName is what this machine calls itself.
@@ -325,6 +335,9 @@ func (p *platform) stop() error {
 	}
 	if p.book != nil {
 		p.book.Stop()
+	}
+	if p.spool != nil {
+		errs = append(errs, p.spool.Close())
 	}
 	if p.port != nil {
 		errs = append(errs, p.port.Close())

@@ -51,6 +51,9 @@ type Incarnation interface {
 //   - every step is kept in the tenant's journal, in order, and written when the
 //     database is back, with the times at which it happened.
 //
+// The steps are in a file, too (Spool), for as long as they are owed: a process that
+// is killed meanwhile takes none of them along.
+//
 // A tenant's journal is written before anything else of the tenant is, so the
 // ledger sees the steps in the order in which they happened. Should this node have
 // been taken for dead meanwhile, its connections are entered anew (readmit.go).
@@ -64,6 +67,7 @@ type Book struct {
 	asks   *pgxpool.Pool // one connection of its own: a pool in full use is no database that is away
 	wake   chan struct{} // one token: look now
 	drains chan struct{} // a token for each journal that is being written
+	spool  *Spool        // what is owed, in a file; nil: in memory alone
 
 	asking singleflight.Group // locks for itself
 
@@ -143,6 +147,7 @@ type BookStats struct {
 	Readmitted int64 // connections entered anew after the node was taken for dead
 	Unfit      int64 // of these, connections ended because there was no place
 	Dropped    int64 // entries that the ledger could not take at all
+	Unkept     int64 // entries that found no room in the spool
 }
 
 // NewBook returns the book of a node. Call Run, and Stop after the last use.
@@ -172,6 +177,10 @@ func (b *Book) HandleEnd(f func(id tenant.ID, connectionID, reason string)) {
 	b.endMedia = f
 }
 
+// Keep has the book write down what it owes, so that it outlives the process: the
+// next one hands it to Ledger.Recover. Call it before the first use.
+func (b *Book) Keep(s *Spool) { b.spool = s }
+
 // Stop frees what the book holds of the database; Flush, before it, writes what is
 // owed.
 func (b *Book) Stop() { b.asks.Close() }
@@ -181,7 +190,7 @@ func (b *Book) Stats() BookStats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.stats
-	s.Away = b.away
+	s.Away, s.Unkept = b.away, b.spool.dropped()
 	for _, p := range b.pages {
 		s.Entries += len(p.journal)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,6 +28,8 @@ type bookBench struct {
 	book *billing.Book
 	here *identity
 
+	spoolAt string // the file of its spool
+
 	mu    sync.Mutex
 	ended map[string]string // guarded by mu: media that the book ended, and why
 }
@@ -39,7 +42,10 @@ func newBookBench(t testing.TB) *bookBench {
 	ledger := billing.NewLedger(b.line.over(t, b.pool), new(webhooks.Webhooks).Queue, log)
 	book, err := billing.NewBook(ledger, b.here, log)
 	b.must(err)
-	b.book = book
+	b.book, b.spoolAt = book, filepath.Join(t.TempDir(), "owed.jsonl")
+	spool, err := billing.OpenSpool(b.spoolAt, log)
+	b.must(err)
+	b.book.Keep(spool)
 	b.book.HandleEnd(func(_ tenant.ID, id, reason string) {
 		b.mu.Lock()
 		defer b.mu.Unlock()

@@ -34,8 +34,10 @@ type entry struct {
 // connection.
 var errAway = errors.New("the database does not answer")
 
-// note enters a step in the page's journal; mu is held.
+// note enters a step in the page's journal; mu is held. Who calls it calls b.spool.flush
+// when mu is free, before anybody is told.
 func (b *Book) note(p *page, e *entry) {
+	b.spool.add(b.owed(p, e))
 	p.journal = append(p.journal, e)
 	if p.idle == nil {
 		p.idle = make(chan struct{})
@@ -43,6 +45,43 @@ func (b *Book) note(p *page, e *entry) {
 	if e.step == stepOpened {
 		b.stats.Owed++
 	}
+}
+
+// owed is a step for the spool; mu is held.
+func (b *Book) owed(p *page, e *entry) owed {
+	step := owed{At: e.asked.Round(0), Tenant: p.tenant, Connection: e.id}
+	m := e.member
+	if m != nil {
+		step.Connection = m.ledgerID
+	}
+	switch e.step {
+	case stepOpened:
+		step.Step, step.Node, step.Session, step.Opening = "opened", b.node.ID(), m.session, m.opening
+	case stepConnected:
+		step.Step = "connected"
+		step.At = step.At.Add(-e.ago)
+		if m != nil && m.began.After(e.asked.Add(-e.ago)) {
+			step.At = m.began.Round(0)
+		}
+	case stepEnded:
+		ending := e.ending
+		if m != nil {
+			ending = m.ending(ending)
+		}
+		step.Step, step.Ending = "ended", &ending
+		step.At = step.At.Add(-ending.Ago)
+	}
+	return step
+}
+
+// allWritten empties the spool if no journal has anything; mu is held.
+func (b *Book) allWritten() {
+	for _, p := range b.pages {
+		if len(p.journal) > 0 {
+			return
+		}
+	}
+	b.spool.clear()
 }
 
 // Connected records that the connection's media connected ago before now, as
@@ -67,6 +106,7 @@ func (b *Book) Connected(ctx context.Context, connectionID string, ago time.Dura
 // connected notes when media came up. It returns the time for which the database
 // is there, if the ledger is to be told now.
 func (b *Book) connected(connectionID string, asked time.Time, ago time.Duration) (up context.Context, m *member, err error) {
+	defer b.spool.flush()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	m = b.members[connectionID]
@@ -115,6 +155,7 @@ func (b *Book) Close(ctx context.Context, connectionID string, e tenant.Ending) 
 
 // ended notes that a connection has ended, as connected does.
 func (b *Book) ended(connectionID string, asked time.Time, e tenant.Ending) (up context.Context, m *member, err error) {
+	defer b.spool.flush()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	m = b.members[connectionID]
@@ -154,6 +195,7 @@ func (b *Book) Abandon(ctx context.Context, o tenant.Opening, e tenant.Ending) e
 }
 
 func (b *Book) abandoned(o tenant.Opening, asked time.Time, e tenant.Ending) (up context.Context) {
+	defer b.spool.flush()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.away && b.pages[o.Tenant].direct() {
@@ -188,7 +230,11 @@ func (b *Book) Beat(ctx context.Context, marks []Mark) error {
 	b.mu.Lock()
 	up := b.up
 	if b.away {
+		if b.spool != nil && b.spool.used() { // whoever recovers it knows until when media was there
+			b.spool.add(owed{Step: "alive", At: time.Now().Round(0)})
+		}
 		b.mu.Unlock()
+		b.spool.flush()
 		return nil
 	}
 	entered := make([]Mark, 0, len(marks))

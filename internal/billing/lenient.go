@@ -132,6 +132,7 @@ func newMember(p *page, o tenant.Opening, session, nodeID string, asked time.Tim
 // admit admits a client from the book. tried: the ledger may have admitted it
 // already, so that it must be told should the client be refused.
 func (b *Book) admit(o tenant.Opening, asked time.Time, tried bool) (tenant.Opened, error) {
+	defer b.spool.flush() // before the client is told
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p := b.pages[o.Tenant]

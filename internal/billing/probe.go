@@ -27,6 +27,7 @@ func (b *Book) Run(ctx context.Context) {
 		case <-tick.C:
 		case <-b.wake:
 		}
+		b.spool.sync()
 		b.compareIncarnation()
 		if b.watched() && b.ask() {
 			continue

@@ -122,6 +122,7 @@ func (b *Book) readmitted(p *page, nodeID string, all []*readmission, snapshot i
 		}
 	}
 	p.journal = kept
+	b.allWritten()
 	for _, r := range all {
 		m := r.member
 		if m.opening != nil {

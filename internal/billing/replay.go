@@ -115,6 +115,7 @@ func (b *Book) drop(e *entry, err error) {
 
 // written strikes entries off that the ledger has.
 func (b *Book) written(p *page, nodeID string, some []*entry, over int) {
+	defer b.spool.flush()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p.journal = p.journal[len(some):]
@@ -134,6 +135,7 @@ func (b *Book) written(p *page, nodeID string, some []*entry, over int) {
 		b.stats.OverUse += int64(over - p.over)
 		p.over = over
 	}
+	b.allWritten()
 }
 
 // run is consecutive entries of one step, with the ids that the ledger knows.
