@@ -15,7 +15,7 @@ import (
 // Limits of a Book.
 const (
 	// owedMost is how many connections it admits at most without the database
-	// having them: what is kept in memory for them, and lost if the process dies.
+	// having them: what is kept for them in memory, and in the spool.
 	owedMost = 20_000
 	// How often the database is asked whether it is there, and how long it may
 	// take: what a stalled database costs those who come first.

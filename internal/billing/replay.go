@@ -273,7 +273,7 @@ func notEntered(ctx context.Context, tx pgx.Tx, id tenant.ID, all []*arrival) (f
 }
 
 // Flush writes what the book owes, as far as the database takes it until ctx ends:
-// before the process ends, for the journals are in its memory alone.
+// before the process ends. The rest is the next process's to write, if there is a spool.
 func (b *Book) Flush(ctx context.Context) error {
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
@@ -288,10 +288,18 @@ func (b *Book) Flush(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d steps in connections' lives could not be written while the database was away, and are lost", owed)
+			return fmt.Errorf("%d steps in connections' lives could not be written while the database was away; %s", owed, b.fate())
 		case <-poll.C:
 		}
 	}
+}
+
+// fate is what becomes of the steps that are owed when the process ends.
+func (b *Book) fate() string {
+	if b.spool == nil {
+		return "they are lost"
+	}
+	return "the next start on this data directory writes them"
 }
 
 // owes returns how many entries are not written, and whether nothing else is to be
