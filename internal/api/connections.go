@@ -71,7 +71,23 @@ type Connection struct {
 	Seconds        int64           `json:"seconds" doc:"Full seconds of media."`
 	BytesIn        int64           `json:"bytes_in" doc:"Received from the client, as of some seconds ago."`
 	BytesOut       int64           `json:"bytes_out" doc:"Sent to the client, as of some seconds ago."`
+	Profile        *profile        `json:"profile" doc:"How it signals and what was agreed with it; null: from before that was kept."`
 	Previous       *string         `json:"previous_connection_id" doc:"The connection that it continues, because its node was taken for dead and came back; null: none."`
+}
+
+// profile is how a connection signals: tenant.Profile, described.
+type profile struct {
+	BundleID                  string `json:"bundle_id,omitempty" doc:"Connections of one bundle are not shown to each other."`
+	Audio                     bool   `json:"audio"`
+	AudioCodec                string `json:"audio_codec_type,omitempty" example:"OPUS"`
+	AudioBitRate              int    `json:"audio_bit_rate,omitempty" doc:"kbit/s; absent: the client's own choice."`
+	Video                     bool   `json:"video"`
+	VideoCodec                string `json:"video_codec_type,omitempty" example:"VP9"`
+	VideoBitRate              int    `json:"video_bit_rate,omitempty" doc:"kbit/s; absent: the client's own choice."`
+	Simulcast                 bool   `json:"simulcast"`
+	Spotlight                 bool   `json:"spotlight"`
+	DataChannelSignaling      bool   `json:"data_channel_signaling"`
+	IgnoreDisconnectWebSocket bool   `json:"ignore_disconnect_websocket"`
 }
 
 func showLive(l billing.Live) Connection {
@@ -80,7 +96,7 @@ func showLive(l billing.Live) Connection {
 		State: stateConnected, Protocol: l.Protocol, NodeID: l.NodeID, KeyID: textOrNull(l.KeyID),
 		TokenExpiresAt: timeOrNull(l.TokenExpiresAt), Metadata: l.Metadata, RemoteAddress: l.RemoteAddress,
 		UserAgent: l.UserAgent, OpenedAt: l.OpenedAt.UTC(), ConnectedAt: timeOrNull(l.ConnectedAt),
-		Seconds: l.Seconds, BytesIn: l.BytesIn, BytesOut: l.BytesOut, Previous: textOrNull(l.Previous),
+		Seconds: l.Seconds, BytesIn: l.BytesIn, BytesOut: l.BytesOut, Profile: (*profile)(l.Profile), Previous: textOrNull(l.Previous),
 	}
 	if l.ConnectedAt.IsZero() {
 		c.State = stateConnecting

@@ -22,7 +22,7 @@ func NewAPIReason(said json.RawMessage) (json.RawMessage, error) {
 		return nil, nil
 	}
 	v, err := decodeNumbers(said)
-	if err != nil {
+	if err != nil || !json.Valid(said) {
 		return nil, Refuse(BadMessage, "reason must be a JSON object or a string")
 	}
 	switch v.(type) {
