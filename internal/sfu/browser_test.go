@@ -126,7 +126,9 @@ type report struct {
 	RID                                                         string  // outbound-rtp
 	FramesSent, FramesEncoded                                   int     // outbound-rtp
 	Active                                                      bool    // outbound-rtp
-	BytesSent                                                   int64   // outbound-rtp
+	BytesSent, HeaderBytesSent, PacketsSent                     int64   // outbound-rtp
+	BytesReceived, HeaderBytesReceived                          int64   // inbound-rtp
+	CurrentRoundTripTime                                        float64 // candidate-pair: s
 	QualityLimitationReason                                     string  // outbound-rtp
 	EstimatedPlayoutTimestamp                                   float64 // inbound-rtp: ms on the publisher's clock
 
@@ -181,10 +183,13 @@ func TestChromiumDecodesEveryCodec(t *testing.T) {
 	s := newStage(t)
 	b := browsertest.Chromium(t, nil)
 	viewer := s.watch(t, b)
-	for _, codec := range []string{"VP8", "VP9", "H264", "AV1"} {
+	for i, codec := range []string{"VP8", "VP9", "H264", "AV1"} {
 		publisher := s.publish(t, b, codec, camera{Width: 1280, Height: 720})
 		viewer.plays(publisher, 20)
 		viewer.playsWell(publisher)
+		if i == 0 {
+			agreeOn(t, publisher, viewer)
+		}
 		if got := viewer.inbound(publisher, "video"); got.Codec != "video/"+codec || got.KeyFramesDecoded == 0 {
 			t.Errorf("%s: the viewer decodes %+v", codec, got)
 		}
