@@ -174,7 +174,7 @@ var plotKinds = []plotKind{
 			}
 			return float64(i.Client.Freezes), i.Out.Video.Packets > 0
 		}, aCount},
-	}, 4, aCount},
+	}, 4, func(v float64) string { return fmt.Sprintf("%g", v) }},
 	{"Layer shown", []measure{
 		{"is shown", meanLayer(func(i stats.Interval) stats.Layers { return i.Shown }), layerWord},
 		{"is to be shown", meanLayer(func(i stats.Interval) stats.Layers { return i.Aimed }), layerWord},

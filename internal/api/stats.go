@@ -72,29 +72,29 @@ type clientStats struct {
 }
 
 type directionIn struct {
-	Audio *inbound `json:"audio" doc:"null: there was none."`
-	Video *inbound `json:"video" doc:"null: there was none."`
+	Audio maybe[inbound] `json:"audio" doc:"null: there was none."`
+	Video maybe[inbound] `json:"video" doc:"null: there was none."`
 }
 
 type directionOut struct {
-	Audio *outbound `json:"audio" doc:"null: there was none."`
-	Video *outbound `json:"video" doc:"null: there was none."`
+	Audio maybe[outbound] `json:"audio" doc:"null: there was none."`
+	Video maybe[outbound] `json:"video" doc:"null: there was none."`
 }
 
 // connectionStats are a connection's figures: of an interval, or in all.
 type connectionStats struct {
-	At        time.Time    `json:"at" doc:"The end of the interval."`
-	Seconds   float64      `json:"seconds" doc:"Its length."`
-	In        directionIn  `json:"inbound" doc:"From the client."`
-	Out       directionOut `json:"outbound" doc:"To the client."`
-	RTT       *float64     `json:"round_trip_time_ms" doc:"By the client's receiver reports, smoothed; null: it is sent nothing, or has not told."`
-	Bandwidth *int64       `json:"receiver_estimated_bitrate" doc:"What it says that it can receive, in bit/s (REMB); null: it says nothing."`
-	DataIn    int64        `json:"data_bytes_received" doc:"Of data channels."`
-	DataOut   int64        `json:"data_bytes_sent"`
-	Sent      *layerCounts `json:"layers_sent" doc:"Which layers of its simulcast the client sends; null: it sends none."`
-	Shown     *layerCounts `json:"layers_received" doc:"Of how many publishers it gets which layer; null: of none that send several."`
-	Aimed     *layerCounts `json:"layers_target" doc:"And which it is to get."`
-	Client    *clientStats `json:"client" doc:"What the client reported of itself in the interval; null: nothing."`
+	At        time.Time          `json:"at" doc:"The end of the interval."`
+	Seconds   float64            `json:"seconds" doc:"Its length."`
+	In        directionIn        `json:"inbound" doc:"From the client."`
+	Out       directionOut       `json:"outbound" doc:"To the client."`
+	RTT       *float64           `json:"round_trip_time_ms" doc:"By the client's receiver reports, smoothed; null: it is sent nothing, or has not told."`
+	Bandwidth *int64             `json:"receiver_estimated_bitrate" doc:"What it says that it can receive, in bit/s (REMB); null: it says nothing."`
+	DataIn    int64              `json:"data_bytes_received" doc:"Of data channels."`
+	DataOut   int64              `json:"data_bytes_sent"`
+	Sent      maybe[layerCounts] `json:"layers_sent" doc:"Which layers of its simulcast the client sends; null: it sends none."`
+	Shown     maybe[layerCounts] `json:"layers_received" doc:"Of how many publishers it gets which layer; null: of none that send several."`
+	Aimed     maybe[layerCounts] `json:"layers_target" doc:"And which it is to get."`
+	Client    maybe[clientStats] `json:"client" doc:"What the client reported of itself in the interval; null: nothing."`
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -154,12 +154,11 @@ func showOutbound(f sfu.Flow, span time.Duration) *outbound {
 	return o
 }
 
-func showLayers(l stats.Layers) *layerCounts {
-	if l == 0 {
-		return nil
+func showLayers(l stats.Layers) (m maybe[layerCounts]) {
+	if c := l.Counts(); l != 0 {
+		m.value = &layerCounts{c[0], c[1], c[2], c[3]}
 	}
-	c := l.Counts()
-	return &layerCounts{c[0], c[1], c[2], c[3]}
+	return m
 }
 
 func showClient(c *stats.ClientInterval) *clientStats {
@@ -187,10 +186,10 @@ func showClient(c *stats.ClientInterval) *clientStats {
 func showInterval(i stats.Interval) connectionStats {
 	return connectionStats{
 		At: i.At.UTC(), Seconds: i.Span.Seconds(),
-		In:  directionIn{showInbound(i.In.Audio, i.Span), showInbound(i.In.Video, i.Span)},
-		Out: directionOut{showOutbound(i.Out.Audio, i.Span), showOutbound(i.Out.Video, i.Span)},
+		In:  directionIn{maybe[inbound]{showInbound(i.In.Audio, i.Span)}, maybe[inbound]{showInbound(i.In.Video, i.Span)}},
+		Out: directionOut{maybe[outbound]{showOutbound(i.Out.Audio, i.Span)}, maybe[outbound]{showOutbound(i.Out.Video, i.Span)}},
 		RTT: millisecondsOrNull(i.RTT), Bandwidth: numberOrNull(i.Bandwidth), DataIn: i.DataIn, DataOut: i.DataOut,
-		Sent: showLayers(i.Sent), Shown: showLayers(i.Shown), Aimed: showLayers(i.Aimed), Client: showClient(i.Client),
+		Sent: showLayers(i.Sent), Shown: showLayers(i.Shown), Aimed: showLayers(i.Aimed), Client: maybe[clientStats]{showClient(i.Client)},
 	}
 }
 
@@ -270,21 +269,21 @@ func (a *API) getConnectionStats(ctx context.Context, scope tenant.Scope, in *st
 
 // latestStats is the newest of one live connection.
 type latestStats struct {
-	ConnectionID string           `json:"connection_id"`
-	ClientID     string           `json:"client_id"`
-	Role         tenant.Role      `json:"role" enum:"sendonly,recvonly,sendrecv"`
-	ConnectedAt  *time.Time       `json:"connected_at" doc:"null: its media has not connected."`
-	Last         *connectionStats `json:"last" doc:"Its last ten seconds; null: there is no sample yet, or none of the last minute."`
-	Totals       *connectionStats `json:"totals" doc:"Since its media connected."`
+	ConnectionID string                 `json:"connection_id"`
+	ClientID     string                 `json:"client_id"`
+	Role         tenant.Role            `json:"role" enum:"sendonly,recvonly,sendrecv"`
+	ConnectedAt  *time.Time             `json:"connected_at" doc:"null: its media has not connected."`
+	Last         maybe[connectionStats] `json:"last" doc:"Its last ten seconds; null: there is no sample yet, or none of the last minute."`
+	Totals       maybe[connectionStats] `json:"totals" doc:"Since its media connected."`
 }
 
 func showLatest(l stats.Latest) latestStats {
 	s := latestStats{ConnectionID: l.ConnectionID, ClientID: l.ClientID, Role: l.Role, ConnectedAt: timeOrNull(l.ConnectedAt)}
 	if l.Last != nil {
-		s.Last = new(showInterval(*l.Last))
+		s.Last.value = new(showInterval(*l.Last))
 	}
 	if !l.At.IsZero() {
-		s.Totals = new(showTotals(l.Totals))
+		s.Totals.value = new(showTotals(l.Totals))
 	}
 	return s
 }
