@@ -46,7 +46,10 @@ func newServers(t testing.TB) (*platform, string) {
 	p.node.UseHands(untouched{t})
 	p.api = api.New(api.Config{Tenants: p.tenants, Ledger: p.ledger, Hooks: p.hooks, Node: p.node, Seats: p.requests, DB: p.db.Pool,
 		PublicURL: "http://hibari.test", Version: "test", Log: p.log})
+	p.api = api.New(api.Config{Tenants: p.tenants, Ledger: p.ledger, Hooks: p.hooks, Node: p.node, Seats: p.requests, DB: p.db.Pool,
+		PublicURL: "http://localhost", Version: "test", Log: p.log})
 	mux := http.NewServeMux()
+	mux.Handle("/v1/", p.api)
 	mux.HandleFunc("POST /{$}", p.withAPIKey(p.inTurn(p.action)))
 	mux.HandleFunc("GET /stream", p.withAPIKey(p.stream))
 	server := httptest.NewServer(mux)

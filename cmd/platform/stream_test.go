@@ -1,11 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -90,5 +96,89 @@ func TestStreamOfARevokedKey(t *testing.T) {
 	}
 	if _, _, err := other.Read(ctx); err != nil {
 		t.Errorf("the stream of another key: %v", err)
+	}
+}
+
+// The example of the documentation loses nothing and tells nothing twice, though it
+// is killed, told to go elsewhere, and away for longer than the stream goes back.
+func TestStreamExample(t *testing.T) {
+	t.Parallel()
+	p, url := newServers(t)
+	made, _ := p.made(t, "lark", "room")
+	dir := t.TempDir()
+	program, place := filepath.Join(dir, "follow"), filepath.Join(dir, "position.txt")
+	if out, err := exec.Command("go", "build", "-o", program, "../../docs/examples/stream-go").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.WriteFile(place, []byte("0"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var told []int64
+	start := func() (lines *bufio.Scanner, kill func()) {
+		cmd := exec.Command(program, place)
+		cmd.Env = append(os.Environ(), "HIBARI_URL="+url, "HIBARI_API_KEY="+made.APIKey)
+		cmd.Stderr = t.Output()
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		kill = sync.OnceFunc(func() { cmd.Process.Kill(); cmd.Wait() })
+		t.Cleanup(kill)
+		time.AfterFunc(60*time.Second, kill) // so that nothing below waits forever
+		return bufio.NewScanner(out), kill
+	}
+	happen := func() (last int64) {
+		if err := p.join(t.Context(), tenant.OperatorScope(made.Tenant), "room"); err != nil {
+			t.Fatal(err)
+		}
+		last, err := p.hooks.LastSeq(t.Context(), tenant.OperatorScope(made.Tenant))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return last
+	}
+	hear := func(lines *bufio.Scanner, last int64) {
+		t.Helper()
+		for len(told) == 0 || told[len(told)-1] < last {
+			if !lines.Scan() {
+				t.Fatalf("it ended, having told %v of %d", told, last)
+			}
+			var e tenant.Event
+			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+				t.Fatalf("%v: %s", err, lines.Bytes())
+			}
+			told = append(told, e.Seq)
+		}
+	}
+	saved := func(last int64) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			if text, err := os.ReadFile(place); err == nil && string(text) == strconv.FormatInt(last, 10) {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("the position is not saved")
+			}
+		}
+	}
+	lines, kill := start()
+	hear(lines, happen())
+	p.hooks.MoveStreams()
+	hear(lines, happen())
+	saved(told[len(told)-1])
+	kill()
+	happen()
+	if _, err := p.db.Exec(t.Context(), `update event set recorded_at = clock_timestamp() - interval '25 hours' where tenant_id = $1`, made.Tenant); err != nil {
+		t.Fatal(err)
+	}
+	lines, _ = start()
+	hear(lines, happen())
+	for i, seq := range told {
+		if seq != int64(i+1) {
+			t.Fatalf("told %v", told)
+		}
 	}
 }
