@@ -55,7 +55,7 @@ func TestScreenshots(t *testing.T) {
 
 	for name, path := range map[string]string{
 		"overview": "/console", "connection": "/console/connections/" + watching, "connections": "/console/connections", "channels": "/console/channels",
-		"channel": "/console/channels/hello", "keys": "/console/keys", "rotate": "/console/keys/signing/" + key + "/rotate", "bans": "/console/bans", "webhooks": endpoint,
+		"channel": "/console/channels/hello", "keys": "/console/keys", "rotate": "/console/keys/signing/" + key + "/rotate", "bans": "/console/bans", "webhooks": endpoint, "events": "/console/events", "event": "/console/events/2",
 		"settings": "/console/settings", "usage": "/console/usage", "licence": "/console/licence", "start": "/console/start", "audit": "/console/audit",
 		"members": "/console/members", "profile": "/console/profile",
 	} {
