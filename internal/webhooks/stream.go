@@ -77,15 +77,15 @@ type stream struct {
 	feed   *Feed
 	query  streamQuery
 	still  func(context.Context) error
-	moving *moving
 
 	// Owned by run.
-	sent  int64  // seq up to which everything has been told or passed over
-	piece []byte // scratch of a stream with a filter
-	beat  time.Time
-	check time.Time
-	end   time.Time       // when to go, once it has been told to; zero: not yet
-	to    <-chan struct{} // closed when it is told to go; nil: it has been
+	moving *moving // what it is told when it is to go
+	sent   int64   // seq up to which everything has been told or passed over
+	piece  []byte  // scratch of a stream with a filter
+	beat   time.Time
+	check  time.Time
+	end    time.Time       // when to go, once it has been told to; zero: not yet
+	to     <-chan struct{} // closed when it is told to go; nil: it has been
 }
 
 // Stream serves GET /stream: a WebSocket that sends the events of the scope's
@@ -251,9 +251,19 @@ func (s *stream) due(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
-	if !s.end.IsZero() && !now.Before(s.end) {
+	if s.end.IsZero() || now.Before(s.end) {
+		return nil
+	}
+	select {
+	case <-s.moving.written: // when the process stops
+		s.moving, s.end = &moving{}, now.Add(lastTold)
+		return nil
+	default:
+	}
+	if s.moving.written == nil {
 		return ErrClosed
 	}
+	s.end = now.Add(lastTold)
 	return nil
 }
 

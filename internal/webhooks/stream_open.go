@@ -24,7 +24,8 @@ const (
 	spreadPerStream = 5 * time.Millisecond
 	stopSpread      = 2 * time.Second // at most, when the process stops
 	stopGrace       = 1500 * time.Millisecond
-	drainSpread     = time.Minute // at most, when the node is drained
+	lastTold        = 300 * time.Millisecond // after the last event has been written
+	drainSpread     = time.Minute            // at most, when the node is drained
 	drainGrace      = 30 * time.Second
 )
 
@@ -37,6 +38,7 @@ type openStreams struct {
 	n       int64
 	stopped bool
 	gone    chan struct{} // closed when stopped and n is 0
+	written chan struct{} // closed when stopped and the last event has been written
 	moving  *moving       // what will be told to the streams that are open now
 }
 
@@ -46,10 +48,11 @@ type moving struct {
 	// Static after given.
 	reason        string
 	spread, grace time.Duration
+	written       <-chan struct{} // what a stream waits for before it ends; nil: nothing
 }
 
 func (o *openStreams) init() {
-	o.gone, o.moving = make(chan struct{}), &moving{given: make(chan struct{})}
+	o.gone, o.written, o.moving = make(chan struct{}), make(chan struct{}), &moving{given: make(chan struct{})}
 }
 
 // enter counts a stream in. Who is let in calls leave, once, and listens to move.
@@ -98,7 +101,9 @@ func (o *openStreams) move(reason string, mostSpread, grace time.Duration, stop 
 	o.moving = &moving{given: make(chan struct{})}
 	now.reason, now.grace = reason, grace
 	now.spread = min(mostSpread, time.Duration(o.n)*spreadPerStream)
-	o.stopped = o.stopped || stop
+	if stop {
+		o.stopped, now.written = true, o.written
+	}
 	o.end()
 	o.mu.Unlock()
 	close(now.given)
@@ -118,11 +123,14 @@ func (m *moving) after() time.Duration {
 func (w *Webhooks) MoveStreams() { w.open.move("drain", drainSpread, drainGrace, false) }
 
 // StopStreams refuses new streams and asks those that are open to reconnect: they go
-// on telling what happens until each has had its time. GoneStreams waits for that.
+// on telling what happens until each has had its time and, once GoneStreams is
+// called, the last of it has been told.
 func (w *Webhooks) StopStreams() { w.open.move("shutdown", stopSpread, stopGrace, true) }
 
-// GoneStreams waits until the last stream has ended after StopStreams, or ctx has.
+// GoneStreams waits until the last stream has ended after StopStreams, or ctx has. The
+// last event has been written when it is called. Call it once.
 func (w *Webhooks) GoneStreams(ctx context.Context) error {
+	close(w.open.written)
 	select {
 	case <-w.open.gone:
 		return nil
