@@ -48,6 +48,7 @@ var arrows = map[string][]string{
 	"cmd/platform/load/suite": {"cmd/platform/load", "cmd/platform/load/plane", "migrations/privatepg"},
 	"cmd/platform/e2e":        {},
 	"docs/examples/token-go":  {},
+	"docs/examples/stream-go": {},
 }
 
 // forTests are what test files may import besides what their package may.

@@ -46,7 +46,7 @@ func TestStreamOverARestart(t *testing.T) {
 		}
 		var e struct {
 			tenant.Event
-			Data struct{ Reason string }
+			Data struct{ Reason string } `json:"data"`
 		}
 		if err := json.Unmarshal(text, &e); err != nil {
 			t.Fatal(err)
