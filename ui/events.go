@@ -92,7 +92,19 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request, v *visit) error
 	if err != nil {
 		return err
 	}
+	if r.URL.Query().Has("pause") { // what there is now, and stays
+		http.Redirect(w, r, "/console/events"+d.query(d.top+1), http.StatusSeeOther)
+		return nil
+	}
 	return v.page(w, r, http.StatusOK, eventsPage(v, d))
+}
+
+// pause holds the list still as it is when it is asked for.
+func (d eventsData) pause() string {
+	if query := d.query(0); query != "" {
+		return query + "&pause=on"
+	}
+	return "?pause=on"
 }
 
 func (c *Console) eventsFragment(r *http.Request, v *visit) (templ.Component, error) {
@@ -181,7 +193,7 @@ func eventGist(e tenant.Event) string {
 		}
 	}
 	add(roleWord(data.Role), data.Role != "")
-	add(data.ClientID, data.ClientID != "")
+	add(data.ClientID, data.ClientID != "" && data.ClientID != e.ConnectionID)
 	add(data.Code, data.Code != "")
 	add(endWord(data.Reason), data.Reason != "" && data.Code == "")
 	add(plural(data.Minutes, "minute", "minutes"), data.Minutes > 0)
@@ -192,5 +204,5 @@ func eventGist(e tenant.Event) string {
 	if runes := []rune(line); len(runes) > 120 {
 		line = string(runes[:120]) + "…"
 	}
-	return orDash(line)
+	return line
 }

@@ -38,6 +38,7 @@ func TestEventsPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.get("/console/events?type=ping&pause=on").wantTo(fmt.Sprintf("/console/events?before=%d&type=ping", last+1))
 	held := p.get(fmt.Sprintf("/console/events?before=%d", last)).want(http.StatusOK).body
 	if strings.Contains(held, "data-live=") || strings.Contains(held, fmt.Sprintf(`id="event-%d"`, last)) || !strings.Contains(held, fmt.Sprintf(`id="event-%d"`, last-1)) {
 		t.Error("the page that is held still is not what was asked for")
