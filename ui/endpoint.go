@@ -18,6 +18,7 @@ type endpointData struct {
 	limit      int
 	deliveries []webhooks.Delivery
 	more       bool
+	replays    []webhooks.Replay // the newest
 }
 
 // The log shows this many deliveries at first, and at most after "Load more".
@@ -54,6 +55,9 @@ func (c *Console) readEndpoint(r *http.Request, v *visit) (d endpointData, err e
 		d.limit = max(firstDeliveries, min(asked, mostDeliveries))
 	}
 	if d.endpoint, err = c.Hooks.Endpoint(r.Context(), v.login.Scope, param(r, "endpoint")); err != nil {
+		return d, err
+	}
+	if d.replays, err = c.Hooks.Replays(r.Context(), v.login.Scope, d.endpoint.ID, shownReplays); err != nil {
 		return d, err
 	}
 	d.deliveries, err = c.Hooks.Deliveries(r.Context(), v.login.Scope, webhooks.DeliveryQuery{Endpoint: d.endpoint.ID, State: d.state, Limit: d.limit + 1})

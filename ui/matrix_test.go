@@ -57,6 +57,13 @@ func furnish(t *testing.T, p *person) estate {
 			t.Fatal("the events are not delivered")
 		}
 	}
+	replay, err := s.hooks.ReplayRange(ctx, p.scope, endpoint.ID, webhooks.Range{States: []string{webhooks.Dead}})
+	must(err)
+	for deadline := time.Now().Add(20 * time.Second); replay.State != webhooks.ReplayDone; replay, err = s.hooks.FindReplay(ctx, p.scope, replay.ID) {
+		if must(err); time.Now().After(deadline) {
+			t.Fatal("the replay does not end")
+		}
+	}
 	keys, err := s.tenants.APIKeys(ctx, p.scope)
 	must(err)
 	ban, err := s.tenants.Ban(ctx, p.scope, tenant.NewBan{Kind: tenant.ClientBan, Subject: "secret-client", Until: time.Now().Add(time.Hour)})
@@ -87,6 +94,7 @@ func furnish(t *testing.T, p *person) estate {
 		"signing/{key}": p.signed.SigningKeyID,
 		"{endpoint}":    endpoint.ID,
 		"{delivery}":    delivery,
+		"{replay}":      replay.ID,
 		"{ban}":         ban.ID,
 		"{attempt}":     trial.ID,
 		"{member}":      p.signed.MemberID,
@@ -96,7 +104,7 @@ func furnish(t *testing.T, p *person) estate {
 		"{seq}":         strconv.FormatInt(last, 10),
 		"{connections}": "400", // a size of licence: nobody's
 	}
-	e.marks = []string{e.connection, secretChannel, keys[0].ID, p.signed.SigningKeyID, endpoint.ID, delivery, ban.ID, "secret-client", "secret-auth", trial.ID,
+	e.marks = []string{e.connection, secretChannel, keys[0].ID, p.signed.SigningKeyID, endpoint.ID, delivery, replay.ID, ban.ID, "secret-client", "secret-auth", trial.ID,
 		string(p.signed.Tenant), p.signed.MemberID, p.signed.Email,
 		invitation.ID, "secret-guest", sessions[0].ID}
 	return e

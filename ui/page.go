@@ -126,6 +126,8 @@ var doneTexts = map[string]string{
 	"enable":           "The endpoint is enabled again.",
 	"test":             "A test event is on its way.",
 	"replay":           "The event is on its way again.",
+	"replay-range":     "The range is on its way again.",
+	"replay-cancel":    "The replay is cancelled.",
 	"auth-url":         "Your server is asked about each client from now on.",
 	"auth-none":        "Nobody else is asked any longer.",
 	"auth-rotate":      "The auth webhook has a new secret.",

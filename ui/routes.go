@@ -88,6 +88,9 @@ func (c *Console) table() []route {
 		{"POST", "/console/webhooks/{endpoint}/edit", builders, c.changeEndpoint},
 		{"GET", "/console/webhooks/{endpoint}/delete", builders, c.askDeleteEndpoint},
 		{"POST", "/console/webhooks/{endpoint}/delete", builders, c.deleteEndpoint},
+		{"GET", "/console/webhooks/{endpoint}/replay", builders, c.askReplay},
+		{"POST", "/console/webhooks/{endpoint}/replay", builders, c.replayRange},
+		{"POST", "/console/replays/{replay}/cancel", builders, c.cancelReplay},
 		{"GET", "/console/deliveries/{delivery}", watchers, c.delivery},
 		{"POST", "/console/deliveries/{delivery}/replay", builders, c.replay},
 

@@ -3,7 +3,6 @@ package ui
 import (
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/hibari/hibari/internal/webhooks"
 )
@@ -41,22 +40,34 @@ func troubleText(t webhooks.Trouble) string {
 	return "A webhook endpoint fails, and its events wait."
 }
 
-// disabledText says why an endpoint is disabled.
-func disabledText(e webhooks.Endpoint) string {
+// disabledText says why an endpoint is disabled, and since when.
+func disabledText(v *visit, e webhooks.Endpoint) string {
+	text := "Disabled by your organisation"
 	switch e.DisabledReason {
 	case webhooks.DisabledGone:
-		return "Disabled by us: it answered 410, which asks never to be called again."
+		text = "Disabled by us, since it answered 410, which asks never to be called again"
 	case webhooks.DisabledFailing:
-		return "Disabled by us: it had answered nothing with success for five days."
+		text = "Disabled by us, since it had answered nothing with success for five days"
 	}
-	return "Disabled by your organisation."
+	if e.DisabledAt != nil {
+		text += ", at " + v.stamp(*e.DisabledAt)
+	}
+	return text + "."
 }
 
-// disabledOn is when an endpoint that goes on failing will be disabled; zero: it does
-// not fail.
-func disabledOn(e webhooks.Endpoint) time.Time {
-	if e.FailingSince == nil {
-		return time.Time{}
+// probeText says when the next probe of an endpoint whose breaker is open goes out.
+func probeText(v *visit, e webhooks.Endpoint) string {
+	when := "now"
+	if e.Breaker == webhooks.Open && e.NextProbeAt != nil {
+		when = "at " + v.stamp(*e.NextProbeAt)
 	}
-	return e.FailingSince.Add(webhooks.DisableAfter)
+	return "One of them is sent as a probe " + when + "; the first that is answered 2xx lets the others follow. Waiting costs them no tries."
+}
+
+// disabledThen says until when an endpoint that fails has time.
+func disabledThen(v *visit, e webhooks.Endpoint) string {
+	if e.FailingSince == nil {
+		return ""
+	}
+	return " Without one success it is disabled on " + v.stamp(e.FailingSince.Add(webhooks.DisableAfter)) + "."
 }

@@ -35,7 +35,7 @@ func TestContract(t *testing.T) {
 	for _, one := range []string{
 		"GET /v1/channels", "GET /v1/connections", "DELETE /v1/connections/{connection_id}", "DELETE /v1/channels/{channel}/connections",
 		"POST /v1/webhook-endpoints", "GET /v1/webhook-endpoints/{id}/deliveries", "POST /v1/webhook-endpoints/{id}/test",
-		"POST /v1/deliveries/{id}/replay", "GET /v1/events", "GET /v1/settings", "PATCH /v1/settings", "GET /v1/usage", "GET /v1/licence",
+		"POST /v1/deliveries/{id}/replay", "POST /v1/webhook-endpoints/{id}/replay", "GET /v1/events", "GET /v1/settings", "PATCH /v1/settings", "GET /v1/usage", "GET /v1/licence",
 		"GET /v1/bans", "POST /v1/bans", "DELETE /v1/bans/{id}", "POST /v1/access-tokens", "POST /v1/signing-keys",
 		"POST /v1/invitations", "GET /v1/invitations", "POST /v1/invitations/{id}/resend", "DELETE /v1/invitations/{id}",
 		"PATCH /v1/members/{member_id}", "DELETE /v1/members/{member_id}", "POST /v1/members/{member_id}/reset-second-step",

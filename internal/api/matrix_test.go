@@ -56,6 +56,13 @@ func furnish(t *testing.T, c *caller) estate {
 			t.Fatal("the events are not delivered")
 		}
 	}
+	replay, err := c.hooks.ReplayRange(ctx, c.scope, endpoint.ID, webhooks.Range{States: []string{webhooks.Dead}})
+	must(err)
+	for deadline := time.Now().Add(20 * time.Second); replay.State != webhooks.ReplayDone; replay, err = c.hooks.FindReplay(ctx, c.scope, replay.ID) {
+		if must(err); time.Now().After(deadline) {
+			t.Fatal("the replay does not end")
+		}
+	}
 	keys, err := c.tenants.APIKeys(ctx, c.scope)
 	must(err)
 	ban, err := c.tenants.Ban(ctx, c.scope, tenant.NewBan{Kind: tenant.ClientBan, Subject: "secret-client", Until: time.Now().Add(time.Hour)})
@@ -81,6 +88,7 @@ func furnish(t *testing.T, c *caller) estate {
 		"sessions/{session_id}":       sessions[0].SessionID,
 		"webhook-endpoints/{id}":      endpoint.ID,
 		"deliveries/{id}":             delivery,
+		"replays/{id}":                replay.ID,
 		"signing-keys/{id}":           c.made.SigningKeyID,
 		"api-keys/{id}":               keys[0].ID,
 		"bans/{id}":                   ban.ID,
@@ -89,7 +97,7 @@ func furnish(t *testing.T, c *caller) estate {
 		"auth-attempts/{id}":          trial.ID,
 		"audit-log/{id}":              strconv.FormatInt(entries[0].ID, 10),
 	}
-	e.marks = []string{e.connection, secretChannel, endpoint.ID, delivery, c.made.SigningKeyID, keys[0].ID, ban.ID, "secret-client", "secret-auth", trial.ID,
+	e.marks = []string{e.connection, secretChannel, endpoint.ID, delivery, replay.ID, c.made.SigningKeyID, keys[0].ID, ban.ID, "secret-client", "secret-auth", trial.ID,
 		string(c.made.Tenant), c.made.MemberID, c.made.Email, invited.ID, invited.Email}
 	return e
 }

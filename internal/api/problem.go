@@ -148,6 +148,8 @@ func ProblemOf(err error) (p *Problem, known bool) {
 		return newProblem(CodeLimitReached, "there are as many members and invitations as there may be: remove or cancel one first"), true
 	case errors.Is(err, tenant.ErrTooManyKeys), errors.Is(err, tenant.ErrTooManyBans), errors.Is(err, webhooks.ErrTooMany):
 		return newProblem(CodeLimitReached, "there are as many as there may be: delete or revoke one first"), true
+	case errors.Is(err, webhooks.ErrTooManyReplays):
+		return newProblem(CodeLimitReached, "as many replays run as may: wait for one to end, or cancel it with POST /v1/replays/{id}/cancel"), true
 	case tenant.DatabaseAway(err):
 		return newProblem(tenant.Unavailable, "the platform's database does not answer; calls go on, try again in a few seconds"), true
 	}

@@ -90,7 +90,7 @@ func (w *world) find(s tenant.Scope, endpoint string) webhooks.Endpoint {
 	return e
 }
 
-func (w *world) count(query string, args ...any) (n int) {
+func (w *world) countOf(query string, args ...any) (n int) {
 	w.t.Helper()
 	if err := w.pool.QueryRow(w.t.Context(), query, args...).Scan(&n); err != nil {
 		w.t.Fatal(err)
@@ -171,10 +171,10 @@ func TestFailingEndpointIsDisabledOnce(t *testing.T) {
 	}
 	once := func(times int) {
 		t.Helper()
-		if n := w.count(`select count(*) from event where tenant_id = $1 and type = 'endpoint.disabled'`, s.Tenant()); n != times {
+		if n := w.countOf(`select count(*) from event where tenant_id = $1 and type = 'endpoint.disabled'`, s.Tenant()); n != times {
 			t.Errorf("%d events, want %d", n, times)
 		}
-		if n := w.count(`select count(*) from audit_entry where tenant_id = $1 and action = 'webhook_endpoint.disabled' and actor = 'system' and target = $2`, s.Tenant(), id); n != times {
+		if n := w.countOf(`select count(*) from audit_entry where tenant_id = $1 and action = 'webhook_endpoint.disabled' and actor = 'system' and target = $2`, s.Tenant(), id); n != times {
 			t.Errorf("%d audit entries, want %d", n, times)
 		}
 	}
@@ -190,19 +190,19 @@ func TestFailingEndpointIsDisabledOnce(t *testing.T) {
 	if e := w.find(s, id); e.DisabledReason != "" || e.DisabledAt == nil || e.Breaker != webhooks.Closed {
 		t.Errorf("enabled again, it is %+v", e)
 	}
-	w.due(id)
+	w.makeDue(id)
 	eventually(t, "failing again", func() bool { return w.find(s, id).FailingSince != nil })
 	w.pass(id, 5*24*time.Hour)
 	eventually(t, "disabled again", func() bool { return w.find(s, id).Status == "disabled" })
 	once(2)
-	if n := w.count(`select count(*) from mail_outbox`); n != 0 || len(box.about("disabled")) != len(mails) {
+	if n := w.countOf(`select count(*) from mail_outbox`); n != 0 || len(box.about("disabled")) != len(mails) {
 		t.Error("a second mail on the same day")
 	}
 	broken.Store(false)
 	if err := w.hooks.EnableEndpoint(t.Context(), s, id); err != nil {
 		t.Fatal(err)
 	}
-	w.due(id)
+	w.makeDue(id)
 	eventually(t, "what waited is delivered", func() bool {
 		return !slices.ContainsFunc(w.deliveries(s, id), func(d webhooks.Delivery) bool { return d.State != webhooks.Delivered })
 	})
@@ -213,11 +213,11 @@ func (w *world) pass(endpoint string, d time.Duration) {
 	w.t.Helper()
 	w.exec(`update webhook_endpoint set failing_since = failing_since - $2::interval, failed_at = clock_timestamp() - interval '2 hours'
 		where endpoint_id = $1`, endpoint, d)
-	w.due(endpoint)
+	w.makeDue(endpoint)
 }
 
-// due makes everything that waits for an endpoint due.
-func (w *world) due(endpoint string) {
+// makeDue makes everything that waits for an endpoint due.
+func (w *world) makeDue(endpoint string) {
 	w.t.Helper()
 	w.exec(`update delivery set due = clock_timestamp() where endpoint_id = $1 and state = 'pending'`, endpoint)
 	w.nudge()
@@ -241,7 +241,7 @@ func TestSporadicFailuresDisableNothing(t *testing.T) {
 	// Tried last three days ago: the time starts anew.
 	w.exec(`update webhook_endpoint set failing_since = clock_timestamp() - interval '9 days', failed_at = clock_timestamp() - interval '3 days'`)
 	answers <- 500
-	w.due(id)
+	w.makeDue(id)
 	tried(2)
 	if e := w.find(s, id); e.Status != "enabled" || e.FailingSince == nil || time.Since(*e.FailingSince) > time.Minute {
 		t.Errorf("after two failures far apart: %+v", e)
@@ -249,18 +249,18 @@ func TestSporadicFailuresDisableNothing(t *testing.T) {
 	// Failing for nearly five days, then one success.
 	w.exec(`update webhook_endpoint set failing_since = clock_timestamp() - interval '4 days 23 hours', failed_at = clock_timestamp() - interval '2 hours'`)
 	answers <- 500
-	w.due(id)
+	w.makeDue(id)
 	tried(3)
 	if e := w.find(s, id); e.Status != "enabled" || time.Since(*e.FailingSince) < 4*24*time.Hour {
 		t.Errorf("before the five days are over: %+v", e)
 	}
 	answers <- 200
-	w.due(id)
+	w.makeDue(id)
 	tried(4)
 	if e := w.find(s, id); e.Status != "enabled" || e.FailingSince != nil {
 		t.Errorf("after a success: %+v", e)
 	}
-	if n := w.count(`select count(*) from event where type = 'endpoint.disabled'`); n != 0 {
+	if n := w.countOf(`select count(*) from event where type = 'endpoint.disabled'`); n != 0 {
 		t.Errorf("%d events", n)
 	}
 }
@@ -281,10 +281,10 @@ func TestGoneIsToldOnce(t *testing.T) {
 	if err := w.pool.QueryRow(t.Context(), `select data->>'reason' from event where type = 'endpoint.disabled'`).Scan(&reason); err != nil || reason != "gone" {
 		t.Errorf("reason %q, %v", reason, err)
 	}
-	if n := w.count(`select count(*) from event where type = 'endpoint.disabled'`); n != 1 {
+	if n := w.countOf(`select count(*) from event where type = 'endpoint.disabled'`); n != 1 {
 		t.Errorf("%d events", n)
 	}
-	if n := w.count(`select count(*) from audit_entry where action = 'webhook_endpoint.disabled'`); n != 1 {
+	if n := w.countOf(`select count(*) from audit_entry where action = 'webhook_endpoint.disabled'`); n != 1 {
 		t.Errorf("%d audit entries", n)
 	}
 }
@@ -321,7 +321,7 @@ func TestBreakerProbes(t *testing.T) {
 		t.Fatalf("a moment's trouble opened the breaker: %+v", e)
 	}
 	skew.Store(12)
-	w.due(id)
+	w.makeDue(id)
 	eventually(t, "the breaker open", func() bool { return w.find(s, id).Breaker == webhooks.Open })
 	var quiet int // until nothing is in flight: a straggler may end after the breaker opened
 	eventually(t, "nothing in flight", func() bool {
@@ -335,7 +335,7 @@ func TestBreakerProbes(t *testing.T) {
 	probe := func(failed int, step time.Duration) {
 		t.Helper()
 		before := len(rec.got())
-		w.due(id)
+		w.makeDue(id)
 		w.exec(`update webhook_endpoint set breaker_until = clock_timestamp() where endpoint_id = $1`, id)
 		w.nudge()
 		rec.wait(t, before+1)
@@ -354,11 +354,11 @@ func TestBreakerProbes(t *testing.T) {
 		t.Errorf("troubles %+v, %v", list, err)
 	}
 	broken.Store(false)
-	w.due(id)
+	w.makeDue(id)
 	w.exec(`update webhook_endpoint set breaker_until = clock_timestamp() where endpoint_id = $1`, id)
 	w.nudge()
 	eventually(t, "the breaker closed", func() bool { e := w.find(s, id); return e.Breaker == webhooks.Closed && e.FailingSince == nil })
-	w.due(id)
+	w.makeDue(id)
 	eventually(t, "everything delivered", func() bool {
 		return !slices.ContainsFunc(w.deliveries(s, id), func(d webhooks.Delivery) bool { return d.State != webhooks.Delivered })
 	})

@@ -34,7 +34,8 @@ func (w *Webhooks) runRetention(ctx context.Context) {
 }
 
 // Sweep deletes deliveries that are unfinished and whose events are 30 days old: those
-// of endpoints that have been disabled for so long. Run does it every hour. Several
+// of endpoints that have been disabled for so long; and replays that ended 30 days ago.
+// Run does it every hour. Several
 // nodes may do it at once.
 func (w *Webhooks) Sweep(ctx context.Context) error {
 	for {
@@ -58,5 +59,5 @@ func (w *Webhooks) Sweep(ctx context.Context) error {
 		update webhook_cursor c set next_due = clock_timestamp() where tenant_id in (select tenant_id from free)`); err != nil {
 		return fmt.Errorf("couldn't release stranded deliveries: %w", err)
 	}
-	return nil
+	return w.sweepReplays(ctx)
 }

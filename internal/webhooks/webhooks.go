@@ -100,8 +100,9 @@ type Webhooks struct {
 
 	name string // of this node as a holder of tenants
 
-	toFanOut *bell // tenants that have new events
-	toClaim  *bell // tenants whose endpoints or deliveries were changed by hand
+	toFanOut *bell         // tenants that have new events
+	toReplay chan struct{} // holds at most one token: there may be a replay to go on with
+	toClaim  *bell         // tenants whose endpoints or deliveries were changed by hand
 	lanes    *lanes
 	results  *results
 	tails    tails // of the tenants that somebody follows
@@ -133,6 +134,7 @@ func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 		readers:    make(chan struct{}, readersAtOnce),
 		toFanOut:   newBell(),
 		toClaim:    newBell(),
+		toReplay:   make(chan struct{}, 1),
 		tails:      tails{byTenant: map[tenant.ID]*tail{}},
 		version:    c.Version,
 		nodeName:   c.NodeName,
@@ -178,7 +180,7 @@ func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 func (w *Webhooks) Run(ctx context.Context) {
 	defer context.AfterFunc(ctx, w.close)()
 	var loops sync.WaitGroup
-	for _, run := range []func(context.Context){w.runEngine, w.runFeeds, w.runRetention, w.runSecrets, w.runAuthLog} {
+	for _, run := range []func(context.Context){w.runEngine, w.runFeeds, w.runRetention, w.runSecrets, w.runAuthLog, w.runReplays} {
 		loops.Go(func() { run(ctx) })
 	}
 	loops.Wait()
