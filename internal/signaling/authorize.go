@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,8 @@ type Said struct {
 	Client      string          // its software's name; "": none
 	Environment string          // likewise
 	Libwebrtc   string          // likewise
+	// Params are what it asks of its codecs, in its own words; no other field is set.
+	Params tenant.Grant
 }
 
 // readSaid reads it from the fields of a dialect; what is of another type says
@@ -32,6 +35,12 @@ func readSaid(f fields, metadata, client string) (s Said) {
 		if json.Unmarshal(f.Raw(name), &text) == nil {
 			*into = tenant.Printable(text, maxSaid)
 		}
+	}
+	_, audio := readMedia(f, "audio")
+	_, video := readMedia(f, "video")
+	s.Params = tenant.Grant{
+		AudioOpusParams: tenant.ReadOpusParams(audio, "opus_params"), VideoVP9Params: tenant.ReadVP9Params(video, "vp9_params"),
+		VideoAV1Params: tenant.ReadAV1Params(video, "av1_params"), VideoH264Params: tenant.ReadH264Params(video, "h264_params"),
 	}
 	return s
 }
@@ -57,7 +66,7 @@ func (d *Door) authorize(v visitor, o tenant.Opening, claim tenant.Claim) (tenan
 	}
 	token, _ := v.Token.(string) // it is one: it was verified
 	answer, err := d.authorizer.Authorize(d.open, *claim.AuthWebhook, tenant.Arrival{
-		Opening: o, AccessToken: token, Wish: v.wish(), Counts: counts,
+		Opening: o, AccessToken: token, Wish: v.wishOver(claim.Grant), Counts: counts,
 		Said: v.Said.Metadata, Client: v.Said.Client, Environment: v.Said.Environment,
 		Libwebrtc: v.Said.Libwebrtc,
 	})
@@ -69,4 +78,17 @@ func (d *Door) authorize(v visitor, o tenant.Opening, claim tenant.Claim) (tenan
 	}
 	claim.Grant = answer.Over(claim.Grant)
 	return claim, nil
+}
+
+// wishOver is the wish with what is asked of the codecs, which the token may have set.
+func (v *visitor) wishOver(g tenant.Grant) tenant.Grant {
+	wish := v.wish()
+	wish.AudioOpusParams = cmp.Or(g.AudioOpusParams, v.Said.Params.AudioOpusParams)
+	wish.VideoVP9Params = cmp.Or(g.VideoVP9Params, v.Said.Params.VideoVP9Params)
+	wish.VideoAV1Params = cmp.Or(g.VideoAV1Params, v.Said.Params.VideoAV1Params)
+	wish.VideoH264Params = cmp.Or(g.VideoH264Params, v.Said.Params.VideoH264Params)
+	if wish.SimulcastRequestRID != "none" {
+		wish.SimulcastRID = wish.SimulcastRequestRID // its older name, which had no word for none
+	}
+	return wish
 }

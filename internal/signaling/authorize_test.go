@@ -52,11 +52,12 @@ func TestAuthorize(t *testing.T) {
 	asked := &server{answer: func(context.Context) (tenant.Grant, error) {
 		return tenant.Grant{ClientID: "server", AudioBitRate: 30, EventMetadata: json.RawMessage(`"events"`), Metadata: json.RawMessage(`"offer"`)}, nil
 	}}
-	h, _ := broadcast(t, signaling.Config{Verifier: hooked(tenant.Grant{ClientID: "token", BundleID: "b", AudioBitRate: 20, VideoBitRate: 200}), Authorizer: asked})
+	h, _ := broadcast(t, signaling.Config{Verifier: hooked(tenant.Grant{ClientID: "token", BundleID: "b", AudioBitRate: 20, VideoBitRate: 200,
+		VideoVP9Params: &tenant.VP9Params{ProfileID: new(2)}}), Authorizer: asked})
 	first := h.call(t, `{"type":"connect","role":"recvonly","channel_id":"room","metadata":{"access_token":"good"}}`, false)
 	first.message(0, map[string]any{"type": "offer"})
-	c := h.call(t, `{"type":"connect","role":"sendonly","channel_id":"room@ten_A","client_id":"own","sora_client":"SDK\u0000 1","environment":7,
-		"audio":{"bit_rate":10},"video":{"bit_rate":100},"metadata":{"access_token":"good","age":7},"signaling_notify_metadata":"me"}`, false)
+	c := h.call(t, `{"type":"connect","role":"sendonly","channel_id":"room@ten_A","client_id":"own","sora_client":"SDK\u0000 1","environment":7,"libwebrtc":"M140","simulcast_request_rid":"r1",
+		"audio":{"bit_rate":10,"opus_params":{"ptime":40}},"video":{"bit_rate":100,"vp9_params":{"profile_id":1}},"metadata":{"access_token":"good","age":7},"signaling_notify_metadata":"me"}`, false)
 	offer := c.message(0, map[string]any{"type": "offer"})
 	for field, want := range map[string]any{
 		"client_id": "server", "bundle_id": "b", "audio_bit_rate": 30.0, "video_bit_rate": 200.0, "metadata": "offer",
@@ -70,10 +71,12 @@ func TestAuthorize(t *testing.T) {
 	a := asked.arrivals()[1]
 	if a.ConnectionID != id || a.Tenant != "ten_A" || a.Channel != "room" || a.Role != tenant.SendOnly || a.ClientID != "token" || a.Protocol != "sora" ||
 		a.AccessToken != "good" || string(a.Said) != `{"access_token":"good","age":7}` || string(a.Metadata) != `{"of":"token"}` ||
-		a.Client != "SDK 1" || a.Environment != "" || a.Counts.Connections != 1 {
+		a.Client != "SDK 1" || a.Environment != "" || a.Libwebrtc != "M140" || a.Counts.Connections != 1 {
 		t.Errorf("the server was told %+v", a)
 	}
-	if w := a.Wish; w.BundleID != "b" || !*w.Audio || w.AudioBitRate != 20 || w.VideoBitRate != 200 || w.VideoCodec != "VP9" || string(w.SignalingNotifyMetadata) != `"me"` {
+	if w := a.Wish; w.BundleID != "b" || !*w.Audio || w.AudioBitRate != 20 || w.VideoBitRate != 200 || w.VideoCodec != "VP9" || string(w.SignalingNotifyMetadata) != `"me"` ||
+		w.AudioOpusParams == nil || *w.AudioOpusParams.PTime != 40 || w.VideoVP9Params == nil || *w.VideoVP9Params.ProfileID != 2 || w.VideoH264Params != nil ||
+		w.SimulcastRequestRID != "r1" || w.SimulcastRID != "r1" {
 		t.Errorf("the server was told of the wish %+v", w)
 	}
 	h.books.read(func(b *books) {

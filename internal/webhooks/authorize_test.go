@@ -290,6 +290,10 @@ func FuzzAuthAnswer(f *testing.F) {
 	f.Add("application/json", []byte(`{"audio":{"bit_rate":7},"data_channels":[{"label":"#a"}]}`))
 	f.Add("text/html", []byte(`<html>`))
 	f.Add("application/x+json", []byte(`[`))
+	f.Add("application/json", []byte(`{"allowed":true,"metadata":{"a":[1e400]},"simulcast_encodings":[{"rid":"r0"},{"rid":"r0"}]}`))
+	f.Add("application/json; charset=utf-16", []byte("\xff\xfe{\x00}\x00"))
+	f.Add("application/json", []byte(`{"allowed":false,"allowed":true,"reason":"\ud800"}`))
+	f.Add("text/plain", []byte(`{"allowed":null,"client_id":null,"forwarding_filter":{"action":"allow"}}`))
 	var answer atomic.Pointer[[2]string]
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header()["Content-Type"] = []string{strings.Map(func(r rune) rune {
