@@ -297,6 +297,9 @@ func TestIdempotencyKeyKeepsAllOrNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		for table, now := range dbtest.Digest(t, s.pool, string(c.made.Tenant)) {
+			if table == "webhook_cursor" {
+				continue // its holder renews it by itself
+			}
 			if now != before[table] {
 				t.Errorf("%s leaves something in %s: %s, it was %s", path, table, now, before[table])
 			}
