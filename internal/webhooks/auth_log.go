@@ -137,7 +137,8 @@ func (l *authLog) write(ctx context.Context, batch []authEntry) error {
 		insert into auth_attempt (tenant_id, auth_attempt_id, at, connection_id, channel_id, client_id, role, protocol, test,
 			decision, status, duration_ms, reason, error_class, answer_head)
 		select * from unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bool[],
-			$10::text[], $11::int[], $12::bigint[], $13::text[], $14::text[], $15::text[])`,
+			$10::text[], $11::int[], $12::bigint[], $13::text[], $14::text[], $15::text[])
+		on conflict do nothing`, // a write that was given up may have been made all the same
 		tenants, ids, ats, connections, channels, clients, roles, protocols, tests, decisions, statuses, durations, reasons, classes, heads)
 	if err != nil {
 		return fmt.Errorf("couldn't log questions to auth webhooks: %w", err)

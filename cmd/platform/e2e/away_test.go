@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -163,6 +165,7 @@ func testAway(t *testing.T, outage func(*ownPostgres) (end func())) {
 	postgres := newPostgres(t)
 	s := newServer(t, "HIBARI_DATABASE_URL="+postgres.cluster.URL())
 	a := s.tenant("Lark")
+	questions := s.askedFrom(t, a) // also while the database is away
 	up := mustDial2015(t, s, "upstream", "hello", s.token(a, "hello", "sendonly"))
 	token, elsewhere := s.token(a, "hello", "recvonly"), s.token(a, "hall", "recvonly")
 	var steady []*client2015
@@ -183,7 +186,7 @@ func testAway(t *testing.T, outage func(*ownPostgres) (end func())) {
 		eventually(t, "time passes", func() bool { return time.Since(from) > 3*time.Second })
 	}
 	calm()
-	begun := time.Now()
+	begun, askedBefore := time.Now(), questions.Load()
 	back := outage(postgres)
 	leaver.close()
 	left := time.Now()
@@ -221,6 +224,7 @@ func testAway(t *testing.T, outage func(*ownPostgres) (end func())) {
 		t.Errorf("WHEP was answered %s, Retry-After %q, after %s", w.Status, w.Header.Get("Retry-After"), took)
 	}
 	within(t, away+patience, "a minute passes", func() bool { return time.Since(begun) > away })
+	askedAway := questions.Load() - askedBefore
 	back()
 	s.ready()
 	calm()
@@ -240,6 +244,9 @@ func testAway(t *testing.T, outage func(*ownPostgres) (end func())) {
 	if during < 20 {
 		t.Errorf("only %d clients came and went while the database was away", during)
 	}
+	if askedAway < int64(during) {
+		t.Errorf("the auth webhook was asked %d times while the database was away, and %d clients came", askedAway, during)
+	}
 	for _, c := range append(steady, up) {
 		select {
 		case <-c.ended:
@@ -251,6 +258,29 @@ func testAway(t *testing.T, outage func(*ownPostgres) (end func())) {
 	eventually(t, "media goes on", func() bool { return steady[0].video.Load() > before+10 })
 	s.wantVisits(a, want, steady[0], steady[1], up)
 	s.wantNoDrift(postgres.cluster.URL(), a, 3)
+}
+
+// askedFrom gives a tenant an auth webhook, which lets everybody in, and counts how
+// often it is asked.
+func (s *server) askedFrom(t *testing.T, a account) *atomic.Int64 {
+	t.Helper()
+	asked := new(atomic.Int64)
+	customer := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	t.Cleanup(customer.Close)
+	r, err := http.NewRequest(http.MethodPatch, s.url+"/v1/settings", strings.NewReader(`{"auth_url":"`+customer.URL+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+a.APIKey)
+	r.Header.Set("Content-Type", "application/json")
+	w, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.Body.Close(); w.StatusCode != http.StatusOK {
+		t.Fatalf("the auth webhook could not be set: %s", w.Status)
+	}
+	return asked
 }
 
 // someOffer is what a WHEP client brings.
