@@ -10,6 +10,10 @@ type Stats struct {
 	Delivered int64 // attempts that were answered 2xx
 	Failed    int64 // attempts that were not, and will be repeated
 	Dead      int64 // attempts that were not, and were the last of their delivery
+	// InFlight are requests under way now, Waiting due deliveries in memory that have no
+	// slot, Lag for how long the oldest of these has been due.
+	InFlight, Waiting int
+	Lag               time.Duration
 	// EndpointsDisabled were disabled by us, BreakersOpened the breakers that opened.
 	EndpointsDisabled, BreakersOpened int64
 	SlowStreams                       int64 // streams closed because their reader did not keep up
@@ -81,7 +85,9 @@ func (c *counters) attempted(o outcome, last bool) {
 // Stats returns the counts so far.
 func (w *Webhooks) Stats() Stats {
 	c := &w.counters
+	open, waiting, lag := w.lanes.load(time.Now())
 	s := Stats{
+		InFlight: open, Waiting: waiting, Lag: lag,
 		Delivered: c.delivered.Load(), Failed: c.failed.Load(), Dead: c.dead.Load(),
 		EndpointsDisabled: c.disabled.Load(), BreakersOpened: c.opened.Load(),
 		SlowStreams: c.slowStreams.Load(), StreamsRefused: w.streams.Refused() + w.open.refused.Load(),

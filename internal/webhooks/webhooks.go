@@ -162,7 +162,9 @@ func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 		w.heartbeat = heartbeatEvery
 	}
 	w.egress = c.guarded(w.log)
-	w.client = NewGuardedClient(w.egress)
+	post := w.egress
+	post.IdlePerHost = maxPerTenant // a busy server keeps its connections
+	w.client = NewGuardedClient(post)
 	w.authEgress = w.egress
 	w.authEgress.Timeout = cmp.Or(c.AuthTimeout, authTimeout)
 	w.authEgress.Connect = min(authConnect, w.authEgress.Timeout*2/5)
