@@ -116,7 +116,7 @@ type Ending struct {
 	BytesIn, BytesOut int64         // of media and data messages, received from and sent to the client
 	// Said is what the caller of the API that ended it said about why; nil: nothing,
 	// or it ended otherwise.
-	Said json.RawMessage
+	Said json.RawMessage `json:",omitempty"`
 }
 
 // Why a connection ended, as events and the console name it.

@@ -1,6 +1,7 @@
 package tenant_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -32,6 +33,23 @@ func TestAPIReason(t *testing.T) {
 	} {
 		if got, err := tenant.NewAPIReason([]byte(said)); tenant.AsRefusal(err) == nil || tenant.AsRefusal(err).Code != code {
 			t.Errorf("%.40s: %s, %v", said, got, err)
+		}
+	}
+}
+
+// An end that nobody has said anything about stays so in the file of what is owed.
+func TestEndingThroughJSON(t *testing.T) {
+	for _, said := range []string{``, `"rude"`} {
+		var was, is tenant.Ending
+		if said != "" {
+			was.Said = json.RawMessage(said)
+		}
+		text, err := json.Marshal(was)
+		if err == nil {
+			err = json.Unmarshal(text, &is)
+		}
+		if err != nil || string(is.Said) != said {
+			t.Errorf("%q became %q in %s: %v", said, is.Said, text, err)
 		}
 	}
 }
