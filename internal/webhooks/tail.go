@@ -31,7 +31,7 @@ const (
 	// 20 µs, so a tenant's streams take a part of a processor, and no more, however
 	// much happens, and no client that wants to come in waits for a crowd of them.
 	feedGroup = 8
-	feedShare = 100 * time.Microsecond
+	feedShare = 250 * time.Microsecond
 	// burstPatience is how long, in the middle of a burst, the others wait for the
 	// slowest before it is left behind.
 	burstPatience = 250 * time.Millisecond
