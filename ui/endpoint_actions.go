@@ -1,20 +1,31 @@
 package ui
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"time"
 
+	"github.com/hibari/hibari/internal/tenant"
 	"github.com/hibari/hibari/internal/webhooks"
 )
 
-// sendTest sends a ping event to one endpoint.
+// sendTest sends a test event to one endpoint, whose page then shows how it goes.
 func (c *Console) sendTest(w http.ResponseWriter, r *http.Request, v *visit) error {
+	if err := readForm(w, r); err != nil {
+		return err
+	}
 	id := param(r, "endpoint")
-	if _, err := c.Hooks.SendTest(r.Context(), v.login.Scope, id); err != nil {
+	as := tenant.EventType(cmp.Or(r.PostForm.Get("type"), string(tenant.Ping)))
+	delivery, err := c.Hooks.SendExample(r.Context(), v.login.Scope, id, as)
+	if err != nil {
 		return refuseDisabled(err)
 	}
-	return v.finish(w, r, "/console/webhooks/"+id, "test")
+	if v.partial {
+		return v.finish(w, r, "/console/webhooks/"+id, "test")
+	}
+	http.Redirect(w, r, "/console/webhooks/"+id+logFilter{test: delivery}.query(), http.StatusSeeOther)
+	return nil
 }
 
 // replay sends the event of a delivery once more.
@@ -137,9 +148,6 @@ func (c *Console) askAboutEndpoint(w http.ResponseWriter, r *http.Request, v *vi
 	q.Facts = [][2]string{{"URL", e.URL}}
 	return v.ask(w, r, q)
 }
-
-// errEndpointDisabled is a test or replay to an endpoint that gets nothing.
-var errEndpointDisabled = errors.New("the endpoint is disabled")
 
 func refuseDisabled(err error) error {
 	if errors.Is(err, webhooks.ErrDisabled) {

@@ -36,9 +36,10 @@ func everyPage(t *testing.T, p *person) []string {
 		"/console/connections/" + id + "/disconnect", "/console/channels", "/console/channels/hello", "/console/channels/nobody-here",
 		"/console/channels/%3Cb%3E&%22%27", "/console/channels/hello/disconnect", "/console/keys", "/console/bans", "/console/bans?ban=client&subject=%3Cb%3E&kind=token&find=x", "/console/keys/signing/" + p.signed.SigningKeyID + "/rotate", "/console/webhooks",
 		"/console/webhooks/" + endpoint.ID, "/console/webhooks/" + endpoint.ID + "?state=dead", "/console/webhooks/" + endpoint.ID + "/delete",
-		"/console/webhooks/" + endpoint.ID + "/edit",
 		"/console/auth", "/console/auth?range=14d&decision=timeout&channel=%3Cb%3E",
 		"/console/events", "/console/events?type=ping&channel=%3Cb%3E", "/console/events?before=2", "/console/events/1",
+		"/console/webhooks/" + endpoint.ID + "/edit", "/console/webhooks/" + endpoint.ID + "/health", "/console/webhooks/" + endpoint.ID + "/health?window=30d",
+		"/console/webhooks/health", "/console/webhooks/health?window=24h", "/console/webhooks/" + endpoint.ID + "?type=ping&answer=none&since=1h&about=hello&before=dlv_x&test=" + delivery,
 		"/console/deliveries/" + delivery, "/console/usage", "/console/usage?range=12m", "/console/licence", "/console/licence?connections=350&company=on&peaks=30d", "/console/licence?connections=x&peaks=24h", "/console/licence/change/400", "/console/audit", "/console/audit?text=x", "/console/audit/1", "/demo/hello", "/console/no-such-page",
 		"/console/members", "/console/members/" + p.signed.MemberID + "/remove", "/console/profile", "/console/profile/second-step", "/console/prove",
 	}

@@ -78,6 +78,10 @@ func (c *Console) table() []route {
 		{"POST", "/console/webhooks", builders, c.createEndpoint},
 		{"GET", "/console/webhooks/{endpoint}", watchers, c.endpoint},
 		{"GET", "/console/live/webhooks/{endpoint}", watchers, c.stream(c.endpointFragment)},
+		{"GET", "/console/webhooks/health", watchers, c.performances},
+		{"GET", "/console/live/webhooks/health", watchers, c.stream(c.performancesFragment)},
+		{"GET", "/console/webhooks/{endpoint}/health", watchers, c.performance},
+		{"GET", "/console/live/webhooks/{endpoint}/health", watchers, c.stream(c.performanceFragment)},
 		{"POST", "/console/webhooks/{endpoint}/test", builders, c.sendTest},
 		{"POST", "/console/webhooks/{endpoint}/enable", builders, c.enableEndpoint},
 		{"GET", "/console/webhooks/{endpoint}/rotate", builders, c.fresh("/console/webhooks", c.askRotateSecret)},
@@ -92,6 +96,7 @@ func (c *Console) table() []route {
 		{"POST", "/console/webhooks/{endpoint}/replay", builders, c.replayRange},
 		{"POST", "/console/replays/{replay}/cancel", builders, c.cancelReplay},
 		{"GET", "/console/deliveries/{delivery}", watchers, c.delivery},
+		{"GET", "/console/live/deliveries/{delivery}", watchers, c.stream(c.deliveryFragment)},
 		{"POST", "/console/deliveries/{delivery}/replay", builders, c.replay},
 
 		{"GET", "/console/auth", watchers, c.auth},

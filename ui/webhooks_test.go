@@ -57,7 +57,14 @@ func TestWebhookEndpoint(t *testing.T) {
 	}
 
 	events, _ := p.follow("/console/live" + strings.TrimPrefix(path, "/console"))
-	p.post(path + "/test").wantTo(path + "?done=test")
+	test := p.post(path+"/test", "type", "connection.created").want(http.StatusSeeOther).location
+	if !strings.HasPrefix(test, path+"?test=dlv_") {
+		t.Fatalf("leads to %q", test)
+	}
+	tested, _ := p.follow("/console/live" + strings.TrimPrefix(test, "/console"))
+	until(t, tested, 10*time.Second, func(e streamEvent) bool {
+		return strings.Contains(e.data, `data-test="delivered"`) && strings.Contains(e.data, "Your server answered 204.")
+	})
 	var request received
 	select {
 	case request = <-got:
@@ -76,7 +83,7 @@ func TestWebhookEndpoint(t *testing.T) {
 	delivery, _, _ := strings.Cut(rest, `"`)
 
 	detail := p.get("/console/deliveries/" + delivery).want(http.StatusOK)
-	for _, want := range []string{"204", "1 try", "ping", "This is a test."} {
+	for _, want := range []string{"204", "1 try", "connection.created", "&#34;test&#34;: true", "Webhook-Signature: v1,", "waiting for the first byte", "openssl dgst", strings.TrimPrefix(url, "http://"), "HTTP/1.1"} {
 		if !strings.Contains(detail.body, want) {
 			t.Errorf("the delivery's page lacks %q", want)
 		}
@@ -116,7 +123,7 @@ func TestWebhookEndpoint(t *testing.T) {
 		t.Error("the form does not show what was chosen")
 	}
 	p.post(path+"/edit", "url", url, "types", "channel.started", "channel_prefix", "lobby-").wantTo(path + "?done=endpoint-changed")
-	if body := p.get(path).body; !strings.Contains(body, "channel.started") || strings.Contains(body, "channel.ended") || !strings.Contains(body, "lobby-") {
+	if body := p.get(path).body; !strings.Contains(body, "<dd>channel.started</dd>") || !strings.Contains(body, "<code>lobby-</code>") {
 		t.Error("the page does not show what was chosen anew")
 	}
 	if a := p.post(path+"/edit", "url", "nonsense", "types", "channel.ended").want(http.StatusUnprocessableEntity); !strings.Contains(a.body, `id="field-url-problem"`) || !strings.Contains(a.body, `value="channel.ended" checked`) {
@@ -156,6 +163,9 @@ func TestFailingEndpointIsSeen(t *testing.T) {
 	}
 	if body := p.get(path).body; !strings.Contains(body, "disabled: it gets no events") {
 		t.Error("the page does not say that the endpoint is disabled")
+	}
+	if strings.Contains(p.get(path).body, `name="type" id="test-type"`) {
+		t.Error("a test is offered to a disabled endpoint")
 	}
 	p.post(path + "/test").want(http.StatusConflict)
 	p.post(path + "/enable").wantTo(path + "?done=enable")

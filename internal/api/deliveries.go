@@ -26,6 +26,8 @@ type Delivery struct {
 	FinishedAt   *time.Time       `json:"finished_at" doc:"null: not delivered and not dead yet."`
 	LastStatus   *int             `json:"last_status" doc:"The HTTP status of the latest attempt; null: no answer."`
 	LastError    *string          `json:"last_error" doc:"What was wrong with the latest attempt."`
+	LastClass    *string          `json:"last_class" doc:"The same as a class: dns, connect, tls, timeout, http_status and so on."`
+	Test         bool             `json:"test" doc:"It is a test event, and event_type what it is an example of."`
 }
 
 func showDelivery(d webhooks.Delivery) Delivery {
@@ -33,7 +35,7 @@ func showDelivery(d webhooks.Delivery) Delivery {
 		ID: d.ID, EndpointID: d.EndpointID, EventID: d.EventID, EventType: d.EventType, EventSeq: d.EventSeq,
 		Channel: textOrNull(d.Channel), ConnectionID: textOrNull(d.ConnectionID), State: d.State, Due: d.Due.UTC(),
 		Attempts: d.Attempts, Replay: d.Replay, CreatedAt: d.CreatedAt.UTC(), FinishedAt: utcOrNull(d.FinishedAt),
-		LastError: textOrNull(d.LastError),
+		LastError: textOrNull(d.LastError), LastClass: textOrNull(string(d.LastClass)), Test: d.Test,
 	}
 	if d.LastStatus != 0 {
 		shown.LastStatus = &d.LastStatus
@@ -44,7 +46,13 @@ func showDelivery(d webhooks.Delivery) Delivery {
 func (a *API) listDeliveries(ctx context.Context, scope tenant.Scope, in *struct {
 	ID string `path:"id" maxLength:"64" example:"ep_9N5VY0Z8WJ4KQ2RGTX7D3C6B1M"`
 	Paging
-	State string `query:"state" enum:"waiting,pending,delivered,dead" doc:"Only those in this state."`
+	State      string    `query:"state" enum:"waiting,pending,delivered,dead" doc:"Only those in this state."`
+	Type       string    `query:"type" maxLength:"64" doc:"Only those of events of this type."`
+	Channel    string    `query:"channel_id" maxLength:"255" doc:"Only those of events of this channel."`
+	Connection string    `query:"connection_id" maxLength:"64" doc:"Only those of events of this connection."`
+	Class      string    `query:"answer" enum:"2xx,3xx,4xx,5xx,none" doc:"Only those whose latest attempt was answered so; none: by nobody."`
+	From       time.Time `query:"from" doc:"Only those made no earlier."`
+	Until      time.Time `query:"until" doc:"Only those made earlier."`
 }) (p page[Delivery], err error) {
 	before, err := in.after("deliveries")
 	if err != nil {
@@ -54,7 +62,8 @@ func (a *API) listDeliveries(ctx context.Context, scope tenant.Scope, in *struct
 		return p, err
 	}
 	limit := min(in.Limit, webhooks.MaxDeliveries-1)
-	rows, err := a.Hooks.Deliveries(ctx, scope, webhooks.DeliveryQuery{Endpoint: in.ID, State: in.State, Before: before, Limit: limit + 1})
+	rows, err := a.Hooks.Deliveries(ctx, scope, webhooks.DeliveryQuery{Endpoint: in.ID, State: in.State, Type: in.Type, Channel: in.Channel,
+		Connection: in.Connection, Class: in.Class, From: in.From, Until: in.Until, Before: before, Limit: limit + 1})
 	return pageOf(rows, limit, showDelivery, func(d webhooks.Delivery) string { return newCursor("deliveries", d.ID) }), err
 }
 
@@ -65,7 +74,45 @@ type attempt struct {
 	DurationMS   int64     `json:"duration_ms"`
 	Status       *int      `json:"status" doc:"HTTP status; null: no answer."`
 	Error        *string   `json:"error" doc:"null: delivered."`
+	ErrorClass   *string   `json:"error_class"`
 	ResponseHead string    `json:"response_head" doc:"The first 4 KiB of the answer's body."`
+	Exchange     *exchange `json:"exchange" doc:"null: nothing went over the wire."`
+}
+
+// exchange is what went over the wire for an attempt.
+type exchange struct {
+	Remote      *string           `json:"remote_address" doc:"null: none was connected to."`
+	Protocol    *string           `json:"protocol" example:"HTTP/2.0"`
+	Reused      bool              `json:"connection_reused"`
+	Sent        map[string]string `json:"request_headers"`
+	Answer      map[string]string `json:"response_headers" doc:"Up to 8 KiB of them."`
+	AnswerCut   bool              `json:"response_headers_cut" doc:"There were more."`
+	AnswerBytes int64             `json:"response_bytes" doc:"How long the answer's body was; it is read up to 64 KiB."`
+	Timing      timing            `json:"timing"`
+}
+
+// timing is where an attempt's time went.
+type timing struct {
+	DNS     float64 `json:"dns_ms"`
+	Connect float64 `json:"connect_ms"`
+	TLS     float64 `json:"tls_ms"`
+	Wait    float64 `json:"first_byte_ms" doc:"From the request's last byte to the answer's first."`
+	Total   float64 `json:"total_ms"`
+}
+
+func showExchange(x *webhooks.Exchange) *exchange {
+	if x == nil {
+		return nil
+	}
+	ms := func(us int64) float64 { return float64(us) / 1000 }
+	full := func(head map[string]string) map[string]string {
+		if head == nil {
+			return map[string]string{}
+		}
+		return head
+	}
+	return &exchange{textOrNull(x.Remote), textOrNull(x.Protocol), x.Reused, full(x.Sent), full(x.Answer), x.AnswerCut, x.AnswerBytes,
+		timing{ms(x.Timing.DNS), ms(x.Timing.Connect), ms(x.Timing.TLS), ms(x.Timing.Wait), ms(x.Timing.Total)}}
 }
 
 // wholeDelivery is a delivery with what was sent and how it went.
@@ -90,7 +137,7 @@ func (a *API) getDelivery(ctx context.Context, scope tenant.Scope, in *deliveryI
 	}
 	d.Log = []attempt{}
 	for _, one := range attempts {
-		shown := attempt{one.Number, one.At.UTC(), one.DurationMS, nil, textOrNull(one.Error), one.ResponseHead}
+		shown := attempt{one.Number, one.At.UTC(), one.DurationMS, nil, textOrNull(one.Error), textOrNull(string(one.Class)), one.ResponseHead, showExchange(one.Exchange)}
 		if one.Status != 0 {
 			shown.Status = &one.Status
 		}
@@ -98,7 +145,9 @@ func (a *API) getDelivery(ctx context.Context, scope tenant.Scope, in *deliveryI
 	}
 	events, err := a.Hooks.Events(ctx, scope, d.EventSeq-1, 1)
 	if err == nil && len(events) == 1 && events[0].ID == d.EventID {
-		d.Event = new(showEvent(events[0]))
+		posted, _, err := webhooks.Posted(events[0])
+		d.Event = new(showEvent(posted))
+		return d, err
 	}
 	return d, err
 }

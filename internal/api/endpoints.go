@@ -116,8 +116,17 @@ func (a *API) endOverlap(ctx context.Context, scope tenant.Scope, in *endpointIn
 	return a.Hooks.EndOverlap(ctx, scope, in.ID)
 }
 
-func (a *API) testEndpoint(ctx context.Context, scope tenant.Scope, in *endpointInput) (d Delivery, err error) {
-	id, err := a.Hooks.SendTest(ctx, scope, in.ID)
+func (a *API) testEndpoint(ctx context.Context, scope tenant.Scope, in *struct {
+	ID   string `path:"id" maxLength:"64" example:"ep_9N5VY0Z8WJ4KQ2RGTX7D3C6B1M"`
+	Body *struct {
+		Type tenant.EventType `json:"type,omitempty" maxLength:"64" example:"connection.created" doc:"What it is an example of. Absent: a ping."`
+	}
+}) (d Delivery, err error) {
+	as := tenant.Ping
+	if in.Body != nil && in.Body.Type != "" {
+		as = in.Body.Type
+	}
+	id, err := a.Hooks.SendExample(ctx, scope, in.ID, as)
 	if err != nil {
 		return d, err
 	}

@@ -78,6 +78,15 @@ func TestWebhookEndpoints(t *testing.T) {
 	if one["event_id"] != event || one["event"].(map[string]any)["type"] != "ping" || len(one["log"].([]any)) != 1 || one["last_status"] != 200.0 {
 		t.Errorf("delivery: %v", one)
 	}
+	first := one["log"].([]any)[0].(map[string]any)["exchange"].(map[string]any)
+	if first["request_headers"].(map[string]any)["Webhook-Id"] != event || first["timing"].(map[string]any)["total_ms"].(float64) <= 0 || first["remote_address"] != strings.TrimPrefix(receiver.URL, "http://") {
+		t.Errorf("exchange: %v", first)
+	}
+	health := c.get(path + "/health?window=24h").want(200).object()
+	if total := health["total"].(map[string]any); total["attempts"] != 1.0 || total["failures"] != 0.0 || total["p95_ms"] == nil || len(health["points"].([]any)) != 96 || health["undelivered"] != 0.0 {
+		t.Errorf("health: %v", health)
+	}
+	c.get(path+"/health?window=1y").problem(422, api.CodeInvalid)
 	again := c.do("POST", delivery+"/replay", nil).want(202).object()
 	if again["replay"] != 1.0 || again["id"] == sent["id"] || <-got != event {
 		t.Errorf("replayed: %v", again)
@@ -93,8 +102,22 @@ func TestWebhookEndpoints(t *testing.T) {
 		t.Errorf("dead: %v", none)
 	}
 
+	for query, n := range map[string]int{"type=ping": 2, "type=channel.ended": 0, "answer=2xx": 2, "answer=none": 0, "channel_id=hello": 0,
+		"from=2020-01-01T00:00:00Z": 2, "until=2020-01-01T00:00:00Z": 0} {
+		eventually(t, "both delivered", func() bool { return len(c.get(path+"/deliveries?state=delivered").want(200).items()) == 2 })
+		if found := c.get(path + "/deliveries?" + query).want(200).items(); len(found) != n {
+			t.Errorf("%s: %d deliveries, want %d", query, len(found), n)
+		}
+	}
+	shown := c.do("POST", path+"/test", `{"type":"connection.destroyed"}`).want(202).object()
+	if shown["event_type"] != "connection.destroyed" || shown["test"] != true {
+		t.Errorf("example: %v", shown)
+	}
+	<-got
+	c.do("POST", path+"/test", `{"type":"recording.ready"}`).problem(422, api.CodeInvalid)
+
 	for _, ask := range [][2]string{{"GET", path}, {"PATCH", path}, {"DELETE", path}, {"POST", path + "/rotate-secret"}, {"DELETE", path + "/previous-secret"}, {"POST", path + "/test"},
-		{"GET", path + "/deliveries"}, {"GET", delivery}, {"POST", delivery + "/replay"}} {
+		{"GET", path + "/health"}, {"GET", path + "/deliveries"}, {"GET", delivery}, {"POST", delivery + "/replay"}} {
 		var body any
 		if ask[0] == "PATCH" {
 			body = map[string]any{"status": "disabled"}

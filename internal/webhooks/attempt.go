@@ -24,7 +24,8 @@ type outcome struct {
 	answer     []byte     // the first answerKept bytes of its body
 	retryAfter time.Duration
 	took       time.Duration
-	seen       seen // what the endpoint's watch made of it
+	seen       seen      // what the endpoint's watch made of it
+	exchange   *Exchange // what went over the wire; nil: no request was made
 }
 
 func (o outcome) delivered() bool { return o.problem == "" }
@@ -55,6 +56,7 @@ func (w *Webhooks) runAttempts(ctx context.Context, j job) {
 
 // post makes the signed request.
 func (w *Webhooks) post(ctx context.Context, j job) outcome {
+	ctx, clock := watch(ctx)
 	r, err := w.request(ctx, j)
 	if err != nil {
 		w.log.Error("webhook request not made", "delivery", j.id, "error", err)
@@ -62,13 +64,20 @@ func (w *Webhooks) post(ctx context.Context, j job) outcome {
 	}
 	answer, err := w.client.Do(r)
 	if err != nil {
-		return failed(w.egress.explain(err))
+		o := failed(w.egress.explain(err))
+		o.exchange = clock.stop()
+		o.exchange.Sent = sentHead(r)
+		return o
 	}
 	defer answer.Body.Close()
 	o := outcome{status: answer.StatusCode}
+	var rest int64
 	if o.answer, err = io.ReadAll(io.LimitReader(answer.Body, answerKept)); err == nil {
-		_, err = io.Copy(io.Discard, answer.Body)
+		rest, err = io.Copy(io.Discard, answer.Body)
 	}
+	o.exchange = clock.stop()
+	o.exchange.Sent, o.exchange.Protocol, o.exchange.AnswerBytes = sentHead(r), answer.Proto, int64(len(o.answer))+rest
+	o.exchange.Answer, o.exchange.AnswerCut = shownHead(answer.Header, answerHeadKept)
 	switch bad := judge(o.status); {
 	case bad != nil:
 		o.problem, o.class = bad.words, bad.class
@@ -85,7 +94,7 @@ func (w *Webhooks) post(ctx context.Context, j job) outcome {
 func failed(f failure) outcome { return outcome{problem: f.words, class: f.class} }
 
 func (w *Webhooks) request(ctx context.Context, j job) (*http.Request, error) {
-	body, err := envelope(j.event)
+	_, body, err := Posted(j.event)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,13 +23,26 @@ const (
 
 // DeliveryQuery selects deliveries, newest first.
 type DeliveryQuery struct {
-	ID       string // "": any; else this one alone
-	Endpoint string // "": of every endpoint
-	State    string // "": in every state
-	EventSeq int64  // 0: of every event; else of this one alone
-	Before   string // a delivery's id: only older ones; "": from the newest
-	Limit    int    // 0: 50; at most MaxDeliveries
+	ID         string    // "": any; else this one alone
+	Endpoint   string    // "": of every endpoint
+	State      string    // "": in every state
+	EventSeq   int64     // of the event; 0: of any
+	Type       string    // of the event; "": of any
+	Channel    string    // of the event; "": of any
+	Connection string    // of the event; "": of any
+	Class      string    // of the latest answer: one of AnswerClasses; "": any
+	From       time.Time // made no earlier; zero: from the first
+	Until      time.Time // made earlier; zero: to the newest
+	Before     string    // a delivery's id: only older ones; "": from the newest
+	Limit      int       // 0: 50; at most MaxDeliveries
 }
+
+// AnswerClasses are what DeliveryQuery.Class may be: the first digit of a status,
+// or NoAnswer where there was none.
+var AnswerClasses = []string{"2xx", "3xx", "4xx", "5xx", NoAnswer}
+
+// NoAnswer is the class of a latest attempt that nobody answered.
+const NoAnswer = "none"
 
 // MaxDeliveries is the most deliveries that one call of Deliveries returns;
 // usualDeliveries is what it returns to those who name no number.
@@ -54,16 +68,20 @@ type Delivery struct {
 	Replay       int              `json:"replay"`                // 0: the first delivery; n: the n-th replay by hand
 	LastStatus   int              `json:"last_status,omitempty"` // HTTP status of the latest attempt; 0: no answer
 	LastError    string           `json:"last_error,omitempty"`  // what was wrong with the latest attempt, in words
+	LastClass    ErrorClass       `json:"last_class,omitempty"`  // the same as a class
+	Test         bool             `json:"test,omitempty"`        // EventType is what a test event looks like
 }
 
 // Attempt is one request made for a delivery.
 type Attempt struct {
-	Number       int       `json:"attempt"` // from 1
-	At           time.Time `json:"at"`
-	DurationMS   int64     `json:"duration_ms"`
-	Status       int       `json:"status,omitempty"`        // HTTP status; 0: no answer
-	Error        string    `json:"error,omitempty"`         // "": delivered
-	ResponseHead string    `json:"response_head,omitempty"` // the first 4 KiB of the answer's body
+	Number       int        `json:"attempt"` // from 1
+	At           time.Time  `json:"at"`
+	DurationMS   int64      `json:"duration_ms"`
+	Status       int        `json:"status,omitempty"`        // HTTP status; 0: no answer
+	Error        string     `json:"error,omitempty"`         // "": delivered
+	Class        ErrorClass `json:"error_class,omitempty"`   // of Error
+	ResponseHead string     `json:"response_head,omitempty"` // the first 4 KiB of the answer's body
+	Exchange     *Exchange  `json:"exchange,omitempty"`      // nil: nothing went over the wire, or it was not kept yet
 }
 
 // Deliveries lists deliveries of the tenant.
@@ -75,26 +93,59 @@ func (w *Webhooks) Deliveries(ctx context.Context, s tenant.Scope, q DeliveryQue
 	if q.Limit <= 0 {
 		q.Limit = usualDeliveries
 	}
-	rows, err := s.In(w.pool).Query(ctx, `
+	where, args := q.conditions(t)
+	rows, err := s.In(w.pool).Query(ctx, fmt.Sprintf(`
 		select d.delivery_id, d.endpoint_id, d.event_id, d.event_type, d.event_seq, coalesce(event.channel_id, ''),
 			coalesce(event.connection_id, ''), d.state, d.due, d.attempts, d.created_at, d.finished_at, d.replay,
-			d.last_status, d.last_error
+			d.last_status, d.last_error, d.last_class, event.type = 'ping' and d.event_type <> 'ping'
 		from delivery_all d join webhook_endpoint using (tenant_id, endpoint_id)
 		join event on event.tenant_id = d.tenant_id and event.seq = d.event_seq and event.recorded_at = d.event_at
-		where d.tenant_id = $1 and ($2 = '' or d.endpoint_id = $2) and ($3 = '' or d.state = $3)
-			and ($6 = '' or d.delivery_id = $6) and ($7 = 0 or d.event_seq = $7)
-			and ($4 = '' or (d.created_at, d.delivery_id) < (
-				select b.created_at, b.delivery_id from delivery_all b where b.tenant_id = $1 and b.delivery_id = $4))
-		order by d.created_at desc, d.delivery_id desc limit $5`,
-		t, q.Endpoint, q.State, q.Before, min(q.Limit, MaxDeliveries), q.ID, q.EventSeq)
+		where %s order by d.created_at desc, d.delivery_id desc limit %d`, where, min(q.Limit, MaxDeliveries)), args...)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't list deliveries: %w", err)
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (d Delivery, err error) {
 		return d, row.Scan(&d.ID, &d.EndpointID, &d.EventID, &d.EventType, &d.EventSeq, &d.Channel,
 			&d.ConnectionID, &d.State, &d.Due, &d.Attempts, &d.CreatedAt, &d.FinishedAt, &d.Replay,
-			&d.LastStatus, &d.LastError)
+			&d.LastStatus, &d.LastError, &d.LastClass, &d.Test)
 	})
+}
+
+// conditions are the query in SQL, with what it is about. What is not asked for is
+// not in it, so that Postgres sees which index will do.
+func (q DeliveryQuery) conditions(t tenant.ID) (where string, args []any) {
+	args = []any{t}
+	parts := []string{"d.tenant_id = $1"}
+	add := func(condition string, value any) {
+		args = append(args, value)
+		parts = append(parts, strings.ReplaceAll(condition, "?", "$"+strconv.Itoa(len(args))))
+	}
+	for _, c := range []struct{ condition, value string }{
+		{"d.delivery_id = ?", q.ID}, {"d.endpoint_id = ?", q.Endpoint}, {"d.state = ?", q.State}, {"d.event_type = ?", q.Type},
+		{"event.channel_id = ?", q.Channel},
+		{"d.event_seq = any (array(select seq from event where tenant_id = $1 and connection_id = ?))", q.Connection},
+		{"(d.created_at, d.delivery_id) < (select b.created_at, b.delivery_id from delivery_all b where b.tenant_id = $1 and b.delivery_id = ?)", q.Before},
+	} {
+		if c.value != "" {
+			add(c.condition, c.value)
+		}
+	}
+	if q.EventSeq != 0 {
+		add("d.event_seq = ?", q.EventSeq)
+	}
+	switch {
+	case q.Class == NoAnswer:
+		parts = append(parts, "d.last_status = 0 and d.attempts > 0")
+	case q.Class != "":
+		add("d.last_status / 100 = ?", int(q.Class[0]-'0'))
+	}
+	if !q.From.IsZero() {
+		add("d.created_at >= ?", q.From)
+	}
+	if !q.Until.IsZero() {
+		add("d.created_at < ?", q.Until)
+	}
+	return strings.Join(parts, " and "), args
 }
 
 // Attempts lists the attempts made for a delivery, first to last. ErrNotFound.
@@ -112,17 +163,26 @@ func (w *Webhooks) Attempts(ctx context.Context, s tenant.Scope, deliveryID stri
 	if !exists {
 		return nil, ErrNotFound
 	}
-	rows, err := s.In(w.pool).Query(ctx, `select attempt, at, duration_ms, coalesce(status, 0), error, response_head
+	rows, err := s.In(w.pool).Query(ctx, `select attempt, at, duration_ms, coalesce(status, 0), error, error_class, response_head, exchange
 		from delivery_attempt where tenant_id = $1 and delivery_id = $2 order by attempt`, t, deliveryID)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't list attempts: %w", err)
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (a Attempt, err error) {
 		var head []byte
-		err = row.Scan(&a.Number, &a.At, &a.DurationMS, &a.Status, &a.Error, &head)
+		err = row.Scan(&a.Number, &a.At, &a.DurationMS, &a.Status, &a.Error, &a.Class, &head, &a.Exchange)
 		a.ResponseHead = strings.ToValidUTF8(string(head), "\uFFFD")
 		return a, err
 	})
+}
+
+// Posted is the event as endpoints get it: a test event becomes what it is an
+// example of. body is exactly what is posted.
+func Posted(e tenant.Event) (as tenant.Event, body []byte, err error) {
+	if as, err = posted(e); err == nil {
+		body, err = envelope(as)
+	}
+	return as, body, err
 }
 
 // Replay delivers the event of a delivery once more, outside the order of its

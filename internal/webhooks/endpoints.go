@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -266,15 +267,23 @@ func lockStatus(ctx context.Context, tx pgx.Tx, t tenant.ID, id string) (status 
 	return found(status, err)
 }
 
-// SendTest makes a ping event and delivers it to this endpoint only. It returns
-// the id of the delivery, whose attempts tell how it went. ErrNotFound,
-// ErrDisabled.
+// SendTest is SendExample of a ping.
 func (w *Webhooks) SendTest(ctx context.Context, s tenant.Scope, id string) (deliveryID string, err error) {
+	return w.SendExample(ctx, s, id, tenant.Ping)
+}
+
+// SendExample makes a test event and delivers it to this endpoint only, as an
+// event of one of ExampleTypes. It returns the id of the delivery, whose attempts
+// tell how it went. A *tenant.FieldError names type; ErrNotFound, ErrDisabled.
+func (w *Webhooks) SendExample(ctx context.Context, s tenant.Scope, id string, as tenant.EventType) (deliveryID string, err error) {
 	t, err := tenantOf(s)
 	if err != nil {
 		return "", err
 	}
-	data, err := json.Marshal(map[string]string{"endpoint_id": id, "message": "This is a test."})
+	if !slices.Contains(ExampleTypes(), as) {
+		return "", &tenant.FieldError{Field: "type", Problem: fmt.Sprintf("There is no example of an event type %q.", as)}
+	}
+	data, err := json.Marshal(pingData{EndpointID: id, Message: testMessage, As: exampleOf(as)})
 	if err != nil {
 		return "", fmt.Errorf("couldn't write a test event: %w", err)
 	}
@@ -291,12 +300,12 @@ func (w *Webhooks) SendTest(ctx context.Context, s tenant.Scope, id string) (del
 			return err
 		}
 		if _, err := tx.Exec(ctx, `insert into delivery (delivery_id, tenant_id, endpoint_id, event_id, event_seq, event_at, event_type, ordering_key, state)
-			select $1, tenant_id, $2, event_id, seq, recorded_at, type, $3, 'pending' from event join tenant_live using (tenant_id)
+			select $1, tenant_id, $2, event_id, seq, recorded_at, $5, $3, 'pending' from event join tenant_live using (tenant_id)
 			where tenant_id = $4 and seq = event_seq`, // the newest: its tenant is still locked
-			deliveryID, id, orderingKey(ping), t); err != nil {
+			deliveryID, id, orderingKey(ping), t, as); err != nil {
 			return err
 		}
-		return tenant.Audit(ctx, tx, s, "webhook_endpoint.tested", id, map[string]any{"delivery_id": deliveryID})
+		return tenant.Audit(ctx, tx, s, "webhook_endpoint.tested", id, map[string]any{"delivery_id": deliveryID, "type": as})
 	})
 	if err != nil {
 		return "", fmt.Errorf("couldn't send a test event: %w", err)

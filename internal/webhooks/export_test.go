@@ -41,3 +41,19 @@ const (
 
 // AnswerHead is what the log keeps of an answer.
 var AnswerHead = answerHead
+
+// DelayBucket and Quantiles let the external tests compare what is counted with the
+// truth.
+var DelayBucket = delayBucket
+
+// Quantiles returns p50, p95 and p99 of delays, by way of their buckets.
+func Quantiles(delays []time.Duration) [3]time.Duration {
+	var p Point
+	for _, d := range delays {
+		p.delays[delayBucket(d)]++
+		p.Delivered++
+		p.Slowest = max(p.Slowest, d)
+	}
+	p.settle()
+	return [3]time.Duration{p.P50, p.P95, p.P99}
+}

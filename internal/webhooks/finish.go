@@ -247,10 +247,12 @@ func (e *engine) write(ctx context.Context, tx pgx.Tx, batch []result, ours map[
 	n := len(batch)
 	tenants, ids, states, errs, classes := make([]tenant.ID, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	waits, probes, statuses, took, heads := make([]time.Duration, n), make([]int32, n), make([]int32, n), make([]int32, n), make([][]byte, n)
+	exchanges := make([][]byte, n)
 	var endpoints, keys []string
 	for i, r := range batch {
 		tenants[i], ids[i], states[i], errs[i], classes[i] = r.tenant, r.id, r.state, cleanText(r.problem), string(r.class)
 		waits[i], statuses[i], took[i], heads[i] = r.wait, int32(r.status), int32(r.took.Milliseconds()), r.answer
+		exchanges[i] = r.exchange.stored()
 		if r.probe {
 			probes[i] = 1
 		}
@@ -261,11 +263,11 @@ func (e *engine) write(ctx context.Context, tx pgx.Tx, batch []result, ours map[
 			endpoints, keys = append(endpoints, r.endpoint), append(keys, orderingKey(r.event))
 		}
 	}
-	written := make([]*time.Duration, n)
+	written, counted := make([]*time.Duration, n), minutes{}
 	batchOf := &pgx.Batch{}
 	batchOf.Queue(`
-		with r as (select * from unnest($1::text[], $2::text[], $3::text[], $4::interval[], $5::int[], $6::int[], $7::text[], $8::text[], $9::int[], $10::bytea[])
-				with ordinality as r(tenant_id, delivery_id, state, wait, probe, status, error, class, took, head, nr)),
+		with r as (select * from unnest($1::text[], $2::text[], $3::text[], $4::interval[], $5::int[], $6::int[], $7::text[], $8::text[], $9::int[], $10::bytea[], $11::json[])
+				with ordinality as r(tenant_id, delivery_id, state, wait, probe, status, error, class, took, head, exchange, nr)),
 		gone as (delete from delivery d using r
 			where d.tenant_id = r.tenant_id and d.delivery_id = r.delivery_id and d.state = 'pending' and r.state in ('delivered', 'dead')
 			returning r.nr, r.state as outcome, r.status, r.error, r.class, d.*),
@@ -277,15 +279,18 @@ func (e *engine) write(ctx context.Context, tx pgx.Tx, batch []result, ours map[
 				attempts, probes, replay, last_status, last_error, last_class, replay_job)
 			select tenant_id, delivery_id, endpoint_id, event_id, event_seq, event_at, event_type, outcome, due, created_at,
 				attempts + 1, probes, replay, status, error, class, replay_job from gone),
-		made as (select nr, attempts + 1 as attempt from gone union all select nr, attempts from again),
-		tried as (insert into delivery_attempt (tenant_id, delivery_id, attempt, at, duration_ms, status, error, error_class, response_head)
-			select r.tenant_id, r.delivery_id, made.attempt, clock_timestamp() - r.took * interval '1 millisecond', r.took, nullif(r.status, 0), r.error, r.class, r.head
+		made as (select nr, attempts + 1 as attempt, case when outcome = 'delivered' and replay = 0 then clock_timestamp() - event_at end as delay from gone
+			union all select nr, attempts, null from again),
+		tried as (insert into delivery_attempt (tenant_id, delivery_id, attempt, at, duration_ms, status, error, error_class, response_head, exchange)
+			select r.tenant_id, r.delivery_id, made.attempt, clock_timestamp() - r.took * interval '1 millisecond', r.took, nullif(r.status, 0), r.error, r.class, r.head, r.exchange
 			from made join r using (nr))
-		select nr::int from made`,
-		tenants, ids, states, waits, probes, statuses, errs, classes, took, heads).Query(func(rows pgx.Rows) error {
+		select nr::int, delay from made`,
+		tenants, ids, states, waits, probes, statuses, errs, classes, took, heads, exchanges).Query(func(rows pgx.Rows) error {
 		var nr int
-		_, err := pgx.ForEachRow(rows, []any{&nr}, func() error {
+		var delay *time.Duration
+		_, err := pgx.ForEachRow(rows, []any{&nr, &delay}, func() error {
 			written[nr-1] = &waits[nr-1]
+			counted.count(batch[nr-1], delay)
 			return nil
 		})
 		return err
@@ -312,5 +317,8 @@ func (e *engine) write(ctx context.Context, tx pgx.Tx, batch []result, ours map[
 			return rows.Err()
 		})
 	}
-	return written, freed, tx.SendBatch(ctx, batchOf).Close()
+	if err := tx.SendBatch(ctx, batchOf).Close(); err != nil {
+		return nil, nil, err
+	}
+	return written, freed, counted.write(ctx, tx)
 }
