@@ -30,6 +30,7 @@ var someValue = map[string]func(n int) string{
 	"interval":                 func(n int) string { return fmt.Sprintf("'%d s'", n) },
 	"jsonb":                    func(n int) string { return fmt.Sprintf("'{\"n\": %d}'", n) },
 	"text[]":                   func(n int) string { return fmt.Sprintf("'{%d}'", n) },
+	"integer[]":                func(n int) string { return fmt.Sprintf("'{%d}'", n) },
 	"tstzrange":                func(n int) string { return fmt.Sprintf("'[2026-01-%02d, 2026-01-%02d)'", n, n+1) },
 	"uuid":                     func(n int) string { return fmt.Sprintf("'00000000-0000-0000-0000-0000000000%02d'", n) },
 	"inet":                     func(n int) string { return fmt.Sprintf("'192.0.2.%d'", n) },
