@@ -42,13 +42,14 @@ var arrows = map[string][]string{
 		"internal/billing", "internal/webhooks", "internal/stats", "internal/mail", "ui", "migrations", "migrations/privatepg", "cmd/platform/load",
 		"cmd/platform/load/naive", "cmd/platform/load/plane", "cmd/platform/load/suite",
 	},
-	"cmd/platform/load":       {},
-	"cmd/platform/load/naive": {},
-	"cmd/platform/load/plane": {"cmd/platform/load", "internal/tenant", "internal/sfu", "internal/sfu/transport", "internal/sfu/wire"},
-	"cmd/platform/load/suite": {"cmd/platform/load", "cmd/platform/load/plane", "migrations/privatepg"},
-	"cmd/platform/e2e":        {},
-	"docs/examples/token-go":  {},
-	"docs/examples/stream-go": {},
+	"cmd/platform/load":        {},
+	"cmd/platform/load/naive":  {},
+	"cmd/platform/load/plane":  {"cmd/platform/load", "internal/tenant", "internal/sfu", "internal/sfu/transport", "internal/sfu/wire"},
+	"cmd/platform/load/suite":  {"cmd/platform/load", "cmd/platform/load/plane", "migrations/privatepg"},
+	"cmd/platform/e2e":         {},
+	"docs/examples/token-go":   {},
+	"docs/examples/webhook-go": {},
+	"docs/examples/stream-go":  {},
 }
 
 // forTests are what test files may import besides what their package may.
