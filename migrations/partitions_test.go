@@ -132,7 +132,7 @@ func TestPartitionsComeAndGo(t *testing.T) {
 		t.Errorf("one seq twice: %v", err)
 	}
 	k.exec(`update partitioned set kept = '10 days' where parent = 'event'`)
-	if did := k.keep(); strings.Trim(did, "droped, ") != "" || k.events() != "4 5" && k.events() != "0 4 5" {
+	if did := k.keep(); strings.Trim(did, "drope, ") != "" || k.events() != "4 5" && k.events() != "0 4 5" {
 		t.Errorf("%s, and there are %s", did, k.events())
 	}
 }
