@@ -70,7 +70,7 @@ func (w *Webhooks) RotateSecret(ctx context.Context, s tenant.Scope, id string, 
 			return err
 		}
 		return tenant.Audit(ctx, tx, s, "webhook_endpoint.secret_rotated", id, tenant.Diff{
-			"secret": {tenant.Redacted, tenant.Redacted}, "previous_secret_until": {nil, e.PreviousSecretUntil}})
+			"secret": {tenant.Redacted, tenant.Redacted}, "overlap_until": {nil, e.PreviousSecretUntil}})
 	})
 	if err != nil {
 		return "", Endpoint{}, fmt.Errorf("couldn't replace a webhook endpoint's secret: %w", err)
@@ -99,7 +99,7 @@ func (w *Webhooks) EndOverlap(ctx context.Context, s tenant.Scope, id string) er
 			return err
 		}
 		return tenant.Audit(ctx, tx, s, "webhook_endpoint.overlap_ended", id, tenant.Diff{
-			"previous_secret_until": {before.PreviousSecretUntil, nil}})
+			"overlap_until": {before.PreviousSecretUntil, nil}})
 	})
 	if err != nil {
 		return fmt.Errorf("couldn't forget a webhook endpoint's old secret: %w", err)
