@@ -84,28 +84,6 @@ type hold struct {
 	crowded laneHeap // lanes that lack a slot because the tenant has its share
 }
 
-// lane is one endpoint's deliveries.
-type lane struct {
-	of   *hold
-	at   target
-	gone bool // deleted, disabled or let go: what is under way ends, nothing begins
-
-	queue   []job               // due, oldest first
-	replays []job               // the same of replays: they take what slots live events leave
-	known   map[string]struct{} // deliveries in memory: queued, under way, or not yet recorded
-	open    int
-	served  int       // the turn in which it last got a slot
-	in      *laneHeap // the heap that it is in; nil: none
-	index   int       // its place there
-
-	probed bool // the probe's result waits to be recorded: it says what may be sent next
-	limit  int  // slots it may have: fewer when the receiver asks for less
-
-	more    bool      // the database may have due ones that are not in memory
-	after   position  // if more: all up to here are
-	nextDue time.Time // if not more: when the database may have one again; zero: nothing is known
-}
-
 func newLanes() *lanes {
 	return &lanes{held: map[tenant.ID]*hold{}, sleeping: map[*lane]struct{}{}}
 }
@@ -183,22 +161,6 @@ func (l *lanes) end(e *lane) {
 	}
 }
 
-// clear forgets what has not been begun.
-func (e *lane) clear() {
-	for _, list := range [][]job{e.queue, e.replays} {
-		for _, j := range list {
-			delete(e.known, j.id)
-		}
-	}
-	e.queue, e.replays = nil, nil
-}
-
-// rest leaves to the database what has not been begun: it may be for hours.
-func (e *lane) rest() {
-	e.clear()
-	e.more, e.after = true, position{}
-}
-
 // judge applies what a result meant for the health of its endpoint. It reports
 // whether the endpoint should be read again.
 func (l *lanes) judge(v verdict, delivered bool, now time.Time) bool {
@@ -273,18 +235,6 @@ func (l *lanes) lane(t tenant.ID, endpoint string) *lane {
 	return nil
 }
 
-// last is the position of the last delivery that is queued.
-func (e *lane) last() (p position) {
-	for _, list := range [][]job{e.queue, e.replays} {
-		if n := len(list); n > 0 {
-			if j := list[n-1]; p.due.Before(j.due) || p.due.Equal(j.due) && p.seq < j.event.Seq {
-				p = position{j.due, j.event.Seq}
-			}
-		}
-	}
-	return p
-}
-
 // take queues a delivery, unless it is there already; false: there is no room.
 func (l *lanes) take(e *lane, j job) bool {
 	if _, here := e.known[j.id]; here {
@@ -304,8 +254,6 @@ func (l *lanes) take(e *lane, j job) bool {
 	}
 	return true
 }
-
-func (e *lane) queued() int { return len(e.queue) + len(e.replays) }
 
 // wake makes a lane ready that has work; what it lacks is found when its turn comes.
 func (l *lanes) wake(e *lane) {
@@ -348,18 +296,6 @@ func (l *lanes) uncrowd(h *hold) {
 	if len(h.crowded) > 0 && h.open < maxPerTenant {
 		h.crowded[0].move(&l.ready)
 	}
-}
-
-// slots is how many requests a lane may have under way: while its breaker is open
-// none, or the probe.
-func (e *lane) slots(now time.Time) int {
-	switch {
-	case e.probed || now.Before(e.at.until):
-		return 0
-	case e.at.pulse.probe:
-		return 1
-	}
-	return e.limit
 }
 
 // serve gives the first of ready a slot.
@@ -416,19 +352,6 @@ func (l *lanes) done(j job, o outcome, kept bool) {
 	l.uncrowd(e.of)
 }
 
-// hear moves a lane's limit: half when the receiver, or what stands before it, asks
-// for less, one more with each delivery made.
-func (e *lane) hear(j job, o outcome) {
-	switch {
-	case o.overloaded():
-		e.limit = max(1, e.limit/2)
-	case o.delivered() && j.pulse.probe:
-		e.limit = 1 // a server that has just come back is met gently
-	case o.delivered():
-		e.limit = min(e.limit+1, maxPerEndpoint)
-	}
-}
-
 // recorded notes that a result has been written. retry is when the delivery is due
 // again; zero: it is finished, or not there any longer.
 func (l *lanes) recorded(j job, retry time.Time) {
@@ -447,38 +370,4 @@ func (l *lanes) recorded(j job, retry time.Time) {
 	if !retry.IsZero() && (e.nextDue.IsZero() || retry.Before(e.nextDue)) {
 		e.nextDue = retry
 	}
-}
-
-// laneHeap orders lanes by the turn in which they were last served.
-type laneHeap []*lane
-
-// move takes a lane out of its heap and puts it into another, if that is not nil.
-func (e *lane) move(to *laneHeap) {
-	if e.in != nil {
-		heap.Remove(e.in, e.index)
-	}
-	if e.in = to; to != nil {
-		heap.Push(to, e)
-	}
-}
-
-func (h laneHeap) Len() int           { return len(h) }
-func (h laneHeap) Less(a, b int) bool { return h[a].served < h[b].served }
-func (h laneHeap) Swap(a, b int) {
-	h[a], h[b] = h[b], h[a]
-	h[a].index, h[b].index = a, b
-}
-
-// Push and Pop are heap.Interface's.
-func (h *laneHeap) Push(e any) {
-	e.(*lane).index = len(*h)
-	*h = append(*h, e.(*lane))
-}
-
-func (h *laneHeap) Pop() any {
-	last := len(*h) - 1
-	e := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	return e
 }
