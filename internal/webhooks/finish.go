@@ -194,7 +194,9 @@ func (e *engine) recordOf(ctx context.Context, batch []result) (later []result, 
 			return err
 		}
 		e.decide(batch, verdicts)
-		retries, freed, err = e.write(ctx, tx, batch, ours)
+		// What health wrote may be an event that others have seen before the disk has it.
+		told := slices.ContainsFunc(verdicts, func(v verdict) bool { return v.moved || v.disabled != "" })
+		retries, freed, err = e.write(ctx, tx, batch, ours, told)
 		return err
 	})
 	if err != nil {
@@ -243,7 +245,9 @@ func (e *engine) decide(batch []result, verdicts []verdict) {
 // write moves the deliveries to their next states with their attempts, and lets the
 // next of each line go whose head is finished. It returns for each result until when
 // the delivery rests (nil: it was not there, or is another node's), and what was let go.
-func (e *engine) write(ctx context.Context, tx pgx.Tx, batch []result, ours map[tenant.ID]bool) ([]*time.Duration, []job, error) {
+// Unless durable is asked for, it does not wait for the disk: what a crash of the
+// database's machine takes with it is sent once more.
+func (e *engine) write(ctx context.Context, tx pgx.Tx, batch []result, ours map[tenant.ID]bool, durable bool) ([]*time.Duration, []job, error) {
 	n := len(batch)
 	tenants, ids, states, errs, classes := make([]tenant.ID, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	waits, probes, statuses, took, heads := make([]time.Duration, n), make([]int32, n), make([]int32, n), make([]int32, n), make([][]byte, n)
@@ -265,6 +269,9 @@ func (e *engine) write(ctx context.Context, tx pgx.Tx, batch []result, ours map[
 	}
 	written, counted := make([]*time.Duration, n), minutes{}
 	batchOf := &pgx.Batch{}
+	if !durable {
+		batchOf.Queue(`select set_config('synchronous_commit', 'off', true)`)
+	}
 	batchOf.Queue(`
 		with r as (select * from unnest($1::text[], $2::text[], $3::text[], $4::interval[], $5::int[], $6::int[], $7::text[], $8::text[], $9::int[], $10::bytea[], $11::json[])
 				with ordinality as r(tenant_id, delivery_id, state, wait, probe, status, error, class, took, head, exchange, nr)),
