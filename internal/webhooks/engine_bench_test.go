@@ -1,7 +1,6 @@
 package webhooks_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -129,12 +128,13 @@ func percentiles(b *testing.B, name string, took []time.Duration) {
 
 // BenchmarkDeliveries: a backlog of events of as many connections goes to receivers
 // on this machine through the whole engine, Postgres included, beside plain loops
-// that POST bodies of the same size with the same client: one request at a time, and
-// eight at a time for each endpoint.
+// that sign and POST an event of the same size with the same client: one request at a
+// time, and eight at a time for each endpoint. The percentiles are of the requests.
 func BenchmarkDeliveries(b *testing.B) {
 	for _, endpoints := range []int{1, 5} {
 		b.Run(fmt.Sprint("endpoints=", endpoints), func(b *testing.B) {
-			const events = 4000
+			const deliveries = 20_000
+			events := deliveries / endpoints
 			for b.Loop() {
 				w := newBench(b)
 				s := newSink(b)
@@ -144,53 +144,69 @@ func BenchmarkDeliveries(b *testing.B) {
 				w.write(tenant.ConnectionCreated, events, false)
 				began := time.Now()
 				w.run()
-				s.wait(b, events*endpoints)
-				engine := float64(events*endpoints) / time.Since(began).Seconds()
-				one := plain(b, 1, events)
-				eight := plain(b, 8*endpoints, events*endpoints)
+				s.wait(b, deliveries)
+				engine := deliveries / time.Since(began).Seconds()
+				one, took := plain(b, 1, deliveries)
+				eight, took8 := plain(b, 8*endpoints, deliveries)
 				b.ReportMetric(engine, "deliveries/s")
 				b.ReportMetric(one, "loop/s")
 				b.ReportMetric(eight, "loop-8/s")
 				b.ReportMetric(engine/one, "of-loop")
 				b.ReportMetric(engine/eight, "of-loop-8")
+				w.report("request", `select (a.exchange->'timing'->>'total_ms')::float8 from delivery_attempt a`)
+				percentiles(b, "loop", took)
+				percentiles(b, "loop-8", took8)
 			}
 		})
 	}
 }
 
-// plain is the rate of n signed-size POSTs, so many at a time.
-func plain(b *testing.B, at, n int) float64 {
+// report reports the percentiles of what a query returns, in ms.
+func (w *bench) report(name, sql string) {
+	rows, err := w.pool.Query(w.B.Context(), sql)
+	if err != nil {
+		w.B.Fatal(err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[float64])
+	if err != nil {
+		w.B.Fatal(err)
+	}
+	took := make([]time.Duration, len(list))
+	for i, ms := range list {
+		took[i] = time.Duration(ms * float64(time.Millisecond))
+	}
+	percentiles(w.B, name, took)
+}
+
+// plain is the rate of n signed POSTs, so many at a time, and how long each took.
+func plain(b *testing.B, at, n int) (rate float64, took []time.Duration) {
 	s := newSink(b)
 	client := webhooks.NewGuardedClient(webhooks.Egress{Allow: []netip.Prefix{loopback}, IdlePerHost: 64})
-	body, err := json.Marshal(event(tenant.ConnectionCreated, tenant.NewID()))
-	if err != nil {
-		b.Fatal(err)
-	}
-	var left atomic.Int64
-	left.Store(int64(n))
+	secret := tenant.WebhookSecretPrefix + "bm90aGluZyBhdCBhbGwgYnV0IGEgc2VjcmV0"
+	e := event(tenant.ConnectionCreated, tenant.NewID())
+	e.ID, e.Timestamp = "evt_"+tenant.NewID(), time.Now()
+	took = make([]time.Duration, n)
+	var next atomic.Int64
 	began := time.Now()
 	var loops sync.WaitGroup
 	for range at {
 		loops.Go(func() {
-			for left.Add(-1) >= 0 {
-				r, err := http.NewRequestWithContext(b.Context(), http.MethodPost, s.URL, bytes.NewReader(body))
-				if err != nil {
+			for {
+				i := next.Add(1) - 1
+				if i >= int64(n) {
+					return
+				}
+				start := time.Now()
+				if err := webhooks.PlainPost(b.Context(), client, s.URL, secret, e); err != nil {
 					b.Error(err)
 					return
 				}
-				r.Header.Set("Content-Type", "application/json")
-				answer, err := client.Do(r)
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				io.Copy(io.Discard, answer.Body)
-				answer.Body.Close()
+				took[i] = time.Since(start)
 			}
 		})
 	}
 	loops.Wait()
-	return float64(n) / time.Since(began).Seconds()
+	return float64(n) / time.Since(began).Seconds(), took
 }
 
 // BenchmarkLatency: single events, from before their transaction to the receiver.
@@ -206,6 +222,8 @@ func BenchmarkLatency(b *testing.B) {
 		s.wait(b, n)
 	}
 	percentiles(b, "event-to-receiver", s.took)
+	// From the event's row to the row of its delivery.
+	w.report("fan-out", `select extract(epoch from created_at - event_at)::float8 * 1000 from delivery_all`)
 }
 
 // BenchmarkFanOut: how fast events become deliveries, beside one statement that

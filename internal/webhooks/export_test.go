@@ -1,9 +1,39 @@
 package webhooks
 
 import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/hibari/hibari/internal/tenant"
 )
+
+// PlainPost is what somebody would write who has an event and a URL, and no database:
+// the loop that benchmarks stand beside.
+func PlainPost(ctx context.Context, client *http.Client, to, secret string, e tenant.Event) error {
+	body, err := envelope(e)
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	if err := sign(r.Header, []string{secret}, e.ID, time.Now(), body); err != nil {
+		return err
+	}
+	answer, err := client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(io.Discard, answer.Body)
+	return err
+}
 
 // ParseRetryAfter lets the external fuzz test reach a parser of outside bytes.
 var ParseRetryAfter = parseRetryAfter
