@@ -23,7 +23,7 @@ const (
 const (
 	// laneRoom is how many due deliveries of one endpoint are kept in memory; the
 	// others stay in the database until there is room.
-	laneRoom = 256
+	laneRoom = 512
 	// maxUnrecorded is how many results may wait to be written before no more is
 	// sent: what is lost of them is sent twice.
 	maxUnrecorded = 4096
