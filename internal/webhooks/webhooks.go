@@ -21,9 +21,9 @@
 // (engine.go) moves them between the database and its lanes, many in each statement;
 // the requests never wait for the database.
 //
-// Goroutines: Run owns runEngine, runFeeds, runRetention and runSecrets; runEngine
-// owns the runAttempts and waits for them; Stream owns one reader per socket; a
-// tenant's runTail lives while somebody follows the tenant.
+// Goroutines: Run owns runEngine, runFeeds, runRetention, runSecrets, runAuthLog and
+// runReplays; runEngine owns the runAttempts and waits for them; Stream owns one
+// reader per socket; a tenant's runTail lives while somebody follows the tenant.
 package webhooks
 
 import (
