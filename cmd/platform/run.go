@@ -183,6 +183,9 @@ func (p *platform) openStores(ctx context.Context) (err error) {
 	}
 	hooks := p.config.hooks(p.log)
 	hooks.Notifier = p.tenants
+	if hooks.Instance, err = p.dir.instance(); err != nil {
+		return err
+	}
 	p.hooks = webhooks.New(p.db.Pool, p.tenants, hooks)
 	p.ledger = billing.NewLedger(p.db.Pool, p.hooks.Queue, p.log)
 	p.ledger.OnChange(p.hooks.Wake)

@@ -52,6 +52,7 @@ func (w *Webhooks) runEngine(ctx context.Context) {
 	attempts, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
 	e := &engine{Webhooks: w, woken: map[tenant.ID]bool{}, none: map[tenant.ID]time.Time{}, stuck: map[tenant.ID]time.Time{}, attempts: attempts}
+	e.inherit(ctx)
 	tick := time.NewTicker(lookOften)
 	defer tick.Stop()
 	for {

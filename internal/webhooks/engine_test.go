@@ -11,6 +11,29 @@ import (
 	"github.com/hibari/hibari/internal/webhooks"
 )
 
+// What a process held when it was killed is its successor's at once, and nobody else's.
+func TestProcessTakesOverFromItsPredecessor(t *testing.T) {
+	w := newWorld(t, webhooks.Config{})
+	w.stop()
+	rec := newReceiver(t, nil)
+	died, lives := w.tenant(), w.tenant()
+	for _, s := range []tenant.Scope{died, lives} {
+		w.endpoint(s, rec.URL)
+		w.tell(s, event(tenant.ConnectionCreated, "C1"))
+	}
+	const hold = `update webhook_cursor set holder = $1, held_until = clock_timestamp() + interval '1 hour', next_due = null where tenant_id = $2`
+	w.exec(hold, "this/first", died.Tenant())
+	w.exec(hold, "other/first", lives.Tenant())
+	w.start(webhooks.Config{Instance: "this"})
+	rec.wait(t, 1)
+	if got := rec.got(); got[0].event.Tenant != died.Tenant() {
+		t.Errorf("delivered was %s", got[0].body)
+	}
+	if n := w.rows("webhook_cursor where holder = 'other/first' and tenant_id = $1", lives.Tenant()); n != 1 {
+		t.Error("the hold of another instance was taken")
+	}
+}
+
 // TestLimitsHoldOverTwoProcesses: however many processes deliver, an endpoint has at
 // most 8 requests open and a tenant 64, nothing is sent twice, and what one process
 // held goes on in the other when it stops.

@@ -15,7 +15,8 @@ import (
 // its events into deliveries, sends and finishes them. So the limits of an endpoint
 // and of a tenant are kept exactly over all nodes by counting in one node's memory,
 // and sending a delivery changes no row. When a node dies, its tenants are taken by
-// others after holdTime; when it stops or a tenant has nothing to do, at once.
+// others after holdTime, or by its own successor; when it stops or a tenant has nothing
+// to do, at once.
 const (
 	holdTime   = 30 * time.Second
 	renewEvery = 3 * time.Second
@@ -30,6 +31,18 @@ const (
 const nextDueOf = `(select min(greatest(first.due, e.breaker_until)) from webhook_endpoint e cross join lateral (
 	select d.due from delivery d where d.endpoint_id = e.endpoint_id and d.state = 'pending' order by d.due, d.event_seq limit 1) first
 	where e.tenant_id = c.tenant_id and e.status = 'enabled')`
+
+// inherit frees the tenants that an earlier process of this instance held when it
+// died. Should the database not answer, they are free when the hold has passed.
+func (e *engine) inherit(ctx context.Context) {
+	if e.instance == "" {
+		return
+	}
+	if _, err := e.pool.Exec(ctx, `update webhook_cursor set holder = null, held_until = null, next_due = clock_timestamp()
+		where starts_with(holder, $1 || '/') and holder <> $2`, e.instance, e.name); err != nil && ctx.Err() == nil {
+		e.log.Warn("webhook deliveries of the process before wait until its hold has passed", "error", err)
+	}
+}
 
 // renew proves from time to time that the tenants held are still ours.
 func (e *engine) renew(ctx context.Context, now time.Time) error {

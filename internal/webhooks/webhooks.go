@@ -64,6 +64,10 @@ type Config struct {
 	RootCAs      *x509.CertPool // trusted by them; nil: the system's
 	// Version and NodeName are told to auth webhooks: the platform's, and its machine's.
 	Version, NodeName string
+	// Instance is what at most one living process is, such as its data folder's identity:
+	// the deliveries that an earlier one held when it died are taken over at once. "":
+	// they wait until its hold has passed.
+	Instance string
 	// AttemptTimeout bounds one delivery from dialling to the answer's end; 0: 15 s.
 	AttemptTimeout time.Duration
 	// AuthTimeout bounds a question to an auth webhook, its turn included; 0: 5 s.
@@ -98,7 +102,8 @@ type Webhooks struct {
 	heartbeat  time.Duration
 	readers    chan struct{} // one for each read of events under way
 
-	name string // of this node as a holder of tenants
+	name     string // of this node as a holder of tenants: instance, a stroke, its own
+	instance string
 
 	toFanOut *bell         // tenants that have new events
 	toReplay chan struct{} // holds at most one token: there may be a replay to go on with
@@ -148,7 +153,8 @@ func New(pool *pgxpool.Pool, sealer Sealer, c Config) *Webhooks {
 	}
 	w.life, w.close = context.WithCancel(context.Background())
 	w.open.init()
-	w.name, w.lanes, w.results = tenant.NewID(), newLanes(), &results{rung: make(chan struct{}, 1)}
+	w.instance, w.name = c.Instance, c.Instance+"/"+tenant.NewID()
+	w.lanes, w.results = newLanes(), &results{rung: make(chan struct{}, 1)}
 	if w.log == nil {
 		w.log = slog.Default()
 	}
