@@ -26,9 +26,7 @@ func TestForwards(t *testing.T) {
 			if report.PacketsExpected < uint64(c.Channels*c.Publishers*c.Viewers*c.Rate) {
 				t.Errorf("only %d packets were expected: %+v", report.PacketsExpected, report)
 			}
-			// It repairs nothing, and a busy machine's sockets overflow: a viewer that gets
-			// no media, or a publisher that is not forwarded, would be a tenth at least.
-			if report.PacketsLost > report.PacketsExpected/50 || report.PacketsTwice != 0 {
+			if report.PacketsLost != 0 || report.PacketsTwice != 0 {
 				t.Errorf("lost %d packets of %d, %d came twice", report.PacketsLost, report.PacketsExpected, report.PacketsTwice)
 			}
 			if report.LatencyP50 <= 0 || report.LatencyP50 > 1000 || report.JoinP50 <= 0 {
