@@ -22,6 +22,8 @@ var shared = map[string]string{
 	"signup":               "has no tenant before the address is confirmed",
 	"mail_outbox":          "mail to members and to strangers alike, sealed; a request may only add to it",
 	"throttle":             "counts log-ins and mails of strangers, too, by a hash",
+	"plan":                 "what is sold to any tenant; a request may only read it",
+	"plan_version":         "its prices, from which day on",
 	"partitioned":          "which tables are kept by partitions; only the schema's owner reads it",
 }
 
