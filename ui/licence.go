@@ -11,6 +11,7 @@ import (
 	"github.com/a-h/templ"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/rating"
 )
 
 // licenceData is the page of the licence.
@@ -128,11 +129,11 @@ func (c calculation) rounded() bool { return strconv.Itoa(c.size) != c.connectio
 
 // amount writes money without its currency, as a column of one currency does.
 func amount(q billing.Quote, minor int64) string {
-	return strings.TrimPrefix(billing.Money(q.Currency, minor), q.Currency+" ")
+	return strings.TrimPrefix(rating.Money(q.Currency, minor), q.Currency+" ")
 }
 
 // total writes what a quote comes to, with the tax.
-func total(q billing.Quote) string { return billing.Money(q.Currency, q.Total) }
+func total(q billing.Quote) string { return rating.Money(q.Currency, q.Total) }
 
 // kindName is a kind of licence, for people.
 func kindName(kind billing.LicenceKind) string {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/rating"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -43,7 +44,7 @@ func licenceQuote(_ context.Context, args []string, io stdio) error {
 		return printJSON(io.out, quote)
 	}
 	line := func(what string, amount int64) {
-		fmt.Fprintf(io.out, "  %-26s %15s\n", what, billing.Money(quote.Currency, amount))
+		fmt.Fprintf(io.out, "  %-26s %15s\n", what, rating.Money(quote.Currency, amount))
 	}
 	fmt.Fprintf(io.out, "A licence for %d connections, a year:\n", size)
 	line(fmt.Sprintf("base, %d connections", plan.BaseConnections), quote.Base)
@@ -156,7 +157,7 @@ func licenceShow(ctx context.Context, args []string, io stdio) error {
 				to = "renewed " + term.PeriodTo.UTC().Format(time.RFC3339)
 			}
 			if term.Price != nil {
-				price = billing.Money(term.Price.Year.Currency, term.Price.Year.Total)
+				price = rating.Money(term.Price.Year.Currency, term.Price.Year.Total)
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%s\n", term.From.UTC().Format(time.RFC3339), to, term.Kind, term.Connections, term.PerChannel,
 				strings.Join(term.Discounts, ","), price)

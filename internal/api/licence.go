@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/rating"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -33,7 +34,7 @@ type quoteDecimals struct {
 }
 
 func showQuote(q billing.Quote) quote {
-	text := func(minor int64) string { return billing.Decimal(q.Currency, minor) }
+	text := func(minor int64) string { return rating.Decimal(q.Currency, minor) }
 	return quote{q.Currency, q.Base, q.Discount, q.Packs, q.Subtotal, q.Tax, q.Total,
 		quoteDecimals{text(q.Base), text(q.Discount), text(q.Packs), text(q.Subtotal), text(q.Tax), text(q.Total)}}
 }

@@ -123,8 +123,8 @@ func daysLeft(now, from, to time.Time) (left, of int) {
 
 // checkDiscounts returns the discounts in the plan's order.
 func (p Plan) checkDiscounts(names []string) ([]string, error) {
-	if _, err := p.percent(names); err != nil {
-		return nil, &tenant.FieldError{Field: "discount", Problem: "Choose of " + p.discountNames() + ", each once."}
+	if _, err := p.Percent(names); err != nil {
+		return nil, &tenant.FieldError{Field: "discount", Problem: "Choose of " + p.DiscountNames() + ", each once."}
 	}
 	sorted := []string{}
 	for _, d := range p.Discounts {

@@ -1,9 +1,9 @@
-package billing_test
+package rating_test
 
 import (
 	"testing"
 
-	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/rating"
 )
 
 func TestMoney(t *testing.T) {
@@ -23,10 +23,10 @@ func TestMoney(t *testing.T) {
 		{"KWD", 1_234_567, "1234.567", "KWD 1,234.567"},
 		{"JPY", -1 << 63, "-9223372036854775808", "JPY -9,223,372,036,854,775,808"},
 	} {
-		if got := billing.Decimal(test.currency, test.minor); got != test.decimal {
+		if got := rating.Decimal(test.currency, test.minor); got != test.decimal {
 			t.Errorf("Decimal(%s, %d) = %q, want %q", test.currency, test.minor, got, test.decimal)
 		}
-		if got := billing.Money(test.currency, test.minor); got != test.text {
+		if got := rating.Money(test.currency, test.minor); got != test.text {
 			t.Errorf("Money(%s, %d) = %q, want %q", test.currency, test.minor, got, test.text)
 		}
 	}
