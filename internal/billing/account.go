@@ -27,6 +27,7 @@ type account struct {
 	seq           int64     // of the last event
 	past          *pastHour // the hour before, if it is over and not written yet
 	events        []tenant.Event
+	cappedUntil   *time.Time // spending has reached its cap, and nobody new comes in until then; nil: it has not
 }
 
 // pastHour is an hour that is over, as licence_peak keeps it.
@@ -39,7 +40,7 @@ type pastHour struct {
 // lockAccountRow takes the tenant's row, the first lock of every transaction that
 // changes what is live, and reads it.
 const lockAccountRow = `
-	select connections, max_connections, max_per_channel, threshold, low_connections, peak_hour, peak, peak_max, event_seq
+	select connections, max_connections, max_per_channel, threshold, low_connections, peak_hour, peak, peak_max, event_seq, spend_capped_until
 	from tenant_live where tenant_id = $1 for no key update`
 
 // lockAccount makes that statement and reads the clock when it has the lock.
@@ -62,7 +63,7 @@ func lockAccount(ctx context.Context, tx pgx.Tx, id tenant.ID) (*account, error)
 // scanAccount reads the row.
 func scanAccount(row pgx.Row, id tenant.ID) (*account, error) {
 	a := &account{tenant: id}
-	err := row.Scan(&a.connections, &a.licence, &a.perChannel, &a.warned.threshold, &a.warned.low, &a.hour, &a.peak, &a.peakMax, &a.seq)
+	err := row.Scan(&a.connections, &a.licence, &a.perChannel, &a.warned.threshold, &a.warned.low, &a.hour, &a.peak, &a.peakMax, &a.seq, &a.cappedUntil)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, fmt.Errorf("tenant %s: %w", id, ErrNotFound)
 	}
@@ -119,6 +120,14 @@ func (a *account) counted() error {
 		a.events = append(a.events, e)
 	}
 	return nil
+}
+
+// refuseCapped refuses somebody new while spending has reached its cap; nil: it has not.
+func (a *account) refuseCapped() error {
+	if a.cappedUntil == nil || !a.now.Before(*a.cappedUntil) {
+		return nil
+	}
+	return spendCapped(*a.cappedUntil)
 }
 
 // tell returns the events that have come together, once.

@@ -94,7 +94,8 @@ type page struct {
 	active         bool
 	maxConnections int
 	maxPerChannel  int
-	elsewhere      int // connections on other nodes
+	cappedUntil    time.Time // spending has reached its cap, and nobody new comes in until then, by this machine's monotonic clock
+	elsewhere      int       // connections on other nodes
 
 	here     int // connections on this node
 	channels map[string]*roll
@@ -106,6 +107,9 @@ type page struct {
 	idle    chan struct{} // closed when the journal has been written; nil: nobody waits
 	over    int           // the most connections beyond the licence that were told
 }
+
+// capped reports whether spending has reached its cap, as far as is known.
+func (p *page) capped() bool { return time.Now().Before(p.cappedUntil) }
 
 // roll is who is in a channel that is live here. Guarded by the book's mu.
 type roll struct {
@@ -204,6 +208,15 @@ func (b *Book) Knows(id tenant.ID) bool {
 	defer b.mu.Unlock()
 	p := b.pages[id]
 	return p != nil && p.known
+}
+
+// Capped reports whether the tenant's spending has reached its cap, as far as the book
+// knows: it would admit none of its clients should the database go away now.
+func (b *Book) Capped(id tenant.ID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.pages[id]
+	return p != nil && p.known && p.capped()
 }
 
 // MediaID returns the id by which the media plane knows a connection of this node:

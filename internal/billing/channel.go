@@ -61,8 +61,8 @@ const (
 
 // Look returns how many connections the channel of an opening has on all nodes, for
 // who has to decide about it. The error is the one that Open on the node would meet
-// if the licence or the channel is full, or the channel is of the other kind or lives
-// elsewhere; nothing is taken.
+// if spending has reached its cap, the licence or the channel is full, or the channel is
+// of the other kind or lives elsewhere; nothing is taken.
 func (l *Ledger) Look(ctx context.Context, nodeID string, o tenant.Opening) (tenant.Counts, error) {
 	leave, err := l.looking.Take(ctx, o.Tenant)
 	if err != nil {
@@ -72,8 +72,10 @@ func (l *Ledger) Look(ctx context.Context, nodeID string, o tenant.Opening) (ten
 	var h home
 	var c tenant.Counts
 	var all, licence, perChannel int
+	var capped *time.Time
 	err = l.pool.QueryRow(ctx, `
 		select t.connections, t.max_connections, t.max_per_channel,
+			case when t.spend_capped_until > clock_timestamp() then t.spend_capped_until end,
 			coalesce(h.connections, 0), coalesce(sendrecv, 0), coalesce(sendonly, 0), coalesce(recvonly, 0), coalesce(peer, false),
 			coalesce(h.node_id, ''), coalesce(n.state in ('up', 'draining'), false),
 			coalesce(n.lease_until > clock_timestamp(), false), coalesce(n.public_url, ''),
@@ -81,9 +83,12 @@ func (l *Ledger) Look(ctx context.Context, nodeID string, o tenant.Opening) (ten
 		from tenant_live t left join channel_live h on h.tenant_id = t.tenant_id and h.channel_id = $2 left join node n using (node_id)
 		where t.tenant_id = $1`,
 		o.Tenant, o.Channel, nodeID).
-		Scan(&all, &licence, &perChannel, &c.Connections, &c.SendRecv, &c.SendOnly, &c.RecvOnly, &h.peer, &h.nodeID, &h.up, &h.leased, &h.there, &h.here)
+		Scan(&all, &licence, &perChannel, &capped, &c.Connections, &c.SendRecv, &c.SendOnly, &c.RecvOnly, &h.peer, &h.nodeID, &h.up, &h.leased, &h.there, &h.here)
 	if err != nil {
 		return c, fmt.Errorf("couldn't look at channel %q: %w", o.Channel, err)
+	}
+	if capped != nil {
+		return c, spendCapped(*capped)
 	}
 	if takesAPlace(o) && all >= licence {
 		full := &admission{refused: tenantFull(all, licence)}

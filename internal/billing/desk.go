@@ -201,6 +201,9 @@ func (d *desk) refuse(o *tenant.Opening, v *venue, older int, double bool) error
 	if !d.active {
 		return suspended()
 	}
+	if err := d.account.refuseCapped(); err != nil {
+		return err
+	}
 	h, live := v.home, v.channel.counts.Connections
 	if older > 0 { // they are where the channel is
 		if err := h.elsewhere(d.key.nodeID); err != nil {

@@ -180,6 +180,8 @@ func (b *Book) judge(p *page, o tenant.Opening) (replaced []*member, refusal *te
 		return nil, errAnew
 	case !p.active:
 		return nil, suspended()
+	case p.capped():
+		return nil, spendCapped(p.cappedUntil)
 	case !storable(o):
 		return nil, errUnstorable
 	}
@@ -254,6 +256,9 @@ func (b *Book) lookHere(o tenant.Opening) (tenant.Counts, error) {
 		return tenant.Counts{}, errOutOfReach
 	}
 	r := p.channels[o.Channel]
+	if p.known && p.capped() {
+		return r.counts, spendCapped(p.cappedUntil)
+	}
 	if now := p.here + p.elsewhere; p.known && takesAPlace(o) && now >= p.maxConnections {
 		return r.counts, tenantFull(now, p.maxConnections)
 	}

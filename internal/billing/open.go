@@ -13,7 +13,8 @@ import (
 // channel.started (for the channel's first) and connection.connecting.
 //
 // A *tenant.Refusal says that there is no place (tenant_full, channel_full,
-// with Current and Max), that the tenant is suspended, that the channel is of the
+// with Current and Max), that the tenant is suspended or its spending has reached its
+// cap, that the channel is of the
 // other kind or has the client id already (channel_denied), or that o cannot be
 // stored (bad_message). A
 // *tenant.Elsewhere says on which node the channel lives, as long as that is up;
@@ -55,6 +56,15 @@ func (l *Ledger) openAlone(ctx context.Context, key admissionKey, a *admission) 
 
 func suspended() *tenant.Refusal {
 	return tenant.Refuse(tenant.TenantSuspended, "the tenant is suspended; its owner should ask the operator")
+}
+
+// spendCapped refuses somebody new of a tenant whose spending has reached its cap. The
+// amounts are nobody's but the tenant's, so a client is told only until when; all of it
+// fits in the reason of a WebSocket's close.
+func spendCapped(until time.Time) *tenant.Refusal {
+	return tenant.Refuse(tenant.SpendCapReached,
+		"the tenant's spending cap is reached; raise it in the console, or wait until %s",
+		until.UTC().Format(time.RFC3339))
 }
 
 func tenantFull(current, most int) *tenant.Refusal {

@@ -81,6 +81,7 @@ type standing struct {
 	Tenant                        tenant.ID
 	Active                        bool
 	MaxConnections, MaxPerChannel int
+	CappedFor                     *time.Duration // spending has reached its cap, for so long; nil: it has not
 	Elsewhere                     int
 }
 
@@ -91,7 +92,7 @@ func (b *Book) probe(ctx context.Context, ids []tenant.ID) ([]standing, error) {
 	batch.Queue(`update node set name = name where node_id = $1`, node)
 	if len(ids) > 0 {
 		batch.Queue(`
-			select l.tenant_id, t.status = 'active', l.max_connections, l.max_per_channel,
+			select l.tenant_id, t.status = 'active', l.max_connections, l.max_per_channel, l.spend_capped_until - clock_timestamp(),
 				case when exists (select from node n where n.node_id <> $1 and n.state in ('up', 'draining'))
 					then (select count(*) from live_connection c where c.tenant_id = l.tenant_id and c.node_id <> $1) else 0 end
 			from tenant_live l join tenant t using (tenant_id) where l.tenant_id = any($2)`, node, ids)
@@ -132,6 +133,10 @@ func (b *Book) judged(read []standing, err error) (away, back bool) {
 		if p := b.pages[s.Tenant]; p != nil {
 			p.known, p.active = true, s.Active
 			p.maxConnections, p.maxPerChannel, p.elsewhere = s.MaxConnections, s.MaxPerChannel, s.Elsewhere
+			p.cappedUntil = time.Time{}
+			if s.CappedFor != nil {
+				p.cappedUntil = time.Now().Add(*s.CappedFor)
+			}
 		}
 	}
 	if back = b.away; back {

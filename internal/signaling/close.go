@@ -79,6 +79,8 @@ func ended(reason string) farewell {
 		return orderly(ReasonReplaced)
 	case tenant.EndNoPlace:
 		return farewell{code: CodeRefused, reason: "unavailable: the platform's node was cut off, and another has the place now; connect again", end: reason}
+	case tenant.EndSpendCap:
+		return farewell{code: CodeRefused, reason: "spend_cap_reached: the tenant's spending cap is reached, and it ends connections; raise it in the console", end: reason}
 	case tenant.EndPeerLeft:
 		return orderly("") // Ayame's bye said it
 	case tenant.EndTimeout:

@@ -136,4 +136,5 @@ const (
 	EndRateLimited  = "rate_limited"  // the client sent more messages on data channels than it may
 	EndBanned       = "banned"        // a ban came to name it
 	EndReplaced     = "replaced"      // another came with its client_id
+	EndSpendCap     = "spend_cap"     // the tenant's spending has reached its cap, which ends connections
 )
