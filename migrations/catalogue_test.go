@@ -24,6 +24,7 @@ var shared = map[string]string{
 	"throttle":             "counts log-ins and mails of strangers, too, by a hash",
 	"plan":                 "what is sold to any tenant; a request may only read it",
 	"plan_version":         "its prices, from which day on",
+	"issuer":               "issues the invoices of all tenants; only workers see it",
 	"partitioned":          "which tables are kept by partitions; only the schema's owner reads it",
 }
 
@@ -176,7 +177,7 @@ func TestRolesHaveTheRightsTheyNeed(t *testing.T) {
 				and has_table_privilege($1, oid, 'select, insert, update, delete')`, role) {
 			t.Errorf("%s may pass %s's table by", role, partition)
 		}
-		for _, log := range []string{"audit_entry", "operator_audit_entry"} {
+		for _, log := range []string{"audit_entry", "operator_audit_entry", "credit_note", "credit_note_line"} {
 			for _, right := range []string{"update", "delete"} {
 				var may bool
 				if err := pool.QueryRow(t.Context(), `select has_table_privilege($1, $2, $3)`, role, log, right).Scan(&may); err != nil || may {
@@ -189,7 +190,7 @@ func TestRolesHaveTheRightsTheyNeed(t *testing.T) {
 	if err := pool.QueryRow(t.Context(), `select pg_has_role('hibari_request', 'hibari_worker', 'member')`).Scan(&member); err != nil || member {
 		t.Errorf("hibari_request can become hibari_worker (%v)", err)
 	}
-	for _, name := range []string{"operator", "operator_session", "operator_audit_entry"} {
+	for _, name := range []string{"operator", "operator_session", "operator_audit_entry", "issuer"} {
 		var may bool
 		if err := pool.QueryRow(t.Context(), `select has_table_privilege('hibari_request', $1, 'select, insert, update, delete')`, name).Scan(&may); err != nil || may {
 			t.Errorf("a tenant's requests may touch %s (%v)", name, err)
