@@ -18,3 +18,14 @@ func (b *Book) Reread() {
 
 // OwedMost is how many connections a book admits that the database does not have.
 const OwedMost = owedMost
+
+// LineOf begins the line of a connection's bytes.
+func LineOf(connectedAt time.Time) byteLine { return byteLine{{at: connectedAt}} }
+
+// LinePoint continues it.
+func LinePoint(l byteLine, at time.Time, in, out int64) byteLine {
+	return append(l, bytePoint{at, in, out})
+}
+
+// LineShare is byteLine.share.
+func LineShare(l byteLine, from, to time.Time) (in, out int64) { return l.share(from, to) }
