@@ -4,9 +4,9 @@
 #   scripts/install.sh run     Postgres
 #   scripts/install.sh test    the same, a C compiler for the race detector,
 #                              Chromium, Firefox, the clients from npm, Node
-#                              and Python for the README's examples, and on
-#                              Linux libavcodec for Firefox's H.264 and
-#                              iproute2 for bad networks
+#                              and Python for the README's examples, poppler
+#                              to read our PDFs, and on Linux libavcodec for
+#                              Firefox's H.264 and iproute2 for bad networks
 #
 # Uses apt on Debian and Ubuntu, Homebrew on macOS. Without the right to
 # install it says in one line what is missing. With everything in place it
@@ -86,6 +86,7 @@ missing() {
 	has node || echo node
 	if needs_npm && ! has npm; then echo npm; fi
 	has python3 || echo python3
+	has pdftotext || echo poppler
 	[ "$(uname)" != Linux ] || has_avcodec || echo avcodec
 	[ "$(uname)" != Linux ] || has_iproute2 || echo iproute2
 }
@@ -102,6 +103,7 @@ packages() {
 		apt-avcodec) echo '^libavcodec[0-9].$' ;; # one, of the version there is
 		apt-node) echo nodejs ;;
 		apt-npm) echo nodejs npm ;;
+		apt-poppler) echo poppler-utils ;;
 		brew-postgres) echo postgresql@16 ;;
 		brew-chromium) echo --cask google-chrome ;;
 		brew-firefox) echo --cask firefox ;;

@@ -51,6 +51,8 @@ var arrows = map[string][]string{
 	"docs/examples/token-go":   {},
 	"docs/examples/webhook-go": {},
 	"docs/examples/stream-go":  {},
+
+	"internal/billing/invoice/pdf": {},
 }
 
 // forTests are what test files may import besides what their package may.
