@@ -1,14 +1,13 @@
 package ui
 
 import (
-	"encoding/csv"
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/sheet"
 )
 
 // usageRange is a choice of the usage page: the last days, today included.
@@ -76,19 +75,13 @@ func (c *Console) usageCSV(w http.ResponseWriter, r *http.Request, v *visit) err
 	if err := c.auditLog(r.Context(), v, "usage.exported", string(v.tenant.ID), map[string]any{"format": "csv", "range": chosen.key}); err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
-	w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="hibari-usage-%s.csv"`, v.now.In(v.zone).Format(time.DateOnly)))
-	lines := csv.NewWriter(w)
-	lines.Write([]string{"day", "time_zone", "connections", "minutes", "seconds", "bytes_in", "bytes_out"})
+	file := sheet.NewDownload(w, sheet.ContentType, fmt.Sprintf("hibari-usage-%s.csv", v.now.In(v.zone).Format(time.DateOnly)))
+	table := sheet.New(file)
+	table.Row("day", "time_zone", "connections", "minutes", "seconds", "bytes_in", "bytes_out")
 	for _, day := range days {
-		line := []string{day.From.Format(time.DateOnly), v.zone.String()}
-		for _, n := range []int64{day.Connections, day.Minutes, day.Seconds, day.BytesIn, day.BytesOut} {
-			line = append(line, strconv.FormatInt(n, 10))
-		}
-		lines.Write(line)
+		table.Row(day.From.Format(time.DateOnly), v.zone.String(), day.Connections, day.Minutes, day.Seconds, day.BytesIn, day.BytesOut)
 	}
-	lines.Flush() // an error means that the client is gone
-	return nil
+	return file.End(table.Flush())
 }
 
 // usedDays are the days with use, newest first.

@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -15,10 +14,11 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/sheet"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
-// usageRow is the use in one hour or day, or by one channel or role.
+// usageRow is the use in one hour, day or month, or by one channel or role.
 type usageRow struct {
 	From        time.Time    `json:"from" doc:"Included."`
 	To          time.Time    `json:"to" doc:"Not included."`
@@ -46,22 +46,19 @@ type usagePage struct {
 	Next     *string    `json:"next" doc:"The cursor of the next page; null: this is the last."`
 	From     time.Time  `json:"from" doc:"What was asked for, in the tenant's time zone."`
 	To       time.Time  `json:"to"`
-	TimeZone string     `json:"time_zone" example:"Asia/Tokyo" doc:"The tenant's: hours and days are counted in it."`
-	GroupBy  string     `json:"group_by" enum:"hour,day,channel,role"`
+	TimeZone string     `json:"time_zone" example:"Asia/Tokyo" doc:"The tenant's: hours, days and months are counted in it."`
+	GroupBy  string     `json:"group_by" enum:"hour,day,month,channel,role"`
 }
 
 // usageInput says which usage.
 type usageInput struct {
 	From    string `query:"from" maxLength:"40" example:"2026-11-01" doc:"The first day, or a time (RFC 3339). Absent: 30 days before to."`
 	To      string `query:"to" maxLength:"40" example:"2026-12-01" doc:"The day, or the time, that is not included any more. Absent: now."`
-	GroupBy string `query:"group_by" enum:"hour,day,channel,role" default:"day"`
+	GroupBy string `query:"group_by" enum:"hour,day,month,channel,role" default:"day"`
 	Limit   int    `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"How many items a page has at most."`
 	Cursor  string `query:"cursor" maxLength:"2048" doc:"The next of the page before. Absent: from the start."`
 	Accept  string `header:"Accept" hidden:"true"`
 }
-
-// csvType is the other form in which usage comes (RFC 4180).
-const csvType = "text/csv"
 
 // usage makes the operation of usage, which answers in one of two forms.
 func usage(answer func(context.Context, tenant.Scope, *usageInput) (usageAnswer, error)) func(huma.API, huma.Operation) {
@@ -71,7 +68,7 @@ func usage(answer func(context.Context, tenant.Scope, *usageInput) (usageAnswer,
 			Description: http.StatusText(http.StatusOK),
 			Content: map[string]*huma.MediaType{
 				"application/json": {Schema: schema},
-				csvType:            {Schema: &huma.Schema{Type: huma.TypeString}, Example: csvHead + "\n"},
+				sheet.MediaType:    {Schema: &huma.Schema{Type: huma.TypeString}, Example: csvHead + "\n"},
 			},
 		}}
 		huma.Register(described, o, func(ctx context.Context, in *usageInput) (*usageAnswer, error) {
@@ -111,7 +108,7 @@ func (a *API) getUsage(ctx context.Context, scope tenant.Scope, in *usageInput) 
 	}
 	if wantsCSV(in.Accept) {
 		name := fmt.Sprintf("hibari-usage-%s-%s.csv", from.Format(time.DateOnly), in.GroupBy)
-		return usageAnswer{csvType + "; charset=utf-8", `attachment; filename="` + name + `"`, writeCSV(rows, zone)}, nil
+		return usageAnswer{sheet.ContentType, `attachment; filename="` + name + `"`, writeCSV(rows, zone)}, nil
 	}
 	p, err := in.page(rows)
 	if err != nil {
@@ -191,7 +188,7 @@ func wantsCSV(accept string) bool {
 	for kind := range strings.SplitSeq(accept, ",") {
 		kind, _, _ = strings.Cut(kind, ";")
 		switch strings.TrimSpace(kind) {
-		case csvType:
+		case sheet.MediaType:
 			return true
 		case "application/json":
 			return false
@@ -204,25 +201,17 @@ const csvHead = "from,to,time_zone,channel_id,role,connections,minutes,seconds,b
 
 // writeCSV writes all rows.
 func writeCSV(rows []billing.UsageRow, zone *time.Location) []byte {
-	var text bytes.Buffer
-	lines := csv.NewWriter(&text)
-	lines.UseCRLF = true
-	lines.Write(strings.Split(csvHead, ","))
+	var text bytes.Buffer // takes everything
+	table := sheet.New(&text)
+	var head []any
+	for name := range strings.SplitSeq(csvHead, ",") {
+		head = append(head, name)
+	}
+	table.Row(head...)
 	for _, r := range rows {
-		line := []string{r.From.Format(time.RFC3339), r.To.Format(time.RFC3339), zone.String(), harmless(r.Channel), string(r.Role)}
-		for _, n := range []int64{r.Connections, r.Minutes, r.Seconds, r.BytesIn, r.BytesOut} {
-			line = append(line, strconv.FormatInt(n, 10))
-		}
-		lines.Write(line)
+		table.Row(r.From.Format(time.RFC3339), r.To.Format(time.RFC3339), zone.String(), r.Channel, string(r.Role),
+			r.Connections, r.Minutes, r.Seconds, r.BytesIn, r.BytesOut)
 	}
-	lines.Flush() // a buffer takes everything
+	table.Flush()
 	return text.Bytes()
-}
-
-// harmless keeps spreadsheets from taking a channel's name for a formula.
-func harmless(name string) string {
-	if name != "" && strings.ContainsRune("=+-@\t\r", rune(name[0])) {
-		return "'" + name
-	}
-	return name
 }
