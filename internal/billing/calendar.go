@@ -21,6 +21,12 @@ func hours(from, to time.Time, loc *time.Location) []period {
 	return periods(from.In(loc), to, nextHour)
 }
 
+// months returns the calendar months of loc that lie in from ≤ t < to, the first and
+// last cut to it.
+func months(from, to time.Time, loc *time.Location) []period {
+	return periods(from.In(loc), to, nextMonth)
+}
+
 // periods cuts from ≤ t < to wherever next says that the following one starts.
 func periods(from, to time.Time, next func(time.Time) time.Time) []period {
 	var all []period
@@ -51,6 +57,14 @@ func nextDay(t time.Time) time.Time {
 		}
 		t = set
 	}
+}
+
+// nextMonth returns the first moment after t in another month on t's clock.
+func nextMonth(t time.Time) time.Time {
+	for month := t.Month(); t.Month() == month; {
+		t = nextDay(t)
+	}
+	return t
 }
 
 // nextHour returns the next full hour after t on t's clock.

@@ -17,8 +17,9 @@ import (
 // GroupBy says what one UsageRow stands for.
 type GroupBy string
 
-// The groupings of usage. Days and hours are those of the tenant's time zone.
+// The groupings of usage. Months, days and hours are those of the tenant's time zone.
 const (
+	ByMonth   GroupBy = "month"
 	ByDay     GroupBy = "day"
 	ByHour    GroupBy = "hour"
 	ByChannel GroupBy = "channel"
@@ -27,12 +28,12 @@ const (
 
 // ErrUsageQuery is returned for a usage query that cannot be answered: an
 // unknown grouping, or a time that is empty or longer than 400 days.
-var ErrUsageQuery = errors.New("usage can be asked by day, hour, channel or role, for up to 400 days")
+var ErrUsageQuery = errors.New("usage can be asked by hour, day, month, channel or role, for up to 400 days")
 
 // LongestUsage is the longest time that one usage query may cover.
 const LongestUsage = 400 * 24 * time.Hour
 
-// UsageRow is the use in one day, hour, channel or role. Rows of adjoining
+// UsageRow is the use in one hour, day or month, or of one channel or role. Rows of adjoining
 // times add up exactly, in every column.
 type UsageRow struct {
 	From, To    time.Time   // From ≤ t < To, in the tenant's time zone; by channel and role the whole time asked for
@@ -120,13 +121,13 @@ func (l *Ledger) timeZone(ctx context.Context, scope tenant.Scope) (*time.Locati
 	return zone, nil
 }
 
-// usageRows are the rows of one answer while they are counted. By day and hour
-// there is one for each from the start; by channel and role they are made when
+// usageRows are the rows of one answer while they are counted. By month, day and
+// hour there is one for each from the start; by channel and role they are made when
 // the first connection of the group comes.
 type usageRows struct {
 	whole period
 	by    GroupBy
-	rows  []UsageRow     // ByDay, ByHour: adjoining, in order of time
+	rows  []UsageRow     // ByMonth, ByDay, ByHour: adjoining, in order of time
 	index map[string]int // ByChannel, ByRole: where the group's row is
 }
 
@@ -134,6 +135,8 @@ func newUsageRows(from, to time.Time, zone *time.Location, by GroupBy) (*usageRo
 	u := &usageRows{whole: period{from.In(zone), to.In(zone)}, by: by, index: make(map[string]int)}
 	var times []period
 	switch by {
+	case ByMonth:
+		times = months(from, to, zone)
 	case ByDay:
 		times = days(from, to, zone)
 	case ByHour:

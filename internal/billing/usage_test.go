@@ -53,6 +53,7 @@ func TestUsageByDay(t *testing.T) {
 	check(billing.ByDay,
 		billing.UsageRow{From: from, To: midnight, Connections: 1, Minutes: 2, Seconds: 90, BytesIn: 500, BytesOut: 1500},
 		billing.UsageRow{From: midnight, To: midnight.AddDate(0, 0, 1), Connections: 1, Minutes: 2, Seconds: 91, BytesIn: 507, BytesOut: 1521})
+	check(billing.ByMonth, billing.UsageRow{From: from, To: to, Connections: 2, Minutes: 4, Seconds: 181, BytesIn: 1007, BytesOut: 3021})
 	check(billing.ByHour,
 		billing.UsageRow{From: midnight.Add(-time.Hour), To: midnight, Connections: 1, Minutes: 2, Seconds: 90, BytesIn: 500, BytesOut: 1500},
 		billing.UsageRow{From: midnight, To: midnight.Add(time.Hour), Minutes: 1, Seconds: 90, BytesIn: 500, BytesOut: 1500},
@@ -114,7 +115,7 @@ func TestUsageAddsUp(t *testing.T) {
 			bytes += size
 		}
 		from, to := start.Add(-near(0, 30*time.Hour).Draw(r, "before")), start.Add(150*time.Hour)
-		for _, by := range []billing.GroupBy{billing.ByDay, billing.ByHour, billing.ByChannel, billing.ByRole} {
+		for _, by := range []billing.GroupBy{billing.ByMonth, billing.ByDay, billing.ByHour, billing.ByChannel, billing.ByRole} {
 			rows, err := b.Usage(t.Context(), scope, from, to, by)
 			b.must(err)
 			var sum billing.UsageRow
@@ -124,14 +125,14 @@ func TestUsageAddsUp(t *testing.T) {
 				sum.Seconds += row.Seconds
 				sum.BytesIn += row.BytesIn
 				sum.BytesOut += row.BytesOut
-				if by == billing.ByDay {
+				if name := map[billing.GroupBy]string{billing.ByDay: time.DateOnly, billing.ByMonth: "2006-01"}[by]; name != "" {
 					last := row.To.Add(-time.Microsecond).In(zone)
-					if row.From.In(zone).Format(time.DateOnly) != last.Format(time.DateOnly) ||
-						row.To.Before(to) && row.To.In(zone).Format(time.DateOnly) == last.Format(time.DateOnly) {
-						r.Fatalf("a day from %v to %v", row.From, row.To)
+					if row.From.In(zone).Format(name) != last.Format(name) ||
+						row.To.Before(to) && row.To.In(zone).Format(name) == last.Format(name) {
+						r.Fatalf("a %s from %v to %v", by, row.From, row.To)
 					}
 				}
-				if timed := by == billing.ByDay || by == billing.ByHour; timed && i > 0 && row.From.Before(rows[i-1].To) {
+				if timed := by != billing.ByChannel && by != billing.ByRole; timed && i > 0 && row.From.Before(rows[i-1].To) {
 					r.Fatalf("%v begins before %v ends", row.From, rows[i-1].To)
 				}
 			}
