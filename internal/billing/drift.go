@@ -72,9 +72,10 @@ func (l *Ledger) Recount(ctx context.Context) ([]Drift, error) {
 	return drifts, nil
 }
 
-// querier is a transaction or a pool.
+// querier is a transaction, a pool, or a tenant's own view of the database.
 type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
 func readDrifts(ctx context.Context, db querier, id tenant.ID) ([]Drift, error) {
