@@ -35,8 +35,8 @@ var arrows = map[string][]string{
 	"internal/billing/invoice": {"internal/tenant", "internal/billing", "internal/billing/rating"},
 	"internal/webhooks":        {"internal/tenant"},
 	"internal/stats":           {"internal/tenant", "internal/sfu"},
-	"internal/api":             {"internal/tenant", "internal/sheet", "internal/billing", "internal/billing/rating", "internal/billing/invoice", "internal/cluster", "internal/webhooks", "internal/stats", "internal/sfu"},
-	"ui":                       {"internal/tenant", "internal/sheet", "internal/billing", "internal/billing/rating", "internal/billing/invoice", "internal/cluster", "internal/webhooks", "internal/stats", "internal/sfu"},
+	"internal/api":             {"internal/tenant", "internal/sheet", "internal/billing", "internal/billing/rating", "internal/billing/invoice", "internal/billing/invoice/paper", "internal/cluster", "internal/webhooks", "internal/stats", "internal/sfu"},
+	"ui":                       {"internal/tenant", "internal/sheet", "internal/billing", "internal/billing/rating", "internal/billing/invoice", "internal/billing/invoice/paper", "internal/cluster", "internal/webhooks", "internal/stats", "internal/sfu"},
 	"migrations":               {},
 	"migrations/privatepg":     {},
 	"migrations/dbtest":        {"migrations", "migrations/privatepg"},
@@ -54,7 +54,8 @@ var arrows = map[string][]string{
 	"docs/examples/webhook-go": {},
 	"docs/examples/stream-go":  {},
 
-	"internal/billing/invoice/pdf": {},
+	"internal/billing/invoice/pdf":   {},
+	"internal/billing/invoice/paper": {"internal/sheet", "internal/billing/rating", "internal/billing/invoice", "internal/billing/invoice/pdf"},
 }
 
 // forTests are what test files may import besides what their package may.
