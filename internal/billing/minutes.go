@@ -1,9 +1,6 @@
 package billing
 
-import (
-	"math/bits"
-	"time"
-)
+import "time"
 
 // Minutes returns how many of a connection's billed minutes belong to the
 // period from ≤ t < to. A connection that lasted from connectedAt to end has
@@ -38,27 +35,6 @@ func ceilMinutes(d time.Duration) int64 {
 	return n
 }
 
-// bytesShare returns which part of a connection's bytes is put down to the period
-// from ≤ t < to. Only totals are measured, so they are spread evenly over the
-// connection's time; the parts of adjoining periods add up to the total.
-func bytesShare(total int64, connectedAt, end, from, to time.Time) int64 {
-	total = max(total, 0)
-	length := end.Sub(connectedAt)
-	if length <= 0 { // all at once
-		if from.After(connectedAt) || !to.After(connectedAt) {
-			return 0
-		}
-		return total
-	}
-	at := func(t time.Time) int64 {
-		part := clampTime(t, connectedAt, end).Sub(connectedAt)
-		high, low := bits.Mul64(uint64(total), uint64(part))
-		share, _ := bits.Div64(high, low, uint64(length)) // part ≤ length, so it cannot overflow
-		return int64(share)
-	}
-	return max(0, at(to)-at(from))
-}
-
 // clampTime returns the time in low ≤ t ≤ high nearest to t.
 func clampTime(t, low, high time.Time) time.Time {
 	if t.After(high) {
@@ -68,4 +44,20 @@ func clampTime(t, low, high time.Time) time.Time {
 		return low
 	}
 	return t
+}
+
+// earlier returns the earlier one of both.
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// later returns the later one of both.
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

@@ -188,18 +188,10 @@ const (
 	select count(*) from due`
 )
 
-// ruleTimes are a tenant's rules of billable time, each from a moment on, for
-// connections that connect then.
-type ruleTimes struct {
-	from                 []time.Time // rising
-	increments, minimums []int64     // seconds
-}
-
-// rules reads them.
-func (l *Ledger) rules(ctx context.Context, tx pgx.Tx, id tenant.ID) (ruleTimes, error) {
-	standard := rating.StandardMinute
-	return ruleTimes{[]time.Time{time.Unix(0, 0)}, []int64{standard.IncrementSeconds}, []int64{standard.MinimumSeconds}}, nil
-}
+// slotSums are the sums of usage_slot, in the order of rating.Usage's fields.
+const slotSums = `coalesce(sum(connections), 0)::bigint, coalesce(sum(seconds), 0)::bigint, coalesce(sum(minutes), 0)::bigint,
+	coalesce(sum(billed_seconds), 0)::bigint, coalesce(sum(bytes_in), 0)::bigint, coalesce(sum(bytes_out), 0)::bigint,
+	coalesce(sum(recording_seconds), 0)::bigint`
 
 // ErrSlotBounds is returned for a time that is not made of whole quarters of an hour.
 var ErrSlotBounds = errors.New("usage is rolled up by whole quarters of an hour")
@@ -213,10 +205,7 @@ func (l *Ledger) Slots(ctx context.Context, tx pgx.Tx, id tenant.ID, from, to, r
 		return u, fmt.Errorf("%w: not from %v to %v", ErrSlotBounds, from, to)
 	}
 	err = tx.QueryRow(ctx, `
-		select coalesce(sum(connections), 0)::bigint, coalesce(sum(seconds), 0)::bigint, coalesce(sum(minutes), 0)::bigint,
-			coalesce(sum(billed_seconds), 0)::bigint, coalesce(sum(bytes_in), 0)::bigint, coalesce(sum(bytes_out), 0)::bigint,
-			coalesce(sum(recording_seconds), 0)::bigint
-		from usage_slot where tenant_id = $1 and slot >= $2 and slot < $3
+		select `+slotSums+` from usage_slot where tenant_id = $1 and slot >= $2 and slot < $3
 			and ($4::timestamptz is null or recorded_at >= $4) and ($5::timestamptz is null or recorded_at < $5)`,
 		id, from, to, timeOrNull(recordedFrom), timeOrNull(recordedBefore)).
 		Scan(&u.Connections, &u.Seconds, &u.Minutes, &u.BilledSeconds, &u.BytesIn, &u.BytesOut, &u.RecordingSeconds)

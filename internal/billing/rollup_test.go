@@ -118,6 +118,47 @@ func sameSlots(got, want map[slotKey]rating.Usage) error {
 	return nil
 }
 
+// sameUsage asks for the usage of some time, of which any part may be rolled up, and
+// compares it with the shares of all connections.
+func (b *bench) sameUsage(t *rapid.T, scope tenant.Scope) {
+	from := time.Date(2026, 6, 2, 11, 45, 0, 0, time.UTC)
+	if rapid.Bool().Draw(t, "today") {
+		from = time.Now().UTC().Add(-3 * time.Hour).Truncate(time.Hour)
+	}
+	from = from.Add(near(0, 3*time.Hour).Draw(t, "from"))
+	to := from.Add(max(time.Microsecond, near(0, 5*time.Hour).Draw(t, "length")))
+	ids := one[[]string](b, `select coalesce(array_agg(connection_id), '{}') from connection where tenant_id = $1`, scope.Tenant())
+	all, err := b.Metered(b.t.Context(), b.pool, scope.Tenant(), ids)
+	b.must(err)
+	var want rating.Usage
+	for _, m := range all {
+		want = want.Add(m.Share(from, to))
+	}
+	got, through, err := b.Used(b.t.Context(), scope.In(b.pool), scope.Tenant(), from, to)
+	if err != nil || got != want || through.After(time.Now().Add(time.Minute)) {
+		t.Fatalf("used %+v, want %+v, through %v (%v)", got, want, through, err)
+	}
+	by := rapid.SampledFrom([]billing.GroupBy{billing.ByHour, billing.ByDay, billing.ByMonth, billing.ByChannel, billing.ByRole}).Draw(t, "by")
+	rows, err := b.Usage(b.t.Context(), scope, from, to, by)
+	b.must(err)
+	var sum rating.Usage
+	for _, row := range rows {
+		sum = sum.Add(row.Usage)
+		var alone rating.Usage
+		report, err := b.Report(b.t.Context(), scope, billing.UsageQuery{From: row.From, To: row.To, By: billing.ByRole, Channel: row.Channel, Role: row.Role})
+		b.must(err)
+		for _, part := range report.Rows {
+			alone = alone.Add(part.Usage)
+		}
+		if alone != row.Usage {
+			t.Fatalf("by %s: %+v, and alone %+v", by, row, alone)
+		}
+	}
+	if sum != want {
+		t.Fatalf("by %s: %+v add up to %+v, want %+v", by, rows, sum, want)
+	}
+}
+
 // Connections that come, are metered and go while they are rolled up at any moments are
 // rolled up once each, as their rows say, and a quarter that was rolled up of a live one
 // never changes.
@@ -168,7 +209,8 @@ func TestRollUpsAreTheSegments(t *testing.T) {
 				b.must(b.Close(b.t.Context(), c.id, tenant.Ending{Duration: c.metered, BytesIn: c.in, BytesOut: c.in / 3, Reason: tenant.EndClient}))
 				c.ended = true
 			},
-			"roll": func(t *rapid.T) { b.roll(scope) },
+			"roll":  func(t *rapid.T) { b.roll(scope) },
+			"usage": func(t *rapid.T) { b.sameUsage(t, scope) },
 		})
 		early := b.slots(scope)
 		for _, c := range all {

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/rating"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -45,25 +46,26 @@ func TestUsageByDay(t *testing.T) {
 				t.Fatalf("by %s: %v to %v, want %v to %v", by, got.From, got.To, want[i].From, want[i].To)
 			}
 			got.From, got.To, want[i].From, want[i].To = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+			want[i].BilledSeconds = 60 * want[i].Minutes
 			if got != want[i] {
 				t.Fatalf("by %s: %+v, want %+v", by, got, want[i])
 			}
 		}
 	}
 	check(billing.ByDay,
-		billing.UsageRow{From: from, To: midnight, Connections: 1, Minutes: 2, Seconds: 90, BytesIn: 500, BytesOut: 1500},
-		billing.UsageRow{From: midnight, To: midnight.AddDate(0, 0, 1), Connections: 1, Minutes: 2, Seconds: 91, BytesIn: 507, BytesOut: 1521})
-	check(billing.ByMonth, billing.UsageRow{From: from, To: to, Connections: 2, Minutes: 4, Seconds: 181, BytesIn: 1007, BytesOut: 3021})
+		billing.UsageRow{From: from, To: midnight, Usage: rating.Usage{Connections: 1, Minutes: 2, Seconds: 90, BytesIn: 500, BytesOut: 1500}},
+		billing.UsageRow{From: midnight, To: midnight.AddDate(0, 0, 1), Usage: rating.Usage{Connections: 1, Minutes: 2, Seconds: 91, BytesIn: 507, BytesOut: 1521}})
+	check(billing.ByMonth, billing.UsageRow{From: from, To: to, Usage: rating.Usage{Connections: 2, Minutes: 4, Seconds: 181, BytesIn: 1007, BytesOut: 3021}})
 	check(billing.ByHour,
-		billing.UsageRow{From: midnight.Add(-time.Hour), To: midnight, Connections: 1, Minutes: 2, Seconds: 90, BytesIn: 500, BytesOut: 1500},
-		billing.UsageRow{From: midnight, To: midnight.Add(time.Hour), Minutes: 1, Seconds: 90, BytesIn: 500, BytesOut: 1500},
-		billing.UsageRow{From: midnight.Add(8 * time.Hour), To: midnight.Add(9 * time.Hour), Connections: 1, Minutes: 1, Seconds: 1, BytesIn: 7, BytesOut: 21})
+		billing.UsageRow{From: midnight.Add(-time.Hour), To: midnight, Usage: rating.Usage{Connections: 1, Minutes: 2, Seconds: 90, BytesIn: 500, BytesOut: 1500}},
+		billing.UsageRow{From: midnight, To: midnight.Add(time.Hour), Usage: rating.Usage{Minutes: 1, Seconds: 90, BytesIn: 500, BytesOut: 1500}},
+		billing.UsageRow{From: midnight.Add(8 * time.Hour), To: midnight.Add(9 * time.Hour), Usage: rating.Usage{Connections: 1, Minutes: 1, Seconds: 1, BytesIn: 7, BytesOut: 21}})
 	check(billing.ByChannel,
-		billing.UsageRow{From: from, To: to, Channel: "a", Connections: 1, Minutes: 3, Seconds: 180, BytesIn: 1000, BytesOut: 3000},
-		billing.UsageRow{From: from, To: to, Channel: "b", Connections: 1, Minutes: 1, Seconds: 1, BytesIn: 7, BytesOut: 21})
+		billing.UsageRow{From: from, To: to, Channel: "a", Usage: rating.Usage{Connections: 1, Minutes: 3, Seconds: 180, BytesIn: 1000, BytesOut: 3000}},
+		billing.UsageRow{From: from, To: to, Channel: "b", Usage: rating.Usage{Connections: 1, Minutes: 1, Seconds: 1, BytesIn: 7, BytesOut: 21}})
 	check(billing.ByRole,
-		billing.UsageRow{From: from, To: to, Role: tenant.RecvOnly, Connections: 1, Minutes: 1, Seconds: 1, BytesIn: 7, BytesOut: 21},
-		billing.UsageRow{From: from, To: to, Role: tenant.SendOnly, Connections: 1, Minutes: 3, Seconds: 180, BytesIn: 1000, BytesOut: 3000})
+		billing.UsageRow{From: from, To: to, Role: tenant.RecvOnly, Usage: rating.Usage{Connections: 1, Minutes: 1, Seconds: 1, BytesIn: 7, BytesOut: 21}},
+		billing.UsageRow{From: from, To: to, Role: tenant.SendOnly, Usage: rating.Usage{Connections: 1, Minutes: 3, Seconds: 180, BytesIn: 1000, BytesOut: 3000}})
 
 	for _, query := range []struct {
 		from, to time.Time
