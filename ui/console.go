@@ -37,6 +37,8 @@ type Config struct {
 	DB *pgxpool.Pool
 	// Requests are the seats of members' requests; nil: without end.
 	Requests *tenant.Seats
+	// Exports are the seats of files on their way; nil: without end.
+	Exports *tenant.Seats
 	// PublicURL is the origin people reach us by, such as https://hibari.example.
 	PublicURL string
 	// SignupOpen lets strangers make a tenant.

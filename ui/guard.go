@@ -103,7 +103,11 @@ func (c *Console) act(w http.ResponseWriter, r *http.Request, v *visit, route ro
 	if strings.HasPrefix(route.path, "/console/live/") {
 		return route.action(w, r, v) // a seat for each of its questions, not for as long as it is open
 	}
-	leave, err := c.seat(r.Context(), v)
+	seats := c.Requests
+	if strings.HasPrefix(route.path, exportPrefix) {
+		seats = c.Exports // a file may take longer than a page
+	}
+	leave, err := seat(r.Context(), seats, v)
 	if err != nil {
 		return err
 	}
@@ -112,12 +116,12 @@ func (c *Console) act(w http.ResponseWriter, r *http.Request, v *visit, route ro
 	return route.action(w, r, v)
 }
 
-// seat waits for the tenant's turn to ask the database.
-func (c *Console) seat(ctx context.Context, v *visit) (leave func(), err error) {
-	if c.Requests == nil {
+// seat waits for the tenant's turn.
+func seat(ctx context.Context, seats *tenant.Seats, v *visit) (leave func(), err error) {
+	if seats == nil {
 		return func() {}, nil
 	}
-	return c.Requests.Take(ctx, v.login.Scope.Tenant())
+	return seats.Take(ctx, v.login.Scope.Tenant())
 }
 
 // LivePagesRefused returns how many live pages were one too many of their

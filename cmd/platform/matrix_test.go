@@ -30,6 +30,7 @@ func newServers(t testing.TB) (*platform, string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &platform{log: slog.New(slog.DiscardHandler), db: &database{Pool: dbtest.New(t)},
+		exports:  tenant.NewSeats("exports", exportsAtOnce, 0, 0),
 		requests: tenant.NewSeats("requests", requestsAtOnce, requestsWaiting, requestPatience),
 		paces:    tenant.NewPaces(actionsPerSecond, actionBurst)}
 	var err error

@@ -68,6 +68,10 @@ const (
 	requestPatience = 2 * time.Second
 )
 
+// exportsAtOnce is how many files of one tenant are on their way at once from this
+// node. They have seats of their own, because each may take as long as its client reads.
+const exportsAtOnce = 4
+
 // How many actions a tenant's servers may ask for on this node, a second in the
 // long run and at once: as many as of REST. The processors are everybody's, too.
 const (

@@ -56,6 +56,8 @@ type platform struct {
 	console *ui.Console
 	// requests are the seats of members' and servers' requests.
 	requests *tenant.Seats
+	// exports are the seats of files on their way.
+	exports *tenant.Seats
 	// paces bound the actions of tenants' servers.
 	paces   *tenant.Paces
 	server  *http.Server
@@ -116,6 +118,7 @@ func (p *platform) start(ctx context.Context) error {
 	p.node.UseHands(hands{p})
 	p.paces = tenant.NewPaces(actionsPerSecond, actionBurst)
 	p.requests = tenant.NewSeats("requests", requestsAtOnce, requestsWaiting, requestPatience)
+	p.exports = tenant.NewSeats("exports", exportsAtOnce, 0, 0)
 	p.node.HandleReturn(p.book.Stir)
 	p.book.HandleEnd(func(id tenant.ID, connectionID, reason string) {
 		if !p.media.Disconnect(id, connectionID, reason) {
@@ -129,6 +132,7 @@ func (p *platform) start(ctx context.Context) error {
 		Node:      p.node,
 		Stats:     p.stats,
 		Seats:     p.requests,
+		Exports:   p.exports,
 		DB:        p.db.Pool,
 		PublicURL: p.config.publicURL.String(),
 		Version:   version,
@@ -136,6 +140,7 @@ func (p *platform) start(ctx context.Context) error {
 	})
 	p.console = ui.New(ui.Config{
 		Requests:   p.requests,
+		Exports:    p.exports,
 		Tenants:    p.tenants,
 		Ledger:     p.ledger,
 		Hooks:      p.hooks,

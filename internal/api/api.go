@@ -25,6 +25,7 @@ type Config struct {
 	Node    *cluster.Node
 	Stats   *stats.Store
 	Seats   *tenant.Seats // how many requests of a tenant are answered at once
+	Exports *tenant.Seats // how many files of a tenant are on their way at once; nil: without end
 	// DB is where the API writes the audit entries of what it does itself.
 	DB *pgxpool.Pool
 	// PublicURL is the origin that callers reach us by, without a path.

@@ -398,7 +398,7 @@ func (d *document) check(t *testing.T, r *http.Request, a reply) {
 		t.Errorf("%s %s answers %s as %q, which the document does not foresee", r.Method, path, status, kind)
 		return
 	}
-	if !strings.HasSuffix(kind, "json") {
+	if !strings.HasSuffix(kind, "/json") && !strings.HasSuffix(kind, "+json") {
 		return
 	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(a.body))

@@ -1,20 +1,13 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
-	"reflect"
+	"iter"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/hibari/hibari/internal/billing"
-	"github.com/hibari/hibari/internal/sheet"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -50,53 +43,25 @@ type usagePage struct {
 	GroupBy  string     `json:"group_by" enum:"hour,day,month,channel,role"`
 }
 
+// Span is the time asked for.
+type Span struct {
+	From string `query:"from" maxLength:"40" example:"2026-11-01" doc:"The first day, or a time (RFC 3339). Absent: 30 days before to."`
+	To   string `query:"to" maxLength:"40" example:"2026-12-01" doc:"The day, or the time, that is not included any more. Absent: now."`
+}
+
 // usageInput says which usage.
 type usageInput struct {
-	From    string `query:"from" maxLength:"40" example:"2026-11-01" doc:"The first day, or a time (RFC 3339). Absent: 30 days before to."`
-	To      string `query:"to" maxLength:"40" example:"2026-12-01" doc:"The day, or the time, that is not included any more. Absent: now."`
+	Span
+	Wanted
 	GroupBy string `query:"group_by" enum:"hour,day,month,channel,role" default:"day"`
 	Limit   int    `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"How many items a page has at most."`
 	Cursor  string `query:"cursor" maxLength:"2048" doc:"The next of the page before. Absent: from the start."`
-	Accept  string `header:"Accept" hidden:"true"`
 }
 
-// usage makes the operation of usage, which answers in one of two forms.
-func usage(answer func(context.Context, tenant.Scope, *usageInput) (usageAnswer, error)) func(huma.API, huma.Operation) {
-	return func(described huma.API, o huma.Operation) {
-		schema := described.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[usagePage](), true, "")
-		o.Responses = map[string]*huma.Response{"200": {
-			Description: http.StatusText(http.StatusOK),
-			Content: map[string]*huma.MediaType{
-				"application/json": {Schema: schema},
-				sheet.MediaType:    {Schema: &huma.Schema{Type: huma.TypeString}, Example: csvHead + "\n"},
-			},
-		}}
-		huma.Register(described, o, func(ctx context.Context, in *usageInput) (*usageAnswer, error) {
-			asking := askingOf(ctx)
-			out, err := answer(ctx, asking.scope, in)
-			if err != nil {
-				return nil, asking.told(err)
-			}
-			return &out, nil
-		})
-	}
-}
-
-// usageAnswer is either form.
-type usageAnswer struct {
-	ContentType string `header:"Content-Type"`
-	Disposition string `header:"Content-Disposition"`
-	Body        []byte
-}
-
-func (a *API) getUsage(ctx context.Context, scope tenant.Scope, in *usageInput) (out usageAnswer, err error) {
-	t, err := a.Tenants.Tenant(ctx, scope)
+func (a *API) getUsage(ctx context.Context, scope tenant.Scope, in *usageInput) (out exported[usagePage], err error) {
+	zone, err := a.zone(ctx, scope)
 	if err != nil {
 		return out, err
-	}
-	zone, err := time.LoadLocation(t.TimeZone)
-	if err != nil {
-		return out, fmt.Errorf("couldn't load the time zone of %s: %w", t.ID, err)
 	}
 	from, to, err := in.period(zone, time.Now())
 	if err != nil {
@@ -106,21 +71,40 @@ func (a *API) getUsage(ctx context.Context, scope tenant.Scope, in *usageInput) 
 	if err != nil {
 		return out, err
 	}
-	if wantsCSV(in.Accept) {
-		name := fmt.Sprintf("hibari-usage-%s-%s.csv", from.Format(time.DateOnly), in.GroupBy)
-		return usageAnswer{sheet.ContentType, `attachment; filename="` + name + `"`, writeCSV(rows, zone)}, nil
+	out.page = func(context.Context) (p usagePage, err error) {
+		if p, err = in.page(rows); err == nil {
+			p.From, p.To, p.TimeZone, p.GroupBy = from, to, zone.String(), in.GroupBy
+		}
+		return p, err
 	}
-	p, err := in.page(rows)
+	out.name = fmt.Sprintf("hibari-usage-%s-%s", from.Format(time.DateOnly), in.GroupBy)
+	out.rows = func(context.Context) iter.Seq2[record, error] {
+		return func(yield func(record, error) bool) {
+			for _, r := range rows {
+				if !yield(record{showUsage(r), usageCells(r, zone)}, nil) {
+					return
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// zone is the tenant's time zone.
+func (a *API) zone(ctx context.Context, scope tenant.Scope) (*time.Location, error) {
+	t, err := a.Tenants.Tenant(ctx, scope)
 	if err != nil {
-		return out, err
+		return nil, err
 	}
-	p.From, p.To, p.TimeZone, p.GroupBy = from, to, zone.String(), in.GroupBy
-	text, err := json.Marshal(p)
-	return usageAnswer{ContentType: "application/json", Body: text}, err
+	zone, err := time.LoadLocation(t.TimeZone)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't load the time zone of %s: %w", t.ID, err)
+	}
+	return zone, nil
 }
 
 // period reads from and to. Days begin in the tenant's time zone.
-func (in *usageInput) period(zone *time.Location, now time.Time) (from, to time.Time, err error) {
+func (in Span) period(zone *time.Location, now time.Time) (from, to time.Time, err error) {
 	to = now.In(zone).Truncate(time.Second).Add(time.Second)
 	if in.To != "" {
 		if to, err = readTime("to", in.To, zone); err != nil {
@@ -183,35 +167,10 @@ func (in *usageInput) page(rows []billing.UsageRow) (usagePage, error) {
 // they sort as text.
 const yearOne = 100_000_000_000
 
-// wantsCSV reports whether a client asked for CSV and did not prefer JSON.
-func wantsCSV(accept string) bool {
-	for kind := range strings.SplitSeq(accept, ",") {
-		kind, _, _ = strings.Cut(kind, ";")
-		switch strings.TrimSpace(kind) {
-		case sheet.MediaType:
-			return true
-		case "application/json":
-			return false
-		}
-	}
-	return false
-}
+// usageColumns are those of usage as CSV.
+var usageColumns = []string{"from", "to", "time_zone", "channel_id", "role", "connections", "minutes", "seconds", "bytes_in", "bytes_out"}
 
-const csvHead = "from,to,time_zone,channel_id,role,connections,minutes,seconds,bytes_in,bytes_out"
-
-// writeCSV writes all rows.
-func writeCSV(rows []billing.UsageRow, zone *time.Location) []byte {
-	var text bytes.Buffer // takes everything
-	table := sheet.New(&text)
-	var head []any
-	for name := range strings.SplitSeq(csvHead, ",") {
-		head = append(head, name)
-	}
-	table.Row(head...)
-	for _, r := range rows {
-		table.Row(r.From.Format(time.RFC3339), r.To.Format(time.RFC3339), zone.String(), r.Channel, string(r.Role),
-			r.Connections, r.Minutes, r.Seconds, r.BytesIn, r.BytesOut)
-	}
-	table.Flush()
-	return text.Bytes()
+func usageCells(r billing.UsageRow, zone *time.Location) []any {
+	return []any{r.From.Format(time.RFC3339), r.To.Format(time.RFC3339), zone.String(), r.Channel, string(r.Role),
+		r.Connections, r.Minutes, r.Seconds, r.BytesIn, r.BytesOut}
 }
