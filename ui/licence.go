@@ -51,7 +51,9 @@ func (c *Console) licence(w http.ResponseWriter, r *http.Request, v *visit) erro
 	if d.peaks, err = c.readPeaks(r, v); err != nil {
 		return err
 	}
-	d.wish = askedQuote(r, d.state.Current)
+	if list := d.state.PriceList(); list != nil {
+		d.wish = askedQuote(r, *list, d.state.Current)
+	}
 	if d.sizes, err = sizesOf(d.state); err != nil {
 		return err
 	}
@@ -68,12 +70,16 @@ func (c *Console) licenceFragment(r *http.Request, v *visit) (templ.Component, e
 	return licenceTiles(v, state), err
 }
 
-// sizesOf are the licences of the plan, with the discounts the tenant has.
+// sizesOf are the licences of the plan, with the discounts the tenant has; none if the
+// plan has none.
 func sizesOf(state billing.LicenceState) (sizes []licenceSize, err error) {
-	plan := billing.DefaultPlan
-	for _, connections := range plan.Sizes() {
-		size := licenceSize{connections: connections, packs: plan.Packs(connections)}
-		if size.year, err = plan.Quote(connections, state.Current.Discounts); err != nil {
+	list := state.PriceList()
+	if list == nil {
+		return nil, nil
+	}
+	for _, connections := range list.Sizes() {
+		size := licenceSize{connections: connections, packs: list.Packs(connections)}
+		if size.year, err = list.Quote(connections, list.Granted(state.Current.Discounts)); err != nil {
 			return nil, err
 		}
 		size.current = state.Current.Kind == billing.StandardLicence && state.Current.Connections == connections
@@ -96,12 +102,11 @@ type calculation struct {
 }
 
 // askedQuote reads the form; it starts with the licence there is.
-func askedQuote(r *http.Request, current billing.LicenceTerm) calculation {
-	plan := billing.DefaultPlan
+func askedQuote(r *http.Request, plan rating.Licence, current billing.LicenceTerm) calculation {
 	query := r.URL.Query()
 	c := calculation{connections: strings.TrimSpace(query.Get("connections"))}
 	if !query.Has("connections") {
-		c.connections, c.discounts = strconv.Itoa(max(plan.BaseConnections, min(current.Connections, plan.MaxConnections))), current.Discounts
+		c.connections, c.discounts = strconv.Itoa(max(plan.BaseConnections, min(current.Connections, plan.MaxConnections))), plan.Granted(current.Discounts)
 	} else {
 		for _, discount := range plan.Discounts {
 			if query.Has(discount.Name) {
@@ -149,9 +154,12 @@ func kindName(kind billing.LicenceKind) string {
 }
 
 // discountText names the discounts of a licence; "" for none.
-func discountText(names []string) string {
+func discountText(list *rating.Licence, names []string) string {
+	if list == nil {
+		return ""
+	}
 	var parts []string
-	for _, d := range billing.DefaultPlan.Discounts {
+	for _, d := range list.Discounts {
 		if slices.Contains(names, d.Name) {
 			parts = append(parts, fmt.Sprintf("%d %% for %s", d.Percent, d.For))
 		}
@@ -160,19 +168,20 @@ func discountText(names []string) string {
 }
 
 // packsText says what a licence is made of: "300 and 2 packs of 100".
-func packsText(connections, packs int) string {
+func packsText(list *rating.Licence, connections, packs int) string {
 	if packs == 0 {
 		return whole(connections)
 	}
-	plan := billing.DefaultPlan
-	return whole(connections-packs*plan.PackConnections) + " and " + plural(packs, "pack", "packs") + " of " + whole(plan.PackConnections)
+	if list == nil {
+		return plural(packs, "pack", "packs")
+	}
+	return whole(connections-packs*list.PackConnections) + " and " + plural(packs, "pack", "packs") + " of " + whole(list.PackConnections)
 }
 
 // pricesText says what the prices of the list are.
-func pricesText(discounts []string) string {
-	plan := billing.DefaultPlan
+func pricesText(plan *rating.Licence, discounts []string) string {
 	text := "Prices are a year's, in " + plan.Currency
-	if len(discounts) > 0 {
+	if len(plan.Granted(discounts)) > 0 {
 		text += ", with your discounts on the base of " + whole(plan.BaseConnections)
 	}
 	return text + "."

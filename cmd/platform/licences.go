@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -14,21 +15,37 @@ import (
 	"github.com/hibari/hibari/internal/tenant"
 )
 
-// licenceQuote prints what a licence costs a year. It needs no database.
-func licenceQuote(_ context.Context, args []string, io stdio) error {
+// licenceQuote prints what a licence costs a year: by the price list that Hibari comes
+// with, for which it needs no database, or by a plan or a tenant's own prices.
+func licenceQuote(ctx context.Context, args []string, io stdio) error {
 	fs := flag.NewFlagSet("licence quote", flag.ContinueOnError)
 	connections := fs.Int("connections", 0, "connections at once (required)")
 	discount := fs.String("discount", "", "discounts, with commas between them: company, case")
 	asJSON := fs.Bool("json", false, "print one JSON document, in minor units")
-	if err := parseFlags(fs, args, io); err != nil {
+	of := fs.String("tenant", "", "by this tenant's prices of today: its id, name or a member's email (default: the price list Hibari comes with)")
+	by := fs.String("plan", "", "by this plan's prices of today; see platform plan list")
+	c, err := readConfig(fs, args, os.Getenv, io)
+	if err != nil {
 		return err
 	}
-	plan := billing.DefaultPlan
+	plan := rating.Standard().Licence
+	if *of != "" || *by != "" {
+		err = c.withTools(ctx, io, func(t *tools) (err error) {
+			plan, err = t.licencesOf(ctx, *of, *by)
+			return err
+		})
+	}
+	switch {
+	case err != nil:
+		return err
+	case plan == nil:
+		return fmt.Errorf("%w: this plan has no licences", errUsage)
+	}
 	quote, err := plan.Quote(*connections, split(*discount))
 	switch {
-	case errors.Is(err, billing.ErrSize):
+	case errors.Is(err, rating.ErrSize):
 		return fmt.Errorf("%w: --connections: %w", errUsage, err)
-	case errors.Is(err, billing.ErrDiscount):
+	case errors.Is(err, rating.ErrDiscount):
 		return fmt.Errorf("%w: --discount: %w", errUsage, err)
 	case err != nil:
 		return err
@@ -58,6 +75,26 @@ func licenceQuote(_ context.Context, args []string, io stdio) error {
 	line(fmt.Sprintf("tax, %d %%", plan.TaxPercent), quote.Tax)
 	line("total", quote.Total)
 	return nil
+}
+
+// licencesOf returns the licences that a tenant's plan, or a plan, has today; nil: none.
+func (t *tools) licencesOf(ctx context.Context, name, plan string) (*rating.Licence, error) {
+	if name == "" {
+		p, err := t.plan(ctx, plan)
+		if err != nil {
+			return nil, err
+		}
+		return p.On(billing.DayOf(time.Now().UTC())).Prices.Licence, nil
+	}
+	scope, err := t.find(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	state, err := t.ledger.LicenceState(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	return state.PriceList(), nil
 }
 
 // split returns what stands between commas; nothing for "".

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/rating"
 )
 
 // The examples in the page about licences must be what the program answers.
@@ -31,7 +31,7 @@ func TestLicenceExamples(t *testing.T) {
 	if len(rests) < 4 {
 		t.Fatalf("%d rests of years in the page", len(rests))
 	}
-	plan := billing.DefaultPlan
+	plan := rating.Standard().Licence
 	for _, row := range rests {
 		var n [6]int
 		for i := range n {

@@ -25,6 +25,7 @@ type tools struct {
 	db      *database
 	tenants *tenant.Store
 	ledger  *billing.Ledger
+	plans   *billing.Plans
 }
 
 // withTools reads the settings and the command's own flags from args and runs
@@ -60,6 +61,7 @@ func (c *config) withTools(ctx context.Context, io stdio, f func(*tools) error) 
 	}
 	hooks := webhooks.New(t.db.Pool, t.tenants, c.hooks(log))
 	t.ledger = billing.NewLedger(t.db.Pool, hooks.Queue, log)
+	t.plans = billing.NewPlans(t.db.Pool)
 	return f(t)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/hibari/hibari/internal/billing/rating"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -123,7 +124,12 @@ type LicenceState struct {
 	Current   LicenceTerm  `json:"current"`
 	Scheduled *LicenceTerm `json:"scheduled"` // what follows it; nil: nothing else
 	At        time.Time    `json:"at"`        // the database's clock when this was read
+	Plans     *Timeline    `json:"-"`         // whose prices licences have
 }
+
+// PriceList returns the licences that the tenant's plan has now; nil: none to choose
+// from.
+func (s LicenceState) PriceList() *rating.Licence { return s.Plans.At(s.At).Licence }
 
 // Renews reports whether the licence is renewed by itself.
 func (s LicenceState) Renews() bool {
@@ -156,7 +162,8 @@ func (l *Ledger) LicenceState(ctx context.Context, scope tenant.Scope) (LicenceS
 		return s, ErrNotFound
 	}
 	s.Current, s.Scheduled = *current, next
-	return s, nil
+	s.Plans, err = readTimeline(ctx, scope.In(l.pool), scope.Tenant())
+	return s, err
 }
 
 // LicenceHistory returns at most limit of the tenant's licences that began before

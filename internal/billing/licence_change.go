@@ -25,7 +25,7 @@ func (l *Ledger) PreviewLicence(ctx context.Context, scope tenant.Scope, connect
 
 // Change says what PreviewLicence says, of a licence as it was read.
 func (s LicenceState) Change(connections int) (LicenceChange, error) {
-	return DefaultPlan.change(s.Current, s.Scheduled, connections, s.At)
+	return changeOf(s.Plans, s.Current, s.Scheduled, connections, s.At)
 }
 
 // ChangeLicence changes the tenant's licence by the rules of the plan: more
@@ -43,7 +43,7 @@ func (l *Ledger) ChangeLicence(ctx context.Context, scope tenant.Scope, connecti
 		if seen != "" && seen != b.current.ID {
 			return ErrLicenceChanged
 		}
-		if c, err = DefaultPlan.change(*b.current, b.next, connections, b.now); err != nil {
+		if c, err = changeOf(b.plans, *b.current, b.next, connections, b.now); err != nil {
 			return err
 		}
 		if c.Now {
@@ -102,7 +102,7 @@ func (l *Ledger) GrantLicence(ctx context.Context, scope tenant.Scope, g Licence
 		if b.current != nil {
 			before = *b.current
 		}
-		if t, err = g.term(before, b.now); err != nil {
+		if t, err = g.term(b.plans, before, b.now); err != nil {
 			return err
 		}
 		if g.Connections != nil {
@@ -134,11 +134,6 @@ func (g LicenceGrant) check() error {
 			return &tenant.FieldError{Field: figure.field, Problem: fmt.Sprintf("Choose 0 to %d; want no less than 0 and no more.", tenant.MaxLicence)}
 		}
 	}
-	if g.Discounts != nil {
-		if _, err := DefaultPlan.checkDiscounts(*g.Discounts); err != nil {
-			return err
-		}
-	}
 	if !g.Until.IsZero() && g.Connections == nil {
 		return &tenant.FieldError{Field: "until", Problem: "Say for how many connections the licence is that ends then."}
 	}
@@ -146,14 +141,15 @@ func (g LicenceGrant) check() error {
 }
 
 // term is what the grant makes of the licence before it.
-func (g LicenceGrant) term(before LicenceTerm, now time.Time) (t LicenceTerm, err error) {
+func (g LicenceGrant) term(plans *Timeline, before LicenceTerm, now time.Time) (t LicenceTerm, err error) {
+	list, ok := listOf(plans.At(now))
 	t = before
 	t.ID, t.From, t.To = "", now, nil
 	if g.PerChannel != nil {
 		t.PerChannel = *g.PerChannel
 	}
 	if g.Discounts != nil {
-		if t.Discounts, err = DefaultPlan.checkDiscounts(*g.Discounts); err != nil {
+		if t.Discounts, err = list.checkDiscounts(*g.Discounts); err != nil {
 			return t, err
 		}
 	}
@@ -161,13 +157,16 @@ func (g LicenceGrant) term(before LicenceTerm, now time.Time) (t LicenceTerm, er
 		t.Kind, t.Connections, t.Packs, t.PeriodFrom, t.PeriodTo = CustomLicence, *g.Connections, 0, nil, nil
 	}
 	t.Price = nil
-	if size, err := DefaultPlan.Size(max(1, t.Connections)); err == nil && size == t.Connections && t.Kind != TrialLicence {
-		year, err := DefaultPlan.Quote(size, t.Discounts)
+	if !ok || t.Kind == TrialLicence {
+		return t, nil
+	}
+	if size, err := list.Size(max(1, t.Connections)); err == nil && size == t.Connections {
+		year, err := list.quote(size, t.Discounts)
 		if err != nil {
 			return t, err
 		}
-		t.Packs = DefaultPlan.Packs(size)
-		t.Price = &LicencePrice{Plan: DefaultPlan.Name, Year: year, Charge: Quote{Currency: year.Currency}}
+		t.Packs = list.Packs(size)
+		t.Price = &LicencePrice{Plan: list.plan, Year: year, Charge: Quote{Currency: year.Currency}}
 	}
 	return t, nil
 }
@@ -185,6 +184,7 @@ type terms struct {
 	tx      pgx.Tx
 	scope   tenant.Scope
 	now     time.Time // after the beginning of current
+	plans   *Timeline
 	current *LicenceTerm
 	next    *LicenceTerm
 }
@@ -216,6 +216,9 @@ func (l *Ledger) lockTerms(ctx context.Context, tx pgx.Tx, scope tenant.Scope) (
 		return nil, err
 	}
 	b := &terms{ledger: l, tx: tx, scope: scope, now: now}
+	if b.plans, err = readTimeline(ctx, tx, scope.Tenant()); err != nil {
+		return nil, err
+	}
 	if b.current, b.next, err = readTerms(ctx, tx, scope.Tenant()); err != nil {
 		return nil, err
 	}
@@ -267,12 +270,12 @@ func (b *terms) amend(ctx context.Context, t *LicenceTerm) error {
 	b.current = t
 	if b.next != nil {
 		b.next.PerChannel, b.next.Discounts = t.PerChannel, t.Discounts
-		if b.next.Kind == StandardLicence {
-			year, err := DefaultPlan.Quote(b.next.Connections, t.Discounts)
+		if list, ok := listOf(b.plans.At(b.next.From)); ok && b.next.Kind == StandardLicence {
+			year, err := list.quote(b.next.Connections, t.Discounts)
 			if err != nil {
 				return err
 			}
-			b.next.Price = &LicencePrice{Plan: DefaultPlan.Name, Year: year, Charge: year}
+			b.next.Price = &LicencePrice{Plan: list.plan, Year: year, Charge: year}
 		}
 		price, err := priceJSON(b.next)
 		if err != nil {

@@ -111,7 +111,7 @@ func (b *terms) applyNext(ctx context.Context) error {
 // renew begins the year after the current one.
 func (b *terms) renew(ctx context.Context) error {
 	before := *b.current
-	t := DefaultPlan.renewed(before)
+	t := renewed(b.plans, before)
 	if err := b.endCurrent(ctx, t.From); err != nil {
 		return err
 	}

@@ -3,15 +3,18 @@ package billing
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
+	"github.com/hibari/hibari/internal/billing/rating"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
-// What a tenant may do with its licence, and what that costs: pure functions of
-// what is in force, what is scheduled and the time.
+// Quote is what a licence costs.
+type Quote = rating.Quote
+
+// What a tenant may do with its licence, and what that costs: pure functions of its
+// plans, what is in force, what is scheduled and the time.
 //
 //	trial, none ── any size ─► standard, at once, for a year
 //	custom ─────── as large ─► standard, at once, for a year
@@ -35,20 +38,43 @@ type LicenceChange struct {
 	Drops *LicenceTerm `json:"drops"` // a scheduled change that it takes the place of; nil: none
 }
 
-// change says what it means to want a licence for so many connections, or 0: that
-// it not be renewed. It fails with a *tenant.FieldError that says what is possible.
-func (p Plan) change(current LicenceTerm, next *LicenceTerm, connections int, now time.Time) (LicenceChange, error) {
+// priceList is the licences that a version of a plan has.
+type priceList struct {
+	rating.Licence
+	plan string // the plan's id
+}
+
+// listOf returns the licences of a version, if it has any.
+func listOf(v *rating.Version) (list priceList, ok bool) {
+	if v.Licence == nil {
+		return priceList{}, false
+	}
+	return priceList{*v.Licence, v.Plan}, true
+}
+
+// changeOf says what it means to want a licence for so many connections, or 0: that
+// it not be renewed. It is priced by the plan of the day on which it would begin. It
+// fails with a *tenant.FieldError that says what is possible.
+func changeOf(plans *Timeline, current LicenceTerm, next *LicenceTerm, connections int, now time.Time) (LicenceChange, error) {
 	c := LicenceChange{From: current, Drops: next}
 	wrong := func(format string, args ...any) (LicenceChange, error) {
 		return LicenceChange{}, &tenant.FieldError{Field: "connections", Problem: fmt.Sprintf(format, args...)}
 	}
 	standard := current.Kind == StandardLicence
+	begins := now
+	if standard && connections < current.Connections {
+		begins = *current.PeriodTo
+	}
 	if connections == 0 {
 		if !standard {
 			return wrong("There is no licence here that would be renewed.")
 		}
-		c.To = endOf(current, *current.PeriodTo)
+		c.To = endOf(current, begins)
 		return c, nil
+	}
+	p, ok := listOf(plans.At(begins))
+	if !ok {
+		return wrong("Your plan has no licences to choose from. Ask the operator for another number of connections.")
 	}
 	size, err := p.Size(connections)
 	if err != nil {
@@ -58,11 +84,11 @@ func (p Plan) change(current LicenceTerm, next *LicenceTerm, connections int, no
 		return wrong("A licence is for %s connections: choose %d.", p.sizesText(), size)
 	}
 	c.To = LicenceTerm{Kind: StandardLicence, Connections: size, PerChannel: current.PerChannel, Packs: p.Packs(size), Discounts: current.Discounts}
-	year, err := p.Quote(size, current.Discounts)
+	year, err := p.quote(size, current.Discounts)
 	if err != nil {
 		return LicenceChange{}, err
 	}
-	c.To.Price = &LicencePrice{Plan: p.Name, Year: year, Charge: year}
+	c.To.Price = &LicencePrice{Plan: p.plan, Year: year, Charge: year}
 	switch {
 	case standard && size == current.Connections:
 		return wrong("This is the licence that you have.")
@@ -70,13 +96,9 @@ func (p Plan) change(current LicenceTerm, next *LicenceTerm, connections int, no
 		c.Now = true
 		c.To.From, c.To.PeriodFrom, c.To.PeriodTo = now, current.PeriodFrom, current.PeriodTo
 		c.To.Price.Days, c.To.Price.Of = daysLeft(now, *current.PeriodFrom, *current.PeriodTo)
-		had := Quote{}
-		if current.Price != nil {
-			had = current.Price.Year
-		}
-		c.To.Price.Charge = p.Prorate(had, year, c.To.Price.Days, c.To.Price.Of)
+		c.To.Price.Charge = p.Prorate(p.had(current), year, c.To.Price.Days, c.To.Price.Of)
 	case standard: // at its end
-		c.To.startPeriod(*current.PeriodTo)
+		c.To.startPeriod(begins)
 	case current.Kind == CustomLicence && size < current.Connections:
 		return wrong("Your licence for %d connections was set by the operator. Ask the operator for a smaller one.", current.Connections)
 	default: // what there was has no year, or none that was paid for
@@ -86,12 +108,29 @@ func (p Plan) change(current LicenceTerm, next *LicenceTerm, connections int, no
 	return c, nil
 }
 
-// renewed is the licence for the year after current's.
-func (p Plan) renewed(current LicenceTerm) LicenceTerm {
+// had is what has been paid for a year of the current licence: what counts towards a
+// larger one. Of another currency it is nothing.
+func (p priceList) had(current LicenceTerm) Quote {
+	if current.Price == nil || current.Price.Year.Currency != p.Currency {
+		return Quote{}
+	}
+	return current.Price.Year
+}
+
+// quote is Quote with those of the discounts that the list has: a tenant keeps what it
+// was granted through all plans.
+func (p priceList) quote(connections int, granted []string) (Quote, error) {
+	return p.Quote(connections, p.Granted(granted))
+}
+
+// renewed is the licence for the year after current's, at the prices of then.
+func renewed(plans *Timeline, current LicenceTerm) LicenceTerm {
 	t := current
 	t.ID, t.To, t.Price = "", nil, nil
-	if year, err := p.Quote(current.Connections, current.Discounts); err == nil {
-		t.Price = &LicencePrice{Plan: p.Name, Year: year, Charge: year}
+	p, ok := listOf(plans.At(*current.PeriodTo))
+	year, err := p.quote(current.Connections, current.Discounts)
+	if ok && err == nil {
+		t.Price = &LicencePrice{Plan: p.plan, Year: year, Charge: year}
 	} else if current.Price != nil { // of a plan that there was
 		t.Price = &LicencePrice{Plan: current.Price.Plan, Year: current.Price.Year, Charge: current.Price.Year}
 	}
@@ -121,21 +160,18 @@ func daysLeft(now, from, to time.Time) (left, of int) {
 	return min(max(left, 0), of), of
 }
 
-// checkDiscounts returns the discounts in the plan's order.
-func (p Plan) checkDiscounts(names []string) ([]string, error) {
+// checkDiscounts returns the discounts in the list's order.
+func (p priceList) checkDiscounts(names []string) ([]string, error) {
+	if len(names) > 0 && len(p.Discounts) == 0 {
+		return nil, &tenant.FieldError{Field: "discount", Problem: "The tenant's plan has no discounts."}
+	}
 	if _, err := p.Percent(names); err != nil {
 		return nil, &tenant.FieldError{Field: "discount", Problem: "Choose of " + p.DiscountNames() + ", each once."}
 	}
-	sorted := []string{}
-	for _, d := range p.Discounts {
-		if slices.Contains(names, d.Name) {
-			sorted = append(sorted, d.Name)
-		}
-	}
-	return sorted, nil
+	return notNull(p.Granted(names)), nil
 }
 
-func (p Plan) sizesText() string {
+func (p priceList) sizesText() string {
 	var sizes []string
 	for _, size := range p.Sizes() {
 		sizes = append(sizes, fmt.Sprint(size))

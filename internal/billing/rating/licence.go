@@ -102,6 +102,17 @@ func (p Licence) Sizes() (sizes []int) {
 	return sizes
 }
 
+// Granted returns those of some discounts that the list has, in its order: what was
+// granted to a customer stays with it through all lists.
+func (p Licence) Granted(names []string) (granted []string) {
+	for _, d := range p.Discounts {
+		if slices.Contains(names, d.Name) {
+			granted = append(granted, d.Name)
+		}
+	}
+	return granted
+}
+
 // Percent adds the discounts up, as far as MaxDiscount. It fails with ErrDiscount.
 func (p Licence) Percent(names []string) (sum int64, err error) {
 	for i, name := range names {
