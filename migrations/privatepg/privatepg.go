@@ -75,6 +75,7 @@ type options struct {
 	volatile       bool
 	maxConnections int
 	binaries       []string // where to look; nil: the whole machine
+	environment    []string // of the server, besides what it always has
 }
 
 // Volatile trades the data's safety for speed, for tests: a crash of the
@@ -88,6 +89,12 @@ func MaxConnections(n int) Option { return func(o *options) { o.maxConnections =
 // operating systems put them.
 func Binaries(dirs ...string) Option {
 	return func(o *options) { o.binaries = append([]string{}, dirs...) }
+}
+
+// Environment sets variables, as NAME=value, that the server has besides its own: for
+// tests that give it a clock.
+func Environment(variables ...string) Option {
+	return func(o *options) { o.environment = append([]string{}, variables...) }
 }
 
 // Open makes sure that a Postgres server runs on the cluster under dir and

@@ -140,7 +140,7 @@ func (c *Cluster) launch(ctx context.Context, sockets string) error {
 		return err
 	}
 	cmd := exec.Command(filepath.Join(c.bin, "postgres"), c.arguments(sockets)...)
-	cmd.Env = environment()
+	cmd.Env = append(environment(), c.options.environment...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := c.account.run(cmd, c.dir, sockets); err != nil {
 		return err

@@ -50,6 +50,7 @@ func TestMain(m *testing.M) {
 // server is one running platform.
 type server struct {
 	t       *testing.T
+	binary  string
 	url     string // http://127.0.0.1:…
 	env     []string
 	cmd     *exec.Cmd
@@ -81,7 +82,14 @@ func (b *lockedBuffer) String() string {
 // NAME=value.
 func newServer(t *testing.T, settings ...string) *server {
 	t.Helper()
-	s := &server{t: t}
+	return newServerOf(t, binary, append([]string{"HIBARI_DATABASE_URL=" + dbtest.URL(t)}, settings...)...)
+}
+
+// newServerOf is newServer of another make of the platform, on a database that the
+// settings name.
+func newServerOf(t *testing.T, binary string, settings ...string) *server {
+	t.Helper()
+	s := &server{t: t, binary: binary}
 	http, media := freePort(t, "tcp"), freePort(t, "udp")
 	s.url = fmt.Sprintf("http://127.0.0.1:%d", http)
 	s.env = append([]string{
@@ -91,7 +99,6 @@ func newServer(t *testing.T, settings ...string) *server {
 		fmt.Sprintf("HIBARI_MEDIA_ADDR=:%d", media),
 		"HIBARI_MEDIA_IPS=127.0.0.1",
 		"HIBARI_DATA_DIR=" + t.TempDir(),
-		"HIBARI_DATABASE_URL=" + dbtest.URL(t),
 		"HIBARI_EGRESS_ALLOW=127.0.0.0/8",
 	}, settings...)
 	s.start()
@@ -114,7 +121,7 @@ func (s *server) start() {
 
 // tryStart is start where it may fail. Then the process is gone.
 func (s *server) tryStart() error {
-	s.cmd = exec.Command(binary, "serve")
+	s.cmd = exec.Command(s.binary, "serve")
 	s.cmd.Env = s.env
 	s.log = &lockedBuffer{}
 	s.cmd.Stderr = s.log
@@ -182,7 +189,7 @@ func (s *server) kill() {
 // returns its standard output.
 func (s *server) run(input string, args ...string) string {
 	s.t.Helper()
-	cmd := exec.Command(binary, args...)
+	cmd := exec.Command(s.binary, args...)
 	cmd.Env = s.env
 	cmd.Stdin = strings.NewReader(input)
 	var stderr bytes.Buffer
