@@ -21,7 +21,7 @@ func TestLimitsExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	declared := declarations(t)
-	named := regexp.MustCompile("`(tenant|sheet|api|billing|rating|cluster|webhooks|signaling|sfu|transport|wire|ui|main)\\.([A-Za-z.]+)`").FindAllStringSubmatch(string(page), -1)
+	named := regexp.MustCompile("`(tenant|sheet|api|billing|rating|invoice|cluster|webhooks|signaling|sfu|transport|wire|ui|main)\\.([A-Za-z.]+)`").FindAllStringSubmatch(string(page), -1)
 	if len(named) < 40 {
 		t.Fatalf("found only %d names in the page", len(named))
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/hibari/hibari/internal/api"
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/invoice"
 	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/sfu"
 	"github.com/hibari/hibari/internal/sfu/transport"
@@ -45,6 +46,7 @@ type platform struct {
 	tenants *tenant.Store
 	hooks   *webhooks.Webhooks
 	ledger  *billing.Ledger
+	credit  *invoice.Credit
 	node    *cluster.Node
 	book    *billing.Book
 	spool   *billing.Spool
@@ -194,6 +196,7 @@ func (p *platform) openStores(ctx context.Context) (err error) {
 	p.hooks = webhooks.New(p.db.Pool, p.tenants, hooks)
 	p.ledger = billing.NewLedger(p.db.Pool, p.hooks.Queue, p.log)
 	p.ledger.OnChange(p.hooks.Wake)
+	p.credit = invoice.NewCredit(p.db.Pool, p.log)
 	p.stats = stats.New(p.db.Pool, p.log)
 	return nil
 }
@@ -250,6 +253,7 @@ func (p *platform) runLoops() {
 		p.running.Go(func() { loop(ctx) })
 	}
 	p.running.Go(func() { p.tenants.RunMail(ctx) })
+	p.running.Go(func() { p.credit.RunExpiry(ctx) })
 	p.running.Go(func() { p.stats.Run(ctx, p.media, p.book.LedgerID) })
 }
 
