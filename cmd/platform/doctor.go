@@ -54,6 +54,8 @@ func doctor(ctx context.Context, args []string, io stdio) error {
 		add("secrets", err, detail)
 		detail, err = checkPlaces(ctx, t.ledger)
 		add("places", err, detail)
+		detail, err = checkUsage(ctx, t.ledger)
+		add("usage", err, detail)
 		states, err := migrations.PartitionStates(ctx, t.db.Pool)
 		if err == nil {
 			detail, err = checkPartitions(states, time.Now())
@@ -184,6 +186,20 @@ func checkPlaces(ctx context.Context, ledger *billing.Ledger) (string, error) {
 			"this is a bug, please report it", len(drifts), d.Tenant, d.Channel, d.Counted, d.Places)
 	}
 	return "every count of licence places is right", nil
+}
+
+// checkUsage adds up all connections, and what is rolled up of them.
+func checkUsage(ctx context.Context, ledger *billing.Ledger) (string, error) {
+	drifts, err := ledger.Reconcile(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(drifts) > 0 {
+		d := drifts[0]
+		return "", fmt.Errorf("the usage of %d tenants is not the sum of their connections, the first of tenant %s: rolled up are %+v, and the connections come to %+v; "+
+			"this is a bug, please report it", len(drifts), d.Tenant, d.RolledUp, d.Segments)
+	}
+	return "what is rolled up is the sum of the connections", nil
 }
 
 // checkNodes finds nodes that clients cannot be sent to: each channel is on one

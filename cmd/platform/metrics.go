@@ -62,6 +62,7 @@ var (
 	figMessageDrops = prometheus.NewDesc("hibari_data_messages_dropped_total", "Messages of data channels not sent on, once for each client that did not get them, by reason.", []string{"reason"}, nil)
 	figStrays       = prometheus.NewDesc("hibari_data_channels_refused_total", "Data channels that clients opened by themselves.", nil, nil)
 
+	figUsageDrift  = prometheus.NewDesc("hibari_usage_drift", "Tenants whose roll-ups of usage are not the sum of their connections, as last added up: 0, or a bug.", nil, nil)
 	figDrift       = prometheus.NewDesc("hibari_licence_drift", "Counts of licence places that the last recount found wrong: 0, or a bug.", nil, nil)
 	figUntold      = prometheus.NewDesc("hibari_rejected_events_dropped_total", "Refused connects that were too many to be written as events.", nil, nil)
 	figAttempts    = prometheus.NewDesc("hibari_webhook_attempts_total", "Attempts to deliver a webhook, by outcome.", []string{"outcome"}, nil)
@@ -178,6 +179,7 @@ func (f figures) Collect(out chan<- prometheus.Metric) {
 	counter(figRedirected, door.Redirected)
 	counter(figAPILimited, f.api.RateLimited())
 	gauge(figDrift, float64(f.ledger.Drift()))
+	gauge(figUsageDrift, float64(f.ledger.UsageDrift()))
 	counter(figUntold, f.ledger.RejectsDropped())
 	hooks := f.hooks.Stats()
 	gauge(figHooksOpen, float64(hooks.InFlight))

@@ -249,7 +249,7 @@ func nodeName() string {
 func (p *platform) runLoops() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.halt = cancel
-	for _, loop := range []func(context.Context){p.db.Run, p.kept.Run, p.tenants.Run, p.hooks.Run, p.api.Run, p.ledger.Run, p.ledger.RunLicences, p.node.Run, p.book.Run, p.meter, p.moveStreams} {
+	for _, loop := range []func(context.Context){p.db.Run, p.kept.Run, p.tenants.Run, p.hooks.Run, p.api.Run, p.ledger.Run, p.ledger.RunLicences, p.ledger.RunRollups, p.node.Run, p.book.Run, p.meter, p.moveStreams} {
 		p.running.Go(func() { loop(ctx) })
 	}
 	p.running.Go(func() { p.tenants.RunMail(ctx) })

@@ -68,6 +68,7 @@ type Ledger struct {
 	looking        *tenant.Seats // who look at a channel
 	rejectsDropped atomic.Int64
 	drift          atomic.Int64 // counts that the last recount found wrong
+	usageDrift     atomic.Int64 // tenants whose roll-ups the last reconciliation found wrong
 
 	mu sync.Mutex
 	// Guarded by mu

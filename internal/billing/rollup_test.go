@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -209,7 +210,12 @@ func TestRollUpsAreTheSegments(t *testing.T) {
 				b.must(b.Close(b.t.Context(), c.id, tenant.Ending{Duration: c.metered, BytesIn: c.in, BytesOut: c.in / 3, Reason: tenant.EndClient}))
 				c.ended = true
 			},
-			"roll":  func(t *rapid.T) { b.roll(scope) },
+			"roll": func(t *rapid.T) {
+				b.roll(scope)
+				if drifts, err := b.Reconcile(b.t.Context()); err != nil || len(drifts) > 0 {
+					t.Fatal(drifts, err)
+				}
+			},
 			"usage": func(t *rapid.T) { b.sameUsage(t, scope) },
 		})
 		early := b.slots(scope)
@@ -230,6 +236,9 @@ func TestRollUpsAreTheSegments(t *testing.T) {
 		}
 		if sum.Connections != int64(len(all)+ended) || partial.Seconds > sum.Seconds || partial.BytesIn > sum.BytesIn {
 			t.Fatalf("%+v of %d connections, %+v before the end", sum, len(all)+ended, partial)
+		}
+		if drifts, err := b.Reconcile(b.t.Context()); err != nil || len(drifts) > 0 {
+			t.Fatal(drifts, err)
 		}
 		b.roll(scope)
 		if again := b.slots(scope); !maps.Equal(again, got) {
@@ -304,4 +313,78 @@ func TestSlots(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// What is due is rolled up by whoever comes first, also if several come at once: what
+// ended before this quarter, many that ended since, and live ones up to the quarter.
+func TestRollDue(t *testing.T) {
+	b := newBench(t)
+	old, live, recent := b.newTenant(5, 5), b.newTenant(5, 5), b.newTenant(5, 5)
+	b.roll(old) // its first: there is a billing row from now on
+	b.segment(old, "a", tenant.SendOnly, time.Now().Add(-2*time.Hour), time.Hour, 900)
+	id := b.openConnected(live, "room", time.Hour)
+	b.must(b.Beat(t.Context(), b.node, []billing.Mark{{ConnectionID: id, Connected: time.Hour, BytesIn: 3600}}))
+	b.segment(recent, "a", tenant.SendOnly, time.Now(), 0, 0)
+
+	b.lock(old, func(pgx.Tx, time.Time) error { // somebody else closes a period of it
+		b.must(b.RollDue(t.Context()))
+		return nil
+	})
+	if got := b.slots(old); len(got) > 0 {
+		t.Errorf("rolled up %v of a tenant whose billing was locked", got)
+	}
+	whole := func(scope tenant.Scope) (sum rating.Usage) {
+		for _, u := range b.slots(scope) {
+			sum = sum.Add(u)
+		}
+		return sum
+	}
+	until := one[time.Time](b, `select at from connection_mark where connection_id = $1`, id)
+	from := one[time.Time](b, `select connected_at from connection where connection_id = $1`, id)
+	if seconds := int64(until.Sub(from) / time.Second); whole(live).Seconds != seconds || whole(live).BytesIn < seconds-1 || whole(live).BytesIn > seconds+1 {
+		t.Errorf("rolled up %+v of a live connection after %d s", whole(live), seconds)
+	}
+
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if err := b.RollDue(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	b.must(b.RollDue(t.Context()))
+	if got, want := whole(old), (rating.Usage{Connections: 1, Seconds: 3600, Minutes: 60, BilledSeconds: 3600, BytesIn: 900, BytesOut: 2700}); got != want {
+		t.Errorf("rolled up %+v, want %+v", got, want)
+	}
+	if n := one[int](b, `select count(*) from connection where rolled_at is null`); n > 2 {
+		t.Errorf("%d connections are not rolled up to their end", n)
+	}
+}
+
+// Reconcile finds what was changed by hand, and nothing else.
+func TestReconcile(t *testing.T) {
+	b := newBench(t)
+	scope := b.newTenant(5, 5)
+	b.segment(scope, "a", tenant.SendOnly, time.Now().Add(-2*time.Hour), time.Hour, 900)
+	b.roll(scope)
+	check := func(want ...billing.UsageDrift) {
+		t.Helper()
+		if drifts, err := b.Reconcile(t.Context()); err != nil || !slices.Equal(drifts, want) {
+			t.Errorf("%+v (%v), want %+v", drifts, err, want)
+		}
+	}
+	check()
+	right := rating.Usage{Connections: 1, Seconds: 3600, Minutes: 60, BilledSeconds: 3600, BytesIn: 900, BytesOut: 2700}
+	b.exec(`insert into usage_slot (tenant_id, slot, channel_id, role, recorded_at, connections, seconds, minutes, billed_seconds, bytes_in, bytes_out)
+		select tenant_id, slot, channel_id, role, recorded_at, 0, 0, 1, 0, 0, 0 from usage_slot limit 1`)
+	wrong := right
+	wrong.Minutes++
+	check(billing.UsageDrift{Tenant: scope.Tenant(), RolledUp: wrong, Segments: right})
+	for _, sql := range []string{`update usage_slot set minutes = 0`, `delete from usage_slot`, `update connection_mark set bytes_in = 0`} {
+		if _, err := b.pool.Exec(t.Context(), sql); err == nil {
+			t.Errorf("a worker could %s", sql)
+		}
+	}
 }
