@@ -388,3 +388,49 @@ func TestReconcile(t *testing.T) {
 		}
 	}
 }
+
+// A connection's billed time is by the price version in force when it connected, whatever
+// comes after; the standard minutes beside it are always the same.
+func TestRollUpsByTheRuleOfThePlan(t *testing.T) {
+	b := newBench(t)
+	scope := b.newTenant(5, 5)
+	b.exec(`update tenant set time_zone = 'UTC' where tenant_id = $1`, scope.Tenant())
+	b.exec(`insert into plan (plan_id, name, currency, created_by) values ('seconds', 'By the second', 'JPY', 'test')`)
+	b.exec(`insert into plan_version (plan_id, number, valid_from, prices, created_by) values
+		('seconds', 1, '2026-06-02', '{"currency": "JPY", "rule": {"increment_seconds": 1, "minimum_seconds": 0, "scope": "connection"}, "components": []}', 'test'),
+		('seconds', 2, '2026-06-03', '{"currency": "JPY", "rule": {"increment_seconds": 6, "minimum_seconds": 30, "scope": "connection"}, "components": []}', 'test')`)
+	b.exec(`insert into tenant_plan (tenant_id, from_day, plan_id, created_by) values ($1, '2026-06-02', 'seconds', 'test')`, scope.Tenant())
+	second, third := time.Date(2026, 6, 2, 0, 0, 0, 0, time.UTC), time.Date(2026, 6, 3, 0, 0, 0, 0, time.UTC)
+	b.segment(scope, "before", tenant.SendOnly, second.Add(-time.Second), 61*time.Second, 0)
+	b.segment(scope, "by seconds", tenant.SendOnly, second, 61*time.Second, 0)
+	b.segment(scope, "across", tenant.SendOnly, third.Add(-time.Second), 61*time.Second, 0)
+	b.segment(scope, "by sixes", tenant.SendOnly, third, 61*time.Second, 0)
+	b.segment(scope, "at least", tenant.SendOnly, third, 7*time.Second, 0)
+	want := map[string]int64{"before": 120, "by seconds": 61, "across": 61, "by sixes": 66, "at least": 30}
+	for range 2 { // from the connections, and then from the roll-ups
+		rows, err := b.Usage(t.Context(), scope, second.Add(-time.Hour), third.Add(time.Hour), billing.ByChannel)
+		b.must(err)
+		got := map[string]int64{}
+		for _, row := range rows {
+			got[row.Channel] = row.BilledSeconds
+			if minutes := int64(2); row.Minutes != minutes && row.Channel != "at least" {
+				t.Errorf("%s has %d minutes", row.Channel, row.Minutes)
+			}
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("billed %v, want %v", got, want)
+		}
+		b.roll(scope)
+	}
+	if drifts, err := b.Reconcile(t.Context()); err != nil || len(drifts) > 0 {
+		t.Error(drifts, err)
+	}
+	// What is rolled up stays by its rule.
+	b.exec(`update tenant set time_zone = 'Pacific/Kiritimati' where tenant_id = $1`, scope.Tenant())
+	ids := one[[]string](b, `select array_agg(connection_id order by channel_id) from connection where tenant_id = $1`, scope.Tenant())
+	all, err := b.Metered(t.Context(), b.pool, scope.Tenant(), ids)
+	b.must(err)
+	if rule := all[ids[2]].Rule; rule != rating.StandardMinute {
+		t.Errorf("the rule of the first became %+v", rule)
+	}
+}

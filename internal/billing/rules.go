@@ -22,8 +22,25 @@ func (r ruleTimes) at(t time.Time) rating.Rule {
 	return rating.Rule{IncrementSeconds: r.increments[i], MinimumSeconds: r.minimums[i], Scope: rating.ConnectionScope}
 }
 
-// rules reads them.
+// rules reads them: those of the price versions that a tenant has been billed by.
 func (l *Ledger) rules(ctx context.Context, db querier, id tenant.ID) (ruleTimes, error) {
-	standard := rating.StandardMinute
-	return ruleTimes{[]time.Time{time.Unix(0, 0)}, []int64{standard.IncrementSeconds}, []int64{standard.MinimumSeconds}}, nil
+	timeline, err := readTimeline(ctx, db, id)
+	if err != nil {
+		return ruleTimes{}, err
+	}
+	return timeline.rules(), nil
+}
+
+// rules are what connections' time is billed by, from ever on.
+func (t *Timeline) rules() (r ruleTimes) {
+	for _, step := range t.steps {
+		from := time.Unix(0, 0)
+		if step.From != "" {
+			from = step.From.Start(t.zone)
+		}
+		rule := step.Version.Rule
+		r.from = append(r.from, from)
+		r.increments, r.minimums = append(r.increments, rule.IncrementSeconds), append(r.minimums, rule.MinimumSeconds)
+	}
+	return r
 }
