@@ -49,18 +49,6 @@ func showSegment(r billing.SegmentRow) segmentItem {
 	}
 }
 
-// segmentColumns are those of segments as CSV.
-var segmentColumns = []string{"connection_id", "channel_id", "session_id", "client_id", "role", "protocol",
-	"connected_at", "metered_through", "ended_at", "end_reason", "minutes", "seconds", "billed_seconds", "bytes_in", "bytes_out",
-	"total_minutes", "total_seconds", "total_billed_seconds", "total_bytes_in", "total_bytes_out"}
-
-func segmentCells(r billing.SegmentRow) []any {
-	return []any{r.ConnectionID, r.Channel, r.SessionID, r.ClientID, string(r.Role), r.Protocol,
-		r.ConnectedAt.UTC(), r.MeteredThrough.UTC(), r.EndedAt.UTC(), r.EndReason,
-		r.Share.Minutes, r.Share.Seconds, r.Share.BilledSeconds, r.Share.BytesIn, r.Share.BytesOut,
-		r.Whole.Minutes, r.Whole.Seconds, r.Whole.BilledSeconds, r.Whole.BytesIn, r.Whole.BytesOut}
-}
-
 // segmentPage is a page of segments.
 type segmentPage struct {
 	Items    []segmentItem `json:"items"`
@@ -114,7 +102,7 @@ func (a *API) listSegments(ctx context.Context, scope tenant.Scope, in *segmentI
 	out.rows = func(ctx context.Context) iter.Seq2[record, error] {
 		return func(yield func(record, error) bool) {
 			for row, err := range a.Ledger.EachSegment(ctx, scope, q) {
-				if !yield(record{showSegment(row), segmentCells(row)}, err) {
+				if !yield(record{showSegment(row), row.Cells()}, err) {
 					return
 				}
 			}

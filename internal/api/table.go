@@ -7,6 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -123,9 +124,9 @@ func (a *API) table() []operation {
 			"Read a question to the auth webhook.", 200, one(a.getAuthAttempt)},
 
 		{"GET", "/v1/usage", "getUsage", tenant.Everyone, "Usage",
-			"Read the usage of a time. Times, channels and roles without use have no item. Adjoining times add up exactly. With Accept: text/csv or application/jsonl all items come as a file.", 200, export(a, usageColumns, a.getUsage)},
+			"Read the usage of a time. Times, channels and roles without use have no item. Adjoining times add up exactly. With Accept: text/csv or application/jsonl all items come as a file.", 200, export(a, billing.UsageColumns, a.getUsage)},
 		{"GET", "/v1/segments", "listSegments", tenant.Everyone, "Usage",
-			"List the segments that usage is the sum of. One for each connection whose media connected, in the order in which they did, with what of it belongs to the time asked for: all of them add up to the usage of that time, in every column. With Accept: text/csv or application/jsonl all come as a file, however many.", 200, export(a, segmentColumns, a.listSegments)},
+			"List the segments that usage is the sum of. One for each connection whose media connected, in the order in which they did, with what of it belongs to the time asked for: all of them add up to the usage of that time, in every column. With Accept: text/csv or application/jsonl all come as a file, however many.", 200, export(a, billing.SegmentColumns, a.listSegments)},
 		{"GET", "/v1/licence", "getLicence", tenant.Everyone, "Licence",
 			"Read the licence. How many connections the tenant has and may have at once, until when, and what follows.", 200, one(a.getLicence)},
 		{"GET", "/v1/licence/history", "listLicences", tenant.Everyone, "Licence",

@@ -22,11 +22,14 @@ type usageRow struct {
 	Seconds     int64        `json:"seconds" doc:"Full seconds."`
 	BytesIn     int64        `json:"bytes_in"`
 	BytesOut    int64        `json:"bytes_out"`
+	// Added later than the others.
+	BilledSeconds    int64 `json:"billed_seconds" doc:"By the plan's rule of billable time."`
+	RecordingSeconds int64 `json:"recording_seconds" doc:"Full seconds of recordings."`
 }
 
 func showUsage(r billing.UsageRow) usageRow {
 	shown := usageRow{From: r.From, To: r.To, Channel: textOrNull(r.Channel), Connections: r.Connections, Minutes: r.Minutes,
-		Seconds: r.Seconds, BytesIn: r.BytesIn, BytesOut: r.BytesOut}
+		Seconds: r.Seconds, BytesIn: r.BytesIn, BytesOut: r.BytesOut, BilledSeconds: r.BilledSeconds, RecordingSeconds: r.RecordingSeconds}
 	if r.Role != "" {
 		shown.Role = &r.Role
 	}
@@ -41,6 +44,8 @@ type usagePage struct {
 	To       time.Time  `json:"to"`
 	TimeZone string     `json:"time_zone" example:"Asia/Tokyo" doc:"The tenant's: hours, days and months are counted in it."`
 	GroupBy  string     `json:"group_by" enum:"hour,day,month,channel,role"`
+	// DataThrough is billing.UsageReport's.
+	DataThrough time.Time `json:"data_through" doc:"Until when everything is counted: now, or what the live connection that was heard of longest ago is proven until."`
 }
 
 // Span is the time asked for.
@@ -54,11 +59,16 @@ type usageInput struct {
 	Span
 	Wanted
 	GroupBy string `query:"group_by" enum:"hour,day,month,channel,role" default:"day"`
+	Channel string `query:"channel_id" maxLength:"510" doc:"Only that of this channel."`
+	Role    string `query:"role" enum:"sendonly,recvonly,sendrecv" doc:"Only that of this role."`
 	Limit   int    `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"How many items a page has at most."`
 	Cursor  string `query:"cursor" maxLength:"2048" doc:"The next of the page before. Absent: from the start."`
 }
 
 func (a *API) getUsage(ctx context.Context, scope tenant.Scope, in *usageInput) (out exported[usagePage], err error) {
+	if err := checkText("channel_id", in.Channel); err != nil {
+		return out, err
+	}
 	zone, err := a.zone(ctx, scope)
 	if err != nil {
 		return out, err
@@ -67,13 +77,15 @@ func (a *API) getUsage(ctx context.Context, scope tenant.Scope, in *usageInput) 
 	if err != nil {
 		return out, err
 	}
-	rows, err := a.Ledger.Usage(ctx, scope, from, to, billing.GroupBy(in.GroupBy))
+	report, err := a.Ledger.Report(ctx, scope, billing.UsageQuery{From: from, To: to, By: billing.GroupBy(in.GroupBy),
+		Channel: scope.ChannelName(in.Channel), Role: tenant.Role(in.Role)})
 	if err != nil {
 		return out, err
 	}
+	rows := report.Rows
 	out.page = func(context.Context) (p usagePage, err error) {
 		if p, err = in.page(rows); err == nil {
-			p.From, p.To, p.TimeZone, p.GroupBy = from, to, zone.String(), in.GroupBy
+			p.From, p.To, p.TimeZone, p.GroupBy, p.DataThrough = from, to, zone.String(), in.GroupBy, report.DataThrough
 		}
 		return p, err
 	}
@@ -81,7 +93,7 @@ func (a *API) getUsage(ctx context.Context, scope tenant.Scope, in *usageInput) 
 	out.rows = func(context.Context) iter.Seq2[record, error] {
 		return func(yield func(record, error) bool) {
 			for _, r := range rows {
-				if !yield(record{showUsage(r), usageCells(r, zone)}, nil) {
+				if !yield(record{showUsage(r), report.Cells(r)}, nil) {
 					return
 				}
 			}
@@ -166,11 +178,3 @@ func (in *usageInput) page(rows []billing.UsageRow) (usagePage, error) {
 // yearOne makes the seconds of every time a number of as many digits, so that
 // they sort as text.
 const yearOne = 100_000_000_000
-
-// usageColumns are those of usage as CSV.
-var usageColumns = []string{"from", "to", "time_zone", "channel_id", "role", "connections", "minutes", "seconds", "bytes_in", "bytes_out"}
-
-func usageCells(r billing.UsageRow, zone *time.Location) []any {
-	return []any{r.From.Format(time.RFC3339), r.To.Format(time.RFC3339), zone.String(), r.Channel, string(r.Role),
-		r.Connections, r.Minutes, r.Seconds, r.BytesIn, r.BytesOut}
-}

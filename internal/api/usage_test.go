@@ -110,7 +110,7 @@ func TestSegmentsInEveryForm(t *testing.T) {
 		got := map[string]int64{}
 		usage := table(t, c.do("GET", "/v1/usage?group_by="+by+"&"+asked, nil, "Accept", "text/csv").want(200).body)
 		for _, row := range usage {
-			for _, column := range []string{"minutes", "seconds", "bytes_in", "bytes_out"} {
+			for _, column := range []string{"minutes", "seconds", "billed_seconds", "bytes_in", "bytes_out"} {
 				n, err := strconv.ParseInt(row[column], 10, 64)
 				if err != nil {
 					t.Fatal(err)
@@ -123,6 +123,13 @@ func TestSegmentsInEveryForm(t *testing.T) {
 				t.Errorf("by %s: %d %s, the segments have %d", by, n, column, sums[column])
 			}
 		}
+	}
+	if only := c.get("/v1/usage?group_by=day&channel_id=hello&role=recvonly&" + asked).want(200).items(); len(only) != 1 || only[0]["minutes"] != 2.0 {
+		t.Errorf("%v", only)
+	}
+	through, err := time.Parse(time.RFC3339, c.get("/v1/usage").want(200).object()["data_through"].(string))
+	if err != nil || time.Since(through).Abs() > time.Minute {
+		t.Errorf("data through %v, %v", through, err)
 	}
 	if only := c.get("/v1/segments?channel_id=hello&role=recvonly&" + asked).want(200).items(); len(only) != 1 || only[0]["connection_id"] != ids[1] {
 		t.Errorf("%v", only)

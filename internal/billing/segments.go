@@ -65,10 +65,14 @@ func (l *Ledger) Segments(ctx context.Context, scope tenant.Scope, q SegmentQuer
 	}
 	ctx, cancel := context.WithTimeout(ctx, segmentTime)
 	defer cancel()
+	rules, err := l.rules(ctx, scope.In(l.pool), scope.Tenant())
+	if err != nil {
+		return nil, nil, err
+	}
 	// Those that were there at its start are as many as were connected at one time, and
 	// are found by their end; the others by when they connected.
 	if q.After.ConnectedAt.Before(q.From) {
-		if rows, err = l.segments(ctx, scope, q, segmentsBefore, limit+1); err != nil {
+		if rows, err = l.segments(ctx, scope, q, rules, segmentsBefore, limit+1); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -76,7 +80,7 @@ func (l *Ledger) Segments(ctx context.Context, scope tenant.Scope, q SegmentQuer
 		if q.After.ConnectedAt.Before(q.From) {
 			q.After = SegmentPlace{ConnectedAt: q.From}
 		}
-		more, err := l.segments(ctx, scope, q, segmentsWithin, left)
+		more, err := l.segments(ctx, scope, q, rules, segmentsWithin, left)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -100,62 +104,36 @@ const (
 		and (c.connected_at > $6 or c.connection_id > $7)` // so that each page begins in the index where the last one ended
 )
 
-func (l *Ledger) segments(ctx context.Context, scope tenant.Scope, q SegmentQuery, which string, limit int) ([]SegmentRow, error) {
+func (l *Ledger) segments(ctx context.Context, scope tenant.Scope, q SegmentQuery, rules ruleTimes, which string, limit int) ([]SegmentRow, error) {
 	found, err := scope.In(l.pool).Query(ctx, `
-		select c.connection_id, c.channel_id, c.session_id, c.client_id, c.role, c.protocol, c.connected_at,
-			coalesce(c.ended_at, c.metered_through), c.ended_at, coalesce(c.end_reason, ''), c.bytes_in, c.bytes_out,
-			coalesce(c.increment_s, m.increment_s, $9), coalesce(c.minimum_s, m.minimum_s, $10), m.at, m.bytes_in, m.bytes_out
+		select c.connection_id, c.channel_id, c.session_id, c.client_id, c.role, c.protocol, c.ended_at, coalesce(c.end_reason, ''), `+meteredColumns+`
 		from (
 			select * from connection c
 			where tenant_id = $1 and `+which+` and ($4 = '' or channel_id = $4) and ($5 = '' or role = $5)
 			order by c.connected_at, c.connection_id limit $8
-		) c left join lateral (
-			select array_agg(at order by at) as at, array_agg(bytes_in order by at) as bytes_in, array_agg(bytes_out order by at) as bytes_out,
-				min(increment_s) as increment_s, min(minimum_s) as minimum_s
-			from connection_mark k where k.tenant_id = c.tenant_id and k.connection_id = c.connection_id
-		) m on true
+		) c `+fmt.Sprintf(meteredMarks, "")+`
 		order by c.connected_at, c.connection_id`,
-		scope.Tenant(), q.From, q.To, q.Channel, q.Role, q.After.ConnectedAt, q.After.ConnectionID, limit,
-		rating.StandardMinute.IncrementSeconds, rating.StandardMinute.MinimumSeconds)
+		scope.Tenant(), q.From, q.To, q.Channel, q.Role, q.After.ConnectedAt, q.After.ConnectionID, limit)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't list the segments of %s: %w", scope.Tenant(), err)
 	}
-	rows, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (SegmentRow, error) { return scanSegmentRow(row, q.From, q.To) })
+	rows, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (s SegmentRow, err error) {
+		var ended *time.Time
+		var scan meteredScan
+		if err := row.Scan(append([]any{&s.ConnectionID, &s.Channel, &s.SessionID, &s.ClientID, &s.Role, &s.Protocol, &ended, &s.EndReason},
+			scan.columns()...)...); err != nil {
+			return s, err
+		}
+		m := scan.metered(rules)
+		s.ConnectedAt, s.MeteredThrough, s.EndedAt = m.ConnectedAt, m.End, timeOrZero(ended)
+		s.Whole = m.Share(m.ConnectedAt, m.End.Add(time.Second)) // its last bytes belong to the time from its end on
+		s.Share = m.Share(q.From, q.To)
+		return s, nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("couldn't list the segments of %s: %w", scope.Tenant(), err)
 	}
 	return rows, nil
-}
-
-func scanSegmentRow(row pgx.CollectableRow, from, to time.Time) (s SegmentRow, err error) {
-	var ended *time.Time
-	var in, out int64
-	var rule rating.Rule
-	var marks []time.Time
-	var marksIn, marksOut []int64
-	if err := row.Scan(&s.ConnectionID, &s.Channel, &s.SessionID, &s.ClientID, &s.Role, &s.Protocol, &s.ConnectedAt,
-		&s.MeteredThrough, &ended, &s.EndReason, &in, &out, &rule.IncrementSeconds, &rule.MinimumSeconds, &marks, &marksIn, &marksOut); err != nil {
-		return s, err
-	}
-	s.EndedAt = timeOrZero(ended)
-	line := byteLine{{at: s.ConnectedAt}}
-	for i, at := range marks {
-		line = append(line, bytePoint{at, marksIn[i], marksOut[i]})
-	}
-	line = append(line, bytePoint{s.MeteredThrough, in, out})
-	share := func(from, to time.Time) (u rating.Usage) {
-		u.Seconds = Seconds(s.ConnectedAt, s.MeteredThrough, from, to)
-		u.Minutes = Minutes(s.ConnectedAt, s.MeteredThrough, from, to)
-		u.BilledSeconds = rule.BilledSeconds(s.ConnectedAt, s.MeteredThrough, from, to)
-		if !s.ConnectedAt.Before(from) && s.ConnectedAt.Before(to) {
-			u.Connections = 1
-		}
-		u.BytesIn, u.BytesOut = line.share(from, to)
-		return u
-	}
-	s.Whole = share(s.ConnectedAt, s.MeteredThrough.Add(time.Second)) // its last bytes belong to the time from its end on
-	s.Share = share(from, to)
-	return s, nil
 }
 
 // EachSegment returns all of them, however many, a page at a time: neither the database

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/rating"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -29,8 +30,11 @@ func TestSegmentsAreTheUsage(t *testing.T) {
 			Channel: rapid.SampledFrom([]string{"", "", "a"}).Draw(r, "of channel"), Role: rapid.SampledFrom([]tenant.Role{"", "", tenant.RecvOnly}).Draw(r, "of role"),
 		}
 		q.To = q.From.Add(time.Microsecond + near(0, 100*time.Hour).Draw(r, "to"))
+		if rapid.Bool().Draw(r, "rolled up") {
+			b.must(b.RollUp(t.Context(), scope.Tenant()))
+		}
 		seen := map[string]bool{}
-		sums := map[string]billing.UsageRow{}
+		sums := map[string]rating.Usage{}
 		var last billing.SegmentRow
 		for more := true; more; {
 			rows, next, err := b.Segments(t.Context(), scope, q)
@@ -46,13 +50,8 @@ func TestSegmentsAreTheUsage(t *testing.T) {
 					r.Fatalf("%+v does not belong here", row)
 				}
 				seen[row.ConnectionID], last = true, row
-				sum := sums[row.Channel+" "+string(row.Role)]
-				sum.Connections += row.Share.Connections
-				sum.Minutes += row.Share.Minutes
-				sum.Seconds += row.Share.Seconds
-				sum.BytesIn += row.Share.BytesIn
-				sum.BytesOut += row.Share.BytesOut
-				sums[row.Channel+" "+string(row.Role)] = sum
+				key := row.Channel + " " + string(row.Role)
+				sums[key] = sums[key].Add(row.Share)
 			}
 			if more = next != nil; more {
 				q.After = *next
@@ -64,17 +63,9 @@ func TestSegmentsAreTheUsage(t *testing.T) {
 			if q.Role != "" || q.Channel != "" && want.Channel != q.Channel {
 				continue
 			}
-			var got billing.UsageRow
-			for _, role := range []tenant.Role{tenant.SendOnly, tenant.RecvOnly} {
-				sum := sums[want.Channel+" "+string(role)]
-				got.Connections += sum.Connections
-				got.Minutes += sum.Minutes
-				got.Seconds += sum.Seconds
-				got.BytesIn += sum.BytesIn
-				got.BytesOut += sum.BytesOut
-			}
-			if got.Connections != want.Connections || got.Minutes != want.Minutes || got.Seconds != want.Seconds || got.BytesIn != want.BytesIn || got.BytesOut != want.BytesOut {
-				r.Fatalf("channel %s: the segments are %+v, the usage %+v", want.Channel, got, want)
+			got := sums[want.Channel+" "+string(tenant.SendOnly)].Add(sums[want.Channel+" "+string(tenant.RecvOnly)])
+			if got != want.Usage {
+				r.Fatalf("channel %s: the segments are %+v, the usage %+v", want.Channel, got, want.Usage)
 			}
 		}
 	})
