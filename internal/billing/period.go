@@ -138,6 +138,22 @@ func (l *Ledger) OpenPeriod(ctx context.Context, tx pgx.Tx, id tenant.ID) (Billi
 	return p, nil
 }
 
+// PeriodOf returns the tenant's period of a month that has a row. ErrNotFound.
+func (l *Ledger) PeriodOf(ctx context.Context, db querier, id tenant.ID, month time.Time) (BillingPeriod, error) {
+	var from, to time.Time
+	var zone string
+	var cutoff *time.Time
+	err := db.QueryRow(ctx, `select starts_at, ends_at, time_zone, cutoff from billing_period where tenant_id = $1 and month = $2`, id, month).
+		Scan(&from, &to, &zone, &cutoff)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return BillingPeriod{}, ErrNotFound
+	}
+	if err != nil {
+		return BillingPeriod{}, fmt.Errorf("couldn't read a period of %s: %w", id, err)
+	}
+	return newPeriod(month, from, to, zone, cutoff)
+}
+
 // ClosedPeriods returns the tenant's periods that are closed, the newest first, at most
 // limit.
 func (l *Ledger) ClosedPeriods(ctx context.Context, db querier, id tenant.ID, limit int) ([]BillingPeriod, error) {

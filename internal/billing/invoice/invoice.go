@@ -100,7 +100,7 @@ type Line struct {
 // Mail tells people of an invoice, if and only if the transaction is committed.
 type Mail interface {
 	MailPayers(ctx context.Context, tx pgx.Tx, id tenant.ID, kind, subject, text string) error
-	WakeMail()
+	WakePostman()
 }
 
 // Credits is prepaid credit, as invoices use it; both in a transaction that has the
@@ -116,6 +116,7 @@ type Credits interface {
 type Config struct {
 	Pool      *pgxpool.Pool
 	Ledger    *billing.Ledger
+	Plans     *billing.Plans
 	Credit    Credits // nil: there is none
 	Mail      Mail    // nil: nobody is told
 	PublicURL string  // where mails lead
