@@ -24,7 +24,7 @@ test: ## install what is missing and run every test, the browser's too
 	$(GO) test -race -timeout 30m ./...
 	$(GO) test -race -tags portable ./internal/sfu/wire
 
-lint: verify ## check format, vet, staticcheck and that generated code is fresh
+lint: verify ## check format, vet, staticcheck, money without floats and that generated code is fresh
 	@unformatted=$$(gofmt -l $(SOURCES)); \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change:" $$unformatted >&2; exit 1; fi
 	$(GO) vet ./...
@@ -32,6 +32,7 @@ lint: verify ## check format, vet, staticcheck and that generated code is fresh
 	GOOS=darwin $(GO) vet ./internal/sfu/wire
 	GOOS=windows $(GO) vet ./internal/sfu/wire
 	$(GO) tool staticcheck ./...
+	$(GO) test -run '^(TestMoneyHasNoFloats|TestFloatsAreFound)$$' ./cmd/platform
 
 build: ## build bin/platform, a static binary
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/platform ./cmd/platform
