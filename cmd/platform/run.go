@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,15 +48,17 @@ type platform struct {
 	hooks   *webhooks.Webhooks
 	ledger  *billing.Ledger
 	credit  *invoice.Credit
-	node    *cluster.Node
-	book    *billing.Book
-	spool   *billing.Spool
-	stats   *stats.Store
-	port    *transport.Endpoint
-	media   *sfu.SFU
-	door    *signaling.Door
-	api     *api.API
-	console *ui.Console
+	// invoices closes months and keeps what becomes of them.
+	invoices *invoice.Invoices
+	node     *cluster.Node
+	book     *billing.Book
+	spool    *billing.Spool
+	stats    *stats.Store
+	port     *transport.Endpoint
+	media    *sfu.SFU
+	door     *signaling.Door
+	api      *api.API
+	console  *ui.Console
 	// requests are the seats of members' and servers' requests.
 	requests *tenant.Seats
 	// exports are the seats of files on their way.
@@ -197,6 +200,10 @@ func (p *platform) openStores(ctx context.Context) (err error) {
 	p.ledger = billing.NewLedger(p.db.Pool, p.hooks.Queue, p.log)
 	p.ledger.OnChange(p.hooks.Wake)
 	p.credit = invoice.NewCredit(p.db.Pool, p.log)
+	p.invoices = invoice.New(invoice.Config{
+		Pool: p.db.Pool, Ledger: p.ledger, Plans: billing.NewPlans(p.db.Pool), Credit: p.credit,
+		PublicURL: strings.TrimSuffix(p.config.publicURL.String(), "/"), Log: p.log,
+	})
 	p.stats = stats.New(p.db.Pool, p.log)
 	return nil
 }
@@ -254,6 +261,7 @@ func (p *platform) runLoops() {
 	}
 	p.running.Go(func() { p.tenants.RunMail(ctx) })
 	p.running.Go(func() { p.credit.RunExpiry(ctx) })
+	p.running.Go(func() { p.invoices.Run(ctx) })
 	p.running.Go(func() { p.stats.Run(ctx, p.media, p.book.LedgerID) })
 }
 

@@ -138,9 +138,10 @@ type Stats struct {
 	Drafted   int64
 	Finalised int64
 	Failed    int64 // rounds of Run in which something could not be done
+	Overdue   int64 // drafts of all tenants that should be final, as last looked
 }
 
-type counts struct{ closed, drafted, finalised, failed atomic.Int64 }
+type counts struct{ closed, drafted, finalised, failed, overdue atomic.Int64 }
 
 // New returns the invoices in the database behind the pool.
 func New(c Config) *Invoices {
@@ -158,7 +159,7 @@ func New(c Config) *Invoices {
 
 // Stats returns the counts since the start.
 func (v *Invoices) Stats() Stats {
-	return Stats{v.counts.closed.Load(), v.counts.drafted.Load(), v.counts.finalised.Load(), v.counts.failed.Load()}
+	return Stats{v.counts.closed.Load(), v.counts.drafted.Load(), v.counts.finalised.Load(), v.counts.failed.Load(), v.counts.overdue.Load()}
 }
 
 // querier is the pool, a transaction, or a tenant's own view of the database.

@@ -66,7 +66,10 @@ func (v *Invoices) Due(ctx context.Context) (err error) {
 		_, err := v.finaliseDue(ctx, invoiceID)
 		failed = errors.Join(failed, err)
 	}
-	return failed
+	var overdue int64
+	err = v.Pool.QueryRow(ctx, `select count(*) from invoice where state = 'draft' and review_until <= clock_timestamp()`).Scan(&overdue)
+	v.counts.overdue.Store(overdue)
+	return errors.Join(failed, err)
 }
 
 // list reads one column.
