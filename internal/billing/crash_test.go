@@ -22,7 +22,8 @@ import (
 
 // A process is killed before each of its messages to the database, in turn, through
 // the whole life of a connection and of one that takes over its place. Whatever it
-// was about to do, its node's end leaves no place taken and no story half told.
+// was about to do, its node's end leaves no place taken, no story half told, and nothing
+// billed twice or not at all.
 func TestKilledBeforeEachStep(t *testing.T) {
 	b := newBench(t)
 	whole := b.newTenant(1, 1)
@@ -57,6 +58,15 @@ func TestKilledBeforeEachStep(t *testing.T) {
 				t.Errorf("step %d: the freed place could not be taken: %v", step, err)
 			}
 			stories.Store(b.story(scope), true)
+			// However far the rolls had come, each second that was metered is rolled up once.
+			b.roll(scope)
+			if err := sameSlots(b.slots(scope), b.recomputed(scope)); err != nil {
+				t.Errorf("step %d: %v", step, err)
+			}
+			if n := one[int64](b, `select count(*) from connection where tenant_id = $1
+				and extract(epoch from ended_at - connected_at) not in (0, 1, 2, $2)`, scope.Tenant(), int64(lifeMetered/time.Second)); n != 0 {
+				t.Errorf("step %d: %d connections lasted longer than was proven, or less", step, n)
+			}
 		})
 	}
 	wg.Wait()
@@ -66,6 +76,9 @@ func TestKilledBeforeEachStep(t *testing.T) {
 		t.Errorf("the kills at %d steps made %d different stories only", steps, n)
 	}
 	if drifts, err := b.Recount(t.Context()); err != nil || len(drifts) > 0 {
+		t.Error(drifts, err)
+	}
+	if drifts, err := b.Reconcile(t.Context()); err != nil || len(drifts) > 0 {
 		t.Error(drifts, err)
 	}
 }

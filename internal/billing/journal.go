@@ -49,7 +49,7 @@ func (b *Book) note(p *page, e *entry) {
 
 // owed is a step for the spool; mu is held.
 func (b *Book) owed(p *page, e *entry) owed {
-	step := owed{At: e.asked.Round(0), Tenant: p.tenant, Connection: e.id}
+	step := owed{At: e.asked.Round(0), Up: e.asked.Sub(processBegan), Tenant: p.tenant, Connection: e.id}
 	m := e.member
 	if m != nil {
 		step.Connection = m.ledgerID
@@ -59,10 +59,11 @@ func (b *Book) owed(p *page, e *entry) owed {
 		step.Step, step.Node, step.Session, step.Opening = "opened", b.node.ID(), m.session, m.opening
 	case stepConnected:
 		step.Step = "connected"
-		step.At = step.At.Add(-e.ago)
-		if m != nil && m.began.After(e.asked.Add(-e.ago)) {
-			step.At = m.began.Round(0)
+		began := e.asked.Add(-e.ago)
+		if m != nil && m.began.After(began) {
+			began = m.began
 		}
+		step.At, step.Up = began.Round(0), began.Sub(processBegan)
 	case stepEnded:
 		ending := e.ending
 		if m != nil {
@@ -231,7 +232,7 @@ func (b *Book) Beat(ctx context.Context, marks []Mark) error {
 	up := b.up
 	if b.away {
 		if b.spool != nil && b.spool.used() { // whoever recovers it knows until when media was there
-			b.spool.add(owed{Step: "alive", At: time.Now().Round(0)})
+			b.spool.add(owed{Step: "alive", At: time.Now().Round(0), Up: time.Since(processBegan)})
 		}
 		b.mu.Unlock()
 		b.spool.flush()

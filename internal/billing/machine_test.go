@@ -324,6 +324,41 @@ func (m *machine) reject(t *rapid.T) {
 	}
 }
 
+// roll rolls up what one tenant has used, or all that is due.
+func (m *machine) roll(t *rapid.T) {
+	if err := m.b.RollUp(m.b.t.Context(), rapid.SampledFrom(m.tenants).Draw(t, "tenant").scope.Tenant()); err != nil {
+		t.Fatal(err)
+	}
+	if drifts, err := m.b.Reconcile(m.b.t.Context()); err != nil || len(drifts) > 0 {
+		t.Fatal(drifts, err)
+	}
+}
+
+// used compares what the tenants' usage says with what the model's connections come to.
+func (m *machine) used(t *rapid.T) {
+	for _, id := range m.tenants {
+		got, _, err := m.b.Used(m.b.t.Context(), m.b.pool, id.scope.Tenant(), time.Now().Add(-24*time.Hour), time.Now().Add(24*time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var connections, least, most int64
+		for _, c := range m.connections {
+			if c.opening.Tenant == id.scope.Tenant() && c.connected {
+				connections++
+				least += max(1, int64((c.metered+time.Minute-1)/time.Minute))
+				longer := c.metered
+				if c.soft {
+					longer += 15 * time.Second
+				}
+				most += max(1, int64((longer+time.Minute-1)/time.Minute))
+			}
+		}
+		if got.Connections != connections || got.Minutes < least || got.Minutes > most || got.BilledSeconds != 60*got.Minutes {
+			t.Fatalf("used %+v, want %d connections and %d to %d minutes", got, connections, least, most)
+		}
+	}
+}
+
 // check compares the ledger with the model, and with itself.
 func (m *machine) check(t *rapid.T) {
 	for _, id := range m.tenants {
@@ -378,6 +413,7 @@ func TestLedgerIsItsModel(t *testing.T) {
 		"open": (*machine).open, "open more": (*machine).open, "open again": (*machine).openAgain, "crowd": (*machine).crowd,
 		"close again": (*machine).closeAgain,
 		"connected":   (*machine).connected, "close": (*machine).close, "beat": (*machine).beat,
+		"roll": (*machine).roll, "used": (*machine).used,
 		"end node": (*machine).endNode, "dead node": (*machine).deadNode, "set licence": (*machine).setLicence, "reject": (*machine).reject,
 	}
 	rapid.Check(t, func(t *rapid.T) {

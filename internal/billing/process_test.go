@@ -235,6 +235,9 @@ func (p *process) churn(ctx context.Context, t task, random *rand.Rand) {
 	}
 }
 
+// lifeMetered is how long life's first connection is metered: past a quarter of an hour.
+const lifeMetered = 16*time.Minute + time.Second
+
 // life is one connection's whole story, and that of one that takes over its place.
 func (p *process) life(ctx context.Context, t task) {
 	scope := tenant.OperatorScope(t.Tenant)
@@ -242,9 +245,11 @@ func (p *process) life(ctx context.Context, t task) {
 	second.Duplicates = tenant.DuplicatesReplace
 	p.open(ctx, first)
 	p.check(p.ledger.Connected(ctx, first.ConnectionID, time.Second))
-	p.check(p.ledger.Beat(ctx, p.node, []billing.Mark{{ConnectionID: first.ConnectionID, Connected: 61 * time.Second}}))
+	p.check(p.ledger.Beat(ctx, p.node, []billing.Mark{{ConnectionID: first.ConnectionID, Connected: lifeMetered, BytesIn: 961}}))
+	p.check(p.ledger.RollUp(ctx, t.Tenant))
 	p.open(ctx, second)
 	p.check(p.ledger.Connected(ctx, second.ConnectionID, time.Second))
+	p.check(p.ledger.RollUp(ctx, t.Tenant))
 	p.check(p.ledger.Close(ctx, second.ConnectionID, tenant.Ending{Reason: tenant.EndClient, Duration: 2 * time.Second}))
 }
 

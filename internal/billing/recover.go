@@ -24,10 +24,16 @@ type life struct {
 	ended     *owed
 }
 
+// lastAlive is when a process is known to have been alive at last, as owed has it.
+type lastAlive struct {
+	at time.Time
+	up time.Duration
+}
+
 // lives reads a spool: the connections in the order in which they are first named,
 // and when the process was alive at last. A line that was not written to its end ends
 // nothing but itself.
-func lives(from io.Reader) (all []*life, alive time.Time, err error) {
+func lives(from io.Reader) (all []*life, alive lastAlive, err error) {
 	byID := map[string]*life{}
 	lines := bufio.NewReader(from)
 	for {
@@ -42,8 +48,8 @@ func lives(from io.Reader) (all []*life, alive time.Time, err error) {
 		if json.Unmarshal(line, &step) != nil {
 			continue
 		}
-		if step.At.After(alive) {
-			alive = step.At
+		if step.Up > alive.up || step.Up == alive.up && step.At.After(alive.at) {
+			alive = lastAlive{step.At, step.Up}
 		}
 		if step.Connection == "" {
 			continue
@@ -81,7 +87,7 @@ func (l *Ledger) Recover(ctx context.Context, s *Spool) (int, error) {
 	s.writing.Lock()
 	_, err := s.file.Seek(0, io.SeekStart)
 	var all []*life
-	var alive time.Time
+	var alive lastAlive
 	if err == nil {
 		all, alive, err = lives(s.file)
 	}
@@ -116,7 +122,7 @@ func (l *Ledger) Recover(ctx context.Context, s *Spool) (int, error) {
 
 // recoverSome writes some of a tenant's lives together or, if that fails, one by one;
 // one that the database can't take is given up.
-func (l *Ledger) recoverSome(ctx context.Context, id tenant.ID, some []*life, alive time.Time) error {
+func (l *Ledger) recoverSome(ctx context.Context, id tenant.ID, some []*life, alive lastAlive) error {
 	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error { return l.recoverIn(ctx, tx, id, some, alive) })
 	switch {
 	case err == nil:
@@ -136,7 +142,7 @@ func (l *Ledger) recoverSome(ctx context.Context, id tenant.ID, some []*life, al
 	return nil
 }
 
-func (l *Ledger) recoverIn(ctx context.Context, tx pgx.Tx, id tenant.ID, some []*life, alive time.Time) error {
+func (l *Ledger) recoverIn(ctx context.Context, tx pgx.Tx, id tenant.ID, some []*life, alive lastAlive) error {
 	now, err := lockTenant(ctx, tx, id)
 	if err != nil {
 		return err
@@ -197,8 +203,8 @@ func (l *Ledger) recoverIn(ctx context.Context, tx pgx.Tx, id tenant.ID, some []
 }
 
 // served is the life of a connection that the ledger never had.
-func (one *life) served(a *arrival, alive time.Time, moment func(time.Time) time.Time) *service {
-	last := alive
+func (one *life) served(a *arrival, alive lastAlive, moment func(time.Time) time.Time) *service {
+	last := alive.at
 	ending := tenant.Ending{Reason: tenant.EndNodeLost}
 	if one.ended != nil {
 		last, ending = one.ended.At, *one.ended.Ending
@@ -207,7 +213,7 @@ func (one *life) served(a *arrival, alive time.Time, moment func(time.Time) time
 	case one.connected != nil:
 		a.connect(moment(one.connected.At), 0)
 		if one.ended == nil {
-			ending.Duration = max(0, last.Sub(one.connected.At))
+			ending.Duration = max(0, alive.up-one.connected.Up) // whatever was done to the clock meanwhile
 		}
 	case ending.Duration > 0: // nobody said that its media was up
 		a.connect(moment(last.Add(-ending.Duration)), 0)

@@ -43,6 +43,7 @@ type Spool struct {
 type owed struct {
 	Step       string          `json:"step"` // opened, connected, ended, or alive: the process was
 	At         time.Time       `json:"at"`   // when it happened, by the machine's clock
+	Up         time.Duration   `json:"up"`   // and by its monotonic one, since the process began
 	Tenant     tenant.ID       `json:"tenant,omitempty"`
 	Connection string          `json:"connection,omitempty"` // the ledger's id
 	Node       string          `json:"node,omitempty"`       // opened
@@ -50,6 +51,9 @@ type owed struct {
 	Opening    *tenant.Opening `json:"opening,omitempty"`    // opened
 	Ending     *tenant.Ending  `json:"ending,omitempty"`     // ended
 }
+
+// processBegan is when this process began, nearly: what Up counts from.
+var processBegan = time.Now()
 
 // OpenSpool opens the file, or makes it, readable by its owner alone. The caller
 // closes the spool.
