@@ -105,7 +105,8 @@ func TestEverythingDoneIsInTheLog(t *testing.T) {
 	p.post("/console/settings/signing-secret").want(http.StatusSeeOther)
 	p.post("/console/settings/signing-secret/off").want(http.StatusSeeOther)
 	p.post("/console/keys/signing/" + p.signed.SigningKeyID + "/revoke").want(http.StatusSeeOther)
-	p.get("/console/usage.csv").want(http.StatusOK)
+	p.get("/console/export/usage.csv").want(http.StatusOK)
+	p.get("/console/export/segments.csv").want(http.StatusOK)
 	p.get("/console/export/audit.csv").want(http.StatusOK)
 
 	actions, err := s.tenants.AuditActions(t.Context(), p.scope)
@@ -113,7 +114,7 @@ func TestEverythingDoneIsInTheLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"api_key.created", "api_key.revoked", "audit.exported", "ban.created", "channel.disconnected", "connection.disconnected",
-		"delivery.replayed", "login", "login.failed", "logout", "settings.changed", "signing_key.created", "signing_key.revoked", "tenant.created",
+		"delivery.replayed", "login", "login.failed", "logout", "settings.changed", "signing_key.created", "signing_key.revoked", "segments.exported", "tenant.created",
 		"usage.exported", "webhook_endpoint.created", "webhook_endpoint.deleted", "webhook_endpoint.enabled", "webhook_endpoint.secret_rotated",
 		"webhook_endpoint.tested"} {
 		if !strings.Contains(" "+strings.Join(actions, " ")+" ", " "+want+" ") {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/rating"
 )
 
 // bars returns the height of each row's minutes, the tallest being height.
@@ -22,31 +23,10 @@ func bars(rows []billing.UsageRow, height float64) []float64 {
 
 func pixels(x float64) string { return strconv.FormatFloat(x, 'f', 2, 64) }
 
-func sumMinutes(rows []billing.UsageRow) (sum int64) {
+// sumUse is what all rows used.
+func sumUse(rows []billing.UsageRow) (sum rating.Usage) {
 	for _, row := range rows {
-		sum += row.Minutes
-	}
-	return sum
-}
-
-func sumSeconds(rows []billing.UsageRow) (sum int64) {
-	for _, row := range rows {
-		sum += row.Seconds
-	}
-	return sum
-}
-
-func sumConnections(rows []billing.UsageRow) (sum int64) {
-	for _, row := range rows {
-		sum += row.Connections
-	}
-	return sum
-}
-
-// sumBytes is what was received and sent.
-func sumBytes(rows []billing.UsageRow) (sum int64) {
-	for _, row := range rows {
-		sum += row.BytesIn + row.BytesOut
+		sum = sum.Add(row.Usage)
 	}
 	return sum
 }
@@ -58,10 +38,11 @@ const (
 	chartLeft   = 52.0  // room for the scale
 	chartRight  = 898.0 // room for half a label
 	chartTop    = 10.0
-	chartBottom = 220.0 // below it the days
+	chartBottom = 220.0 // below it the times
 )
 
-// chart is minutes by day as a drawing: the scale on the left, a bar a day.
+// chart is minutes over time as a drawing: the scale on the left, a bar for each hour, day
+// or month.
 type chart struct {
 	lines []chartLine
 	bars  []chartBar
@@ -73,19 +54,19 @@ type chartLine struct {
 }
 
 type chartBar struct {
-	slotX, slotWidth float64 // the day's share of the width
+	slotX, slotWidth float64 // the row's share of the width
 	x, y             float64
 	width, height    float64
 	label            string // under the bar; "": none, there is no room for all
 	title            string
-	today            bool
+	today            bool // it is not over yet
 }
 
-// drawChart draws days, the last being today.
-func drawChart(days []billing.UsageRow) chart {
+// drawChart draws rows by hour, day or month.
+func drawChart(rows []billing.UsageRow, by billing.GroupBy, now time.Time) chart {
 	most := int64(0)
-	for _, day := range days {
-		most = max(most, day.Minutes)
+	for _, row := range rows {
+		most = max(most, row.Minutes)
 	}
 	step := niceStep(most)
 	top := step * max(1, (most+step-1)/step)
@@ -94,21 +75,39 @@ func drawChart(days []billing.UsageRow) chart {
 		y := chartBottom - (chartBottom-chartTop)*float64(at)/float64(top)
 		c.lines = append(c.lines, chartLine{y, whole(at)})
 	}
-	slot := (chartRight - chartLeft) / float64(len(days))
-	every := max(1, (len(days)+9)/10) // at most ten labels
-	for i, day := range days {
-		b := chartBar{slotX: chartLeft + slot*float64(i), slotWidth: slot, today: i == len(days)-1}
+	slot := (chartRight - chartLeft) / float64(len(rows))
+	for i, row := range rows {
+		b := chartBar{slotX: chartLeft + slot*float64(i), slotWidth: slot, today: !row.From.After(now) && row.To.After(now)}
 		b.width = max(1, min(slot*0.72, 46))
 		b.x = b.slotX + (slot-b.width)/2
-		b.height = (chartBottom - chartTop) * float64(day.Minutes) / float64(top)
+		b.height = (chartBottom - chartTop) * float64(row.Minutes) / float64(top)
 		b.y = chartBottom - b.height
-		if (len(days)-1-i)%every == 0 {
-			b.label = day.From.Format("2 Jan")
-		}
-		b.title = day.From.Format("Mon 2 January 2006") + ": " + plural(day.Minutes, "minute", "minutes") + ", " + hours(day.Seconds)
+		b.label = barLabel(rows, i, by)
+		b.title = usageName(row, by) + ": " + plural(row.Minutes, "minute", "minutes") + ", " + plural(row.Seconds, "second", "seconds")
 		c.bars = append(c.bars, b)
 	}
 	return c
+}
+
+// barLabel is what stands below a bar: there is no room for all.
+func barLabel(rows []billing.UsageRow, i int, by billing.GroupBy) string {
+	at := rows[i].From
+	every := max(1, (len(rows)+9)/10) // at most ten labels
+	switch {
+	case by == billing.ByMonth && (len(rows)-1-i)%max(1, (len(rows)+12)/13) == 0:
+		return at.Format("Jan 06")
+	case by == billing.ByHour && len(rows) <= 26:
+		if at.Hour()%3 == 0 && at.Minute() == 0 {
+			return at.Format("15:04")
+		}
+	case by == billing.ByHour:
+		if at.Hour() == 0 && (i/24)%max(1, (len(rows)/24+9)/10) == 0 {
+			return at.Format("2 Jan")
+		}
+	case by == billing.ByDay && (len(rows)-1-i)%every == 0:
+		return at.Format("2 Jan")
+	}
+	return ""
 }
 
 // niceStep returns 1, 2 or 5 times a power of ten, so that three to six steps

@@ -94,6 +94,9 @@ func plural[N ~int | ~int64](n N, one, many string) string {
 	return whole(n) + " " + many
 }
 
+// titled writes a word with a capital.
+func titled(word string) string { return strings.ToUpper(word[:1]) + word[1:] }
+
 // share is part of all as the width of a bar 100 wide.
 func share(part, all int) string {
 	if all <= 0 {

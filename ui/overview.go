@@ -2,7 +2,6 @@ package ui
 
 import (
 	"cmp"
-	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -118,36 +117,12 @@ func (c *Console) recentDays(r *http.Request, v *visit, n int) ([]billing.UsageR
 		return v.usage, nil
 	}
 	from := midnight(v.now.In(v.zone)).AddDate(0, 0, 1-n)
-	days, err := c.days(r, v, from, v.now)
+	report, err := c.Ledger.Report(r.Context(), v.login.Scope, billing.UsageQuery{From: from, To: v.now.Add(time.Second), By: billing.ByDay, Idle: true})
 	if err != nil {
 		return make([]billing.UsageRow, 1), err
 	}
-	v.usage, v.usageAt = days, v.now
-	return days, nil
-}
-
-// days returns one row for each day from ≤ t ≤ to, those without use included.
-func (c *Console) days(r *http.Request, v *visit, from, to time.Time) ([]billing.UsageRow, error) {
-	rows, err := c.Ledger.Usage(r.Context(), v.login.Scope, from, to.Add(time.Second), billing.ByDay)
-	if err != nil {
-		return nil, err
-	}
-	used := map[string]billing.UsageRow{}
-	for _, row := range rows {
-		used[row.From.In(v.zone).Format(time.DateOnly)] = row
-	}
-	var days []billing.UsageRow
-	for day := from; !day.After(to); day = midnight(day.AddDate(0, 0, 1)) {
-		row, ok := used[day.Format(time.DateOnly)]
-		if !ok {
-			row = billing.UsageRow{From: day, To: day.AddDate(0, 0, 1)}
-		}
-		days = append(days, row)
-	}
-	if len(days) == 0 {
-		return nil, errors.New("a usage range without a day")
-	}
-	return days, nil
+	v.usage, v.usageAt = report.Rows, v.now
+	return report.Rows, nil
 }
 
 // midnight is the first moment of t's day on its clock.

@@ -38,9 +38,14 @@ func (c *Console) readPeaks(r *http.Request, v *visit) (peaksData, error) {
 	if d.chosen.byDay {
 		from = midnight(v.now.In(v.zone)).AddDate(0, 0, 1-d.chosen.hours/24)
 	}
-	hours, err := c.Ledger.Peaks(r.Context(), v.login.Scope, from, v.now.Add(time.Hour))
+	return d, c.fillPeaks(r, v, &d, from, v.now.Add(time.Hour))
+}
+
+// fillPeaks reads those of the hours that begin in from ≤ t < to.
+func (c *Console) fillPeaks(r *http.Request, v *visit, d *peaksData, from, to time.Time) error {
+	hours, err := c.Ledger.Peaks(r.Context(), v.login.Scope, from, to)
 	if err != nil {
-		return d, err
+		return err
 	}
 	for _, peak := range hours {
 		peak.Hour = peak.Hour.In(v.zone)
@@ -61,7 +66,7 @@ func (c *Console) readPeaks(r *http.Request, v *visit) (peaksData, error) {
 			d.most = peak
 		}
 	}
-	return d, nil
+	return nil
 }
 
 // name is a row's hour or day.
@@ -85,8 +90,9 @@ func (d peaksData) newestFirst() []billing.Peak {
 func (d peaksData) label(i int) string {
 	at := d.rows[i].Hour
 	every := max(1, (len(d.rows)+9)/10)
+	days := max(1, (len(d.rows)/24+9)/10) // between two labels of hours
 	switch {
-	case d.chosen.byDay && (len(d.rows)-1-i)%every == 0, !d.chosen.byDay && d.chosen.hours > 24 && at.Hour() == 0:
+	case d.chosen.byDay && (len(d.rows)-1-i)%every == 0, !d.chosen.byDay && d.chosen.hours > 24 && at.Hour() == 0 && at.YearDay()%days == 0:
 		return at.Format("2 Jan")
 	case !d.chosen.byDay && d.chosen.hours <= 24 && at.Hour()%3 == 0:
 		return at.Format("15:04")

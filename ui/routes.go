@@ -120,7 +120,8 @@ func (c *Console) table() []route {
 		{"POST", "/console/licence/cancel", payers, c.cancelChange},
 
 		{"GET", "/console/usage", everyone, c.usage},
-		{"GET", "/console/usage.csv", everyone, c.usageCSV},
+		{"GET", exportPrefix + "usage.csv", everyone, c.usageCSV},
+		{"GET", exportPrefix + "segments.csv", everyone, c.segmentsCSV},
 		{"GET", "/console/audit", keepers, c.audit},
 		{"GET", "/console/audit/{entry}", keepers, c.auditEntry},
 		{"GET", exportPrefix + "audit.csv", keepers, c.auditCSV},

@@ -3,6 +3,7 @@ package ui_test
 import (
 	"encoding/csv"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -31,7 +32,25 @@ func (p *person) spend(channel string, ago, lasted time.Duration) {
 	}
 }
 
-// The page, the drawing, the file and the ledger must say the same.
+// sumOf is the sum of a column of a file of CSV.
+func sumOf(t *testing.T, file, column string) (sum int64) {
+	t.Helper()
+	lines, err := csv.NewReader(strings.NewReader(file)).ReadAll()
+	if err != nil || len(lines) == 0 || !slices.Contains(lines[0], column) {
+		t.Fatalf("no %s in %v, %v", column, lines, err)
+	}
+	at := slices.Index(lines[0], column)
+	for _, line := range lines[1:] {
+		n, err := strconv.ParseInt(line[at], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += n
+	}
+	return sum
+}
+
+// The page, the drawing, the files and the ledger must say the same.
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -44,35 +63,58 @@ func TestUsage(t *testing.T) {
 	p.spend("alpha", 3*day, 10*time.Second)
 	p.spend("beta", 12*day, time.Hour)
 	p.spend("beta", 80*day, time.Hour)
-	for key, want := range map[string]int64{"7d": 3, "30d": 63, "90d": 123, "12m": 123, "nonsense": 63} {
-		lines, err := csv.NewReader(strings.NewReader(p.get("/console/usage.csv?range=" + key).want(http.StatusOK).body)).ReadAll()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var sum int64
-		for _, line := range lines[1:] {
-			n, err := strconv.ParseInt(line[3], 10, 64)
-			if err != nil {
-				t.Fatal(err)
+	// The tenant's clock is Tokyo's: how far its months reach back depends on today.
+	now := time.Now().In(time.FixedZone("JST", 9*3600))
+	months := time.Date(now.Year(), now.Month()-11, 1, 0, 0, 0, 0, now.Location())
+	for _, c := range []struct {
+		query         string
+		minutes, bars int
+		by            string
+	}{
+		{"range=7d", 3, 7, "day"}, {"range=30d", 63, 30, "day"}, {"range=90d", 123, 90, "day"}, {"range=nonsense", 63, 30, "day"},
+		{"range=12m", 123, 12, "month"}, {"range=12m&by=day", 123, int(now.Sub(months)/day) + 1, "day"}, {"range=12m&by=hour", 123, 12, "month"},
+		{"range=7d&by=hour", 3, 6*24 + now.Hour() + 1, "hour"}, {"range=90d&channel=beta", 120, 90, "day"}, {"range=90d&role=sendonly", 0, 90, "day"},
+		{"from=" + now.AddDate(0, 0, -2).Format(time.DateOnly) + "&to=" + now.AddDate(0, 0, -2).Format(time.DateOnly), 2, 24, "hour"},
+	} {
+		want := int64(c.minutes)
+		file := p.get("/console/export/usage.csv?" + c.query).want(http.StatusOK)
+		root := p.get("/console/usage?" + c.query).want(http.StatusOK).page()
+		for name, sum := range map[string]int64{
+			"the file":     sumOf(t, file.body, "minutes"),
+			"the channels": sumOf(t, p.get("/console/export/usage.csv?group_by=channel&"+c.query).want(http.StatusOK).body, "minutes"),
+			"the roles":    sumOf(t, p.get("/console/export/usage.csv?group_by=role&"+c.query).want(http.StatusOK).body, "minutes"),
+			"the segments": sumOf(t, p.get("/console/export/segments.csv?"+c.query).want(http.StatusOK).body, "minutes"),
+		} {
+			if sum != want {
+				t.Errorf("%s: %s has %d minutes, want %d", c.query, name, sum, want)
 			}
-			sum += n
 		}
-		days := map[string]int{"7d": 7, "30d": 30, "90d": 90, "12m": 365, "nonsense": 30}[key]
-		if sum != want || len(lines) != days+1 {
-			t.Errorf("%s: %d minutes on %d days, want %d on %d", key, sum, len(lines)-1, want, days)
-		}
-		root := p.get("/console/usage?range=" + key).want(http.StatusOK).page()
 		tile := all(root, func(n *html.Node) bool { return value(n, "aria-label") == "Minutes" })
 		if len(tile) != 1 || words(tile[0]) != "Minutes "+strconv.FormatInt(want, 10)+" billed" {
-			t.Errorf("%s: the tile says %q", key, words(tile[0]))
+			t.Errorf("%s: the tile says %q", c.query, words(tile[0]))
 		}
-		bars := all(root, func(n *html.Node) bool { return n.Data == "g" && value(n, "class") == "day" })
-		if len(bars) != days {
-			t.Errorf("%s: %d bars, want %d", key, len(bars), days)
+		if through := all(root, func(n *html.Node) bool { _, ok := attr(n, "data-through"); return ok }); len(through) != 1 {
+			t.Errorf("%s: the page does not say until when it counts", c.query)
+		}
+		bars := all(root, func(n *html.Node) bool {
+			return n.Data == "g" && value(n, "class") == "day" && strings.Contains(words(n), "minute")
+		})
+		if want == 0 {
+			c.bars = 0
+		}
+		if len(bars) != c.bars {
+			t.Errorf("%s: %d bars, want %d", c.query, len(bars), c.bars)
+		}
+		if table := all(root, func(n *html.Node) bool { return value(n, "id") == "usage-"+c.by+"s" }); (len(table) == 1) != (want > 0) {
+			t.Errorf("%s: %d tables by %s", c.query, len(table), c.by)
 		}
 	}
+	for _, query := range []string{"from=x&to=y", "from=2026-11-02&to=2026-11-01", "from=2020-01-01&to=2026-01-01", "from=2026-01-01"} {
+		p.get("/console/usage?" + query).want(http.StatusUnprocessableEntity)
+	}
+	p.get("/console/usage?channel=%00&role=x&by=week").want(http.StatusOK)
 	table := all(p.get("/console/usage?range=30d").page(), func(n *html.Node) bool { return value(n, "id") == "usage-days" })
-	if rows := all(table[0], tag("tr")); len(rows) != 4 { // the head and three days
+	if rows := all(table[0], tag("tr")); len(rows) != 5 { // the head, three days and the sum
 		t.Errorf("%d rows", len(rows))
 	}
 	from := time.Now().AddDate(0, 0, -30)

@@ -54,12 +54,13 @@ type UsageQuery struct {
 	By       GroupBy
 	Channel  string      // "": of all channels
 	Role     tenant.Role // "": of all roles
+	Idle     bool        // by month, day and hour: those without use, too
 }
 
 // UsageReport is an answer about usage.
 type UsageReport struct {
 	From, To time.Time  // in the tenant's time zone
-	Rows     []UsageRow // in order of time, channel or role; those without use are not there
+	Rows     []UsageRow // in order of time, channel or role; those without use only if asked for
 	// DataThrough is until when everything is counted: now or, earlier, what the live
 	// connection that was heard of longest ago has been metered through.
 	DataThrough time.Time
@@ -94,7 +95,7 @@ func (l *Ledger) Report(ctx context.Context, scope tenant.Scope, q UsageQuery) (
 	if err != nil {
 		return UsageReport{}, err
 	}
-	return UsageReport{From: rows.whole.from, To: rows.whole.to, Rows: rows.used(), DataThrough: through.In(zone)}, nil
+	return UsageReport{From: rows.whole.from, To: rows.whole.to, Rows: rows.used(q.Idle), DataThrough: through.In(zone)}, nil
 }
 
 // Used returns all that a tenant used in from ≤ t < to, and until when that is known
@@ -229,9 +230,9 @@ func (u *usageRows) group(channel string, role tenant.Role) *UsageRow {
 	return &u.rows[i]
 }
 
-// used returns the rows with any use, sorted.
-func (u *usageRows) used() []UsageRow {
-	rows := slices.DeleteFunc(u.rows, func(r UsageRow) bool { return r.Usage.IsZero() })
+// used returns the rows with any use, or all, sorted.
+func (u *usageRows) used(idle bool) []UsageRow {
+	rows := slices.DeleteFunc(u.rows, func(r UsageRow) bool { return !idle && r.Usage.IsZero() })
 	slices.SortFunc(rows, func(a, b UsageRow) int {
 		if c := a.From.Compare(b.From); c != 0 {
 			return c
