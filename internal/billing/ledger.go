@@ -152,7 +152,12 @@ func since(now, asked time.Time, ago time.Duration) time.Time {
 
 // lockTenantRow takes the tenant_live row of a tenant, the first lock of every
 // transaction that changes what is live, and reads the database's time.
-const lockTenantRow = `select clock_timestamp() from tenant_live where tenant_id = $1 for no key update`
+//
+// The row comes first: the columns of a statement that locks are computed before it
+// waits, and a wait would be billed.
+const lockTenantRow = `
+	with locked as materialized (select from tenant_live where tenant_id = $1 for no key update)
+	select clock_timestamp() from locked`
 
 // lockTenant makes that one statement.
 func lockTenant(ctx context.Context, tx pgx.Tx, id tenant.ID) (now time.Time, err error) {
