@@ -184,15 +184,17 @@ func (s *snapshot) added(ctx context.Context) error {
 	return nil
 }
 
-// late adds the earlier periods of which something became known since the last cutoff:
-// all that is known of them now, and what has been billed of it.
+// late adds the earlier periods of which something became known since their cutoff that
+// no invoice had yet: all that is known of them now, and what has been billed of it. What
+// came to nothing, so that there was no invoice for it, stands on the next one.
 func (s *snapshot) late(ctx context.Context) error {
 	rows, err := s.tx.Query(ctx, `
-		select p.month from billing_period p
-		where p.tenant_id = $1 and p.month < $2 and exists (
-			select from usage_slot u where u.tenant_id = $1 and u.slot >= p.starts_at and u.slot < p.ends_at
-				and u.recorded_at >= (select max(cutoff) from billing_period where tenant_id = $1 and month < $2) and u.recorded_at < $3)
-		order by p.month`, s.tenant, s.period.Month, s.cutoff)
+		select distinct p.month from usage_slot u join billing_period p using (tenant_id)
+		where u.tenant_id = $1 and u.slot < $4 and u.recorded_at < $3 and u.recorded_at >= coalesce(
+				(select max(cutoff) from invoice where tenant_id = $1 and month < $2),
+				(select min(cutoff) from billing_period where tenant_id = $1), $3)
+			and p.month < $2 and u.slot >= p.starts_at and u.slot < p.ends_at and u.recorded_at >= p.cutoff
+		order by p.month`, s.tenant, s.period.Month, s.cutoff, s.period.From)
 	if err != nil {
 		return fmt.Errorf("couldn't look for late usage of %s: %w", s.tenant, err)
 	}
