@@ -47,6 +47,7 @@ type platform struct {
 	tenants *tenant.Store
 	hooks   *webhooks.Webhooks
 	ledger  *billing.Ledger
+	spend   *billing.Spend
 	credit  *invoice.Credit
 	// invoices closes months and keeps what becomes of them.
 	invoices *invoice.Invoices
@@ -133,6 +134,7 @@ func (p *platform) start(ctx context.Context) error {
 	p.api = api.New(api.Config{
 		Tenants:   p.tenants,
 		Ledger:    p.ledger,
+		Spend:     p.spend,
 		Hooks:     p.hooks,
 		Node:      p.node,
 		Stats:     p.stats,
@@ -148,6 +150,7 @@ func (p *platform) start(ctx context.Context) error {
 		Exports:    p.exports,
 		Tenants:    p.tenants,
 		Ledger:     p.ledger,
+		Spend:      p.spend,
 		Hooks:      p.hooks,
 		Node:       p.node,
 		Stats:      p.stats,
@@ -199,6 +202,10 @@ func (p *platform) openStores(ctx context.Context) (err error) {
 	p.hooks = webhooks.New(p.db.Pool, p.tenants, hooks)
 	p.ledger = billing.NewLedger(p.db.Pool, p.hooks.Queue, p.log)
 	p.ledger.OnChange(p.hooks.Wake)
+	p.spend = billing.NewSpend(billing.SpendConfig{
+		Pool: p.db.Pool, Ledger: p.ledger, Plans: billing.NewPlans(p.db.Pool), Mail: p.tenants, End: p.endAll,
+		PublicURL: p.config.publicURL.String(), Log: p.log,
+	})
 	p.credit = invoice.NewCredit(p.db.Pool, p.log)
 	p.invoices = invoice.New(invoice.Config{
 		Pool: p.db.Pool, Ledger: p.ledger, Plans: billing.NewPlans(p.db.Pool), Credit: p.credit,
@@ -243,6 +250,12 @@ func (p *platform) openMedia(ctx context.Context) error {
 	return nil
 }
 
+// endAll ends all live connections of a tenant, on every node.
+func (p *platform) endAll(ctx context.Context, scope tenant.Scope, why tenant.Parting) error {
+	_, _, err := p.node.DisconnectAll(ctx, scope, tenant.Choice{}, why)
+	return err
+}
+
 // nodeName is what this machine calls itself.
 func nodeName() string {
 	name, err := os.Hostname()
@@ -256,7 +269,7 @@ func nodeName() string {
 func (p *platform) runLoops() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.halt = cancel
-	for _, loop := range []func(context.Context){p.db.Run, p.kept.Run, p.tenants.Run, p.hooks.Run, p.api.Run, p.ledger.Run, p.ledger.RunLicences, p.ledger.RunRollups, p.node.Run, p.book.Run, p.meter, p.moveStreams} {
+	for _, loop := range []func(context.Context){p.db.Run, p.kept.Run, p.tenants.Run, p.hooks.Run, p.api.Run, p.ledger.Run, p.ledger.RunLicences, p.ledger.RunRollups, p.spend.Run, p.node.Run, p.book.Run, p.meter, p.moveStreams} {
 		p.running.Go(func() { loop(ctx) })
 	}
 	p.running.Go(func() { p.tenants.RunMail(ctx) })

@@ -73,6 +73,21 @@ type ThresholdData struct {
 	Over int `json:"over,omitempty"`
 }
 
+// SpendData is the data of usage.threshold. Amounts are in minor units of the currency,
+// with tax, and beside them as decimal numbers.
+type SpendData struct {
+	Threshold   string    `json:"threshold"` // "50", "80", "100": percent of the cap; "forecast": it is going to be reached
+	Amount      int64     `json:"amount"`    // spent so far; forecast: for the whole period
+	Decimal     string    `json:"decimal"`
+	Cap         int64     `json:"cap"`
+	CapDecimal  string    `json:"cap_decimal"`
+	Currency    string    `json:"currency"`
+	Action      CapAction `json:"action"` // what happens at 100 %
+	PeriodFrom  time.Time `json:"period_from"`
+	PeriodTo    time.Time `json:"period_to"`
+	DataThrough time.Time `json:"data_through"` // what was used later is not in Amount
+}
+
 // connectionEvent makes an event about a connection. Its id and seq are the
 // outbox's to give.
 func connectionEvent(c *segment, kind tenant.EventType, at time.Time, data any) (tenant.Event, error) {

@@ -19,11 +19,17 @@ type Tenant struct {
 	CreatedAt time.Time `json:"created_at"`
 	// SuspendedReason is what the operator said; "": active.
 	SuspendedReason string `json:"suspended_reason,omitempty"`
+	// CappedUntil is until when the spending cap refuses new connections; nil: it does not.
+	CappedUntil *time.Time `json:"spend_capped_until,omitempty"`
 }
+
+// tenantColumns are those of Tenant, of tenant t.
+const tenantColumns = `t.tenant_id, t.name, t.time_zone, t.status, t.created_at, t.suspended_reason,
+	(select spend_capped_until from tenant_live l where l.tenant_id = t.tenant_id and spend_capped_until > clock_timestamp())`
 
 // Tenants returns all tenants, oldest first: the operator's list.
 func (s *Store) Tenants(ctx context.Context) ([]Tenant, error) {
-	return readTenants(ctx, s.pool, `select tenant_id, name, time_zone, status, created_at, suspended_reason from tenant order by created_at, tenant_id`)
+	return readTenants(ctx, s.pool, `select `+tenantColumns+` from tenant t order by t.created_at, t.tenant_id`)
 }
 
 // Tenant returns the scope's own tenant.
@@ -31,7 +37,7 @@ func (s *Store) Tenant(ctx context.Context, scope Scope) (Tenant, error) {
 	if scope.tenant == "" {
 		return Tenant{}, ErrScope
 	}
-	return one(readTenants(ctx, scope.In(s.pool), `select tenant_id, name, time_zone, status, created_at, suspended_reason from tenant where tenant_id = $1`, scope.tenant))
+	return one(readTenants(ctx, scope.In(s.pool), `select `+tenantColumns+` from tenant t where tenant_id = $1`, scope.tenant))
 }
 
 // FindTenant finds a tenant for the operator by its id, else by its name or a
@@ -47,7 +53,7 @@ func (s *Store) FindTenant(ctx context.Context, idOrNameOrEmail string) (Tenant,
 		return t, err
 	}
 	return one(readTenants(ctx, s.pool, `
-		select tenant_id, name, time_zone, status, created_at, suspended_reason from tenant t
+		select `+tenantColumns+` from tenant t
 		where lower(name) = lower($1)
 		   or exists (select from member m where m.tenant_id = t.tenant_id and lower(m.email) = lower($1))
 		limit 2`, wanted))

@@ -8,7 +8,7 @@ import (
 // EventType names a kind of event (DESIGN A7).
 type EventType string
 
-// The event types. Those about recordings and usage are part of
+// The event types. Those about recordings are part of
 // the contract already, so that an endpoint may choose them, but nothing writes
 // them yet.
 const (

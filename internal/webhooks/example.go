@@ -100,5 +100,7 @@ var exampleData = map[tenant.EventType]map[string]any{
 	tenant.ChannelStarted:   {"session_id": "", "duration_seconds": 0},
 	tenant.ChannelEnded:     {"session_id": "", "duration_seconds": 1834},
 	tenant.LicenceThreshold: {"threshold": 80, "connections": 240, "max_connections": 300},
-	tenant.NodeDraining:     {"node_id": "EXAMPLE", "name": "node-1", "public_url": "https://example.com", "connections": 12},
+	tenant.UsageThreshold: {"threshold": "80", "amount": 402_600, "decimal": "402600", "cap": 500_000, "cap_decimal": "500000", "currency": "JPY",
+		"action": "refuse", "period_from": "2026-10-31T15:00:00Z", "period_to": "2026-11-30T15:00:00Z", "data_through": "2026-11-24T09:30:10Z"},
+	tenant.NodeDraining: {"node_id": "EXAMPLE", "name": "node-1", "public_url": "https://example.com", "connections": 12},
 }
