@@ -47,6 +47,7 @@ var endWords = map[string]string{
 	"peer_left":     "the other side of the call left",
 	"banned":        "a ban came to name it",
 	"replaced":      "another came with its client_id",
+	"spend_cap":     "the spending cap is reached, and ends connections",
 }
 
 // protocolWord names the way a client came in.

@@ -30,6 +30,7 @@ import (
 type Config struct {
 	Tenants *tenant.Store
 	Ledger  *billing.Ledger
+	Spend   *billing.Spend
 	Hooks   *webhooks.Webhooks
 	Node    *cluster.Node
 	Stats   *stats.Store // nil: there are no statistics

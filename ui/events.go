@@ -11,6 +11,7 @@ import (
 
 	"github.com/a-h/templ"
 
+	"github.com/hibari/hibari/internal/billing/rating"
 	"github.com/hibari/hibari/internal/tenant"
 	"github.com/hibari/hibari/internal/webhooks"
 )
@@ -184,6 +185,9 @@ func eventGist(e tenant.Event) string {
 		Most        int64       `json:"max_connections"`
 		Node        string      `json:"name"`
 		Message     string      `json:"message"`
+		Currency    string      `json:"currency"`
+		Amount      int64       `json:"amount"`
+		Cap         int64       `json:"cap"`
 	}
 	_ = json.Unmarshal(e.Data, &data) // what is of another kind is left out
 	var parts []string
@@ -198,6 +202,7 @@ func eventGist(e tenant.Event) string {
 	add(endWord(data.Reason), data.Reason != "" && data.Code == "")
 	add(plural(data.Minutes, "minute", "minutes"), data.Minutes > 0)
 	add(whole(data.Connections)+" of "+whole(data.Most)+" connections", data.Most > 0)
+	add(rating.Money(data.Currency, data.Amount)+" of "+rating.Money(data.Currency, data.Cap), data.Cap > 0)
 	add(data.Node, data.Node != "")
 	add(data.Message, data.Message != "")
 	line := strings.Join(parts, " · ")

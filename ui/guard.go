@@ -78,6 +78,11 @@ func suspendedText(t tenant.Tenant) string {
 	return text + " Ask the operator of this platform."
 }
 
+// cappedText tells members that their spending cap refuses connections.
+func (v *visit) cappedText() string {
+	return "Your spending cap is reached: new connections are refused until " + v.stamp(*v.tenant.CappedUntil) + ". A higher cap, under Spending, lets them in at once."
+}
+
 // member wraps a route of the table: log-in, role, action, error page.
 func (c *Console) member(route route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

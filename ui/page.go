@@ -114,6 +114,8 @@ var doneTexts = map[string]string{
 	"ban":              "Barred. Whoever is in and named by it leaves within a second.",
 	"lift":             "The ban is lifted.",
 	"retire":           "Saved: when the key stops.",
+	"cap":              "The cap is set. It counts at once.",
+	"cap-none":         "There is no cap any longer.",
 	"duplicates":       "Saved. It counts for whoever comes from now on.",
 	"revoke-api":       "The API key is revoked.",
 	"revoke-signing":   "The signing key is revoked. Tokens signed with it are refused from now on.",

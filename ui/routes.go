@@ -112,6 +112,11 @@ func (c *Console) table() []route {
 		{"POST", "/console/settings/signing-secret", builders, c.fresh("/console/settings", c.acceptSecret)},
 		{"POST", "/console/settings/signing-secret/off", builders, c.refuseSecret},
 
+		{"GET", "/console/spending", everyone, c.spending},
+		{"GET", "/console/live/spending", everyone, c.stream(c.spendingFragment)},
+		{"POST", "/console/spending/cap", payers, c.setSpendCap},
+		{"POST", "/console/spending/cap/drop", payers, c.dropSpendCap},
+
 		{"GET", "/console/licence", everyone, c.licence},
 		{"GET", "/console/live/licence", everyone, c.stream(c.licenceFragment)},
 		{"GET", "/console/licence/change/{connections}", payers, c.askLicence},

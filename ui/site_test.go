@@ -38,6 +38,7 @@ type site struct {
 	pool     *pgxpool.Pool
 	tenants  *tenant.Store
 	ledger   *billing.Ledger
+	spend    *billing.Spend
 	hooks    *webhooks.Webhooks
 	node     *cluster.Node
 	stats    *stats.Store
@@ -67,7 +68,8 @@ func newSite(t *testing.T, change ...func(*ui.Config)) *site {
 	}
 	s.node.UseHands((*media)(s))
 	s.stats = stats.New(s.pool, log)
-	config := ui.Config{Stats: s.stats, Tenants: s.tenants, Ledger: s.ledger, Hooks: s.hooks, Node: s.node, DB: s.pool,
+	s.spend = billing.NewSpend(billing.SpendConfig{Pool: s.pool, Ledger: s.ledger, Plans: billing.NewPlans(s.pool), Mail: s.tenants, PublicURL: "http://hibari.test", Log: log})
+	config := ui.Config{Stats: s.stats, Tenants: s.tenants, Ledger: s.ledger, Spend: s.spend, Hooks: s.hooks, Node: s.node, DB: s.pool,
 		PublicURL: "http://hibari.test", SignupOpen: true, Log: log}
 	for _, f := range change {
 		f(&config)

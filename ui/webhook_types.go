@@ -35,6 +35,7 @@ var typeGroups = []typeGroup{
 	}},
 	{"Account", []typeChoice{
 		{tenant.LicenceThreshold, "80 % or all of the licence is in use"},
+		{tenant.UsageThreshold, "50, 80 or 100 % of the spending cap, or the forecast reaches it"},
 		{tenant.NodeDraining, "a node with connections of yours is being emptied"},
 		{tenant.EndpointDisabled, "another endpoint failed, and was disabled"},
 	}},

@@ -21,6 +21,7 @@ import (
 type Config struct {
 	Tenants *tenant.Store
 	Ledger  *billing.Ledger
+	Spend   *billing.Spend
 	Hooks   *webhooks.Webhooks
 	Node    *cluster.Node
 	Stats   *stats.Store

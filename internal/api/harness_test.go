@@ -76,7 +76,8 @@ func serviceOn(t *testing.T, pool *pgxpool.Pool, change ...func(*api.Config)) *s
 	}
 	s.node.UseHands((*media)(s))
 	s.stats = stats.New(pool, log)
-	config := api.Config{Stats: s.stats, Tenants: s.tenants, Ledger: s.ledger, Hooks: s.hooks, Node: s.node, DB: pool,
+	spend := billing.NewSpend(billing.SpendConfig{Pool: s.pool, Ledger: s.ledger, Plans: billing.NewPlans(s.pool), Mail: s.tenants, PublicURL: "http://hibari.test", Log: log})
+	config := api.Config{Stats: s.stats, Tenants: s.tenants, Ledger: s.ledger, Spend: spend, Hooks: s.hooks, Node: s.node, DB: pool,
 		Seats: tenant.NewSeats("requests", 8, 64, 2*time.Second), PublicURL: "http://hibari.test", Version: "test", Log: log}
 	for _, f := range change {
 		f(&config)
