@@ -208,7 +208,7 @@ func (p *platform) openStores(ctx context.Context) (err error) {
 	})
 	p.credit = invoice.NewCredit(p.db.Pool, p.log)
 	p.invoices = invoice.New(invoice.Config{
-		Pool: p.db.Pool, Ledger: p.ledger, Plans: billing.NewPlans(p.db.Pool), Credit: p.credit,
+		Pool: p.db.Pool, Ledger: p.ledger, Plans: billing.NewPlans(p.db.Pool), Credit: p.credit, Mail: p.tenants,
 		PublicURL: strings.TrimSuffix(p.config.publicURL.String(), "/"), Log: p.log,
 	})
 	p.stats = stats.New(p.db.Pool, p.log)
