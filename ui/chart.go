@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/hibari/hibari/internal/billing"
-	"github.com/hibari/hibari/internal/billing/rating"
 )
 
 // bars returns the height of each row's minutes, the tallest being height.
@@ -22,14 +21,6 @@ func bars(rows []billing.UsageRow, height float64) []float64 {
 }
 
 func pixels(x float64) string { return strconv.FormatFloat(x, 'f', 2, 64) }
-
-// sumUse is what all rows used.
-func sumUse(rows []billing.UsageRow) (sum rating.Usage) {
-	for _, row := range rows {
-		sum = sum.Add(row.Usage)
-	}
-	return sum
-}
 
 // The usage chart's drawing, in its own units.
 const (
