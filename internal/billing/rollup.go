@@ -25,7 +25,7 @@ import (
 const slotLength = 15 * time.Minute
 
 // rollAtOnce is how many connections a statement rolls up, so that it needs little memory.
-const rollAtOnce = 20_000
+const rollAtOnce = 5_000
 
 // LockBilling takes the tenant's billing_account row in tx, which must be a READ
 // COMMITTED one of the platform's own role, and returns a moment on the database's clock
