@@ -100,6 +100,13 @@ func TestTenantsFromBefore(t *testing.T) {
 	if want := "7 7 of 500, attempt of ten_LARK"; err != nil || got != want {
 		t.Errorf("%s, %v, want %s", got, err, want)
 	}
+	err = admin.QueryRow(ctx, `
+		select format('%s to %s in %s, open: %s', (starts_at at time zone time_zone)::date = date_trunc('month', now() at time zone time_zone)::date,
+			(ends_at at time zone time_zone)::date = (date_trunc('month', now() at time zone time_zone) + interval '1 month')::date, time_zone, cutoff is null)
+		from billing_period`).Scan(&got)
+	if want := "t to t in Asia/Tokyo, open: t"; err != nil || got != want {
+		t.Errorf("it is billed from the month's start: %s, %v, want %s", got, err, want)
+	}
 	if _, err := provider.DownTo(ctx, 0); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/invoice"
 	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/tenant"
 	"github.com/hibari/hibari/migrations"
@@ -56,6 +57,9 @@ func doctor(ctx context.Context, args []string, io stdio) error {
 		add("places", err, detail)
 		detail, err = checkUsage(ctx, t.ledger)
 		add("usage", err, detail)
+		detail, advice, err := checkInvoices(ctx, t.db.Pool, t.ledger)
+		add("invoices", err, detail)
+		findings[len(findings)-1].Advice = advice
 		states, err := migrations.PartitionStates(ctx, t.db.Pool)
 		if err == nil {
 			detail, err = checkPartitions(states, time.Now())
@@ -200,6 +204,27 @@ func checkUsage(ctx context.Context, ledger *billing.Ledger) (string, error) {
 			"this is a bug, please report it", len(drifts), d.Tenant, d.RolledUp, d.Segments)
 	}
 	return "what is rolled up is the sum of the connections", nil
+}
+
+// invoicesProven is how many of the newest invoices the doctor makes anew.
+const invoicesProven = 50
+
+// checkInvoices makes the newest invoices anew from what was used, and looks whether they
+// can be made final.
+func checkInvoices(ctx context.Context, pool *pgxpool.Pool, ledger *billing.Ledger) (detail, advice string, err error) {
+	invoices := invoice.New(invoice.Config{Pool: pool, Ledger: ledger, Plans: billing.NewPlans(pool)})
+	n, err := invoices.ProveNewest(ctx, tenant.CommandLine(), invoicesProven)
+	if err != nil {
+		return "", "", fmt.Errorf("%w; this is a bug, please report it", err)
+	}
+	issuer, err := invoices.Issuer(ctx, tenant.CommandLine())
+	if err != nil {
+		return "", "", err
+	}
+	if issuer.Name == "" {
+		advice = "say who issues invoices, in the operator's console: until then they stay drafts"
+	}
+	return fmt.Sprintf("the newest are what was used comes to: %d", n), advice, nil
 }
 
 // checkNodes finds nodes that clients cannot be sent to: each channel is on one

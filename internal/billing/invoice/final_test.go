@@ -253,3 +253,23 @@ func TestWhoSeesWhat(t *testing.T) {
 	b.wants(err, tenant.ErrScope)
 	b.wants(b.Finalise(t.Context(), tenant.Authority{}, draft.ID), tenant.ErrScope)
 }
+
+// An invoice whose facts were changed behind its back, or that was itself, is found out.
+func TestProof(t *testing.T) {
+	b := newBench(t)
+	b.perMinute()
+	scope, i := b.bill(10)
+	_, other := b.bill(20)
+	if n, err := b.ProveNewest(t.Context(), operator, 10); n != 2 || err != nil {
+		t.Fatalf("proved %d: %v", n, err)
+	}
+	b.exec(`
+		insert into usage_slot (tenant_id, slot, channel_id, role, recorded_at, connections, seconds, minutes, billed_seconds, bytes_in, bytes_out)
+		select tenant_id, slot, channel_id, role, recorded_at, 0, 60, 1, 60, 0, 0 from usage_slot where tenant_id = $1`, scope.Tenant())
+	b.wants(b.Prove(t.Context(), operator, i.ID), invoice.ErrUnproven)
+	b.exec(`update invoice set statement = jsonb_set(statement, '{period,parts,0,prices,components,0,unit_price}', '"3"') where invoice_id = $1`, other.ID)
+	_, err := b.ProveNewest(t.Context(), operator, 10)
+	b.wants(err, invoice.ErrUnproven)
+	b.wants(b.Prove(t.Context(), operator, other.ID), invoice.ErrUnproven)
+	b.wants(b.Prove(t.Context(), operator, "inv_none"), invoice.ErrNotFound)
+}

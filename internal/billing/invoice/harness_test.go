@@ -46,7 +46,14 @@ func (p *posted) WakePostman() {}
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	pool := dbtest.New(t)
+	if t, is := t.(*testing.T); is {
+		t.Parallel() // each waits for its database most of the time
+	}
+	return newBenchOn(t, dbtest.New(t))
+}
+
+func newBenchOn(t testing.TB, pool *pgxpool.Pool) *bench {
+	t.Helper()
 	b := &bench{t: t, pool: pool, mail: &posted{}}
 	b.ledger = billing.NewLedger(pool, new(webhooks.Webhooks).Queue, slog.New(slog.DiscardHandler))
 	b.node = "node_" + tenant.NewID()
