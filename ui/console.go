@@ -55,6 +55,7 @@ type Console struct {
 	// Static
 	Config
 	assets *assets
+	plans  *billing.Plans
 	csrf   *http.CrossOriginProtection
 	hub    *hub          // locks for itself
 	lives  *tenant.Seats // of live pages
@@ -78,6 +79,7 @@ func New(c Config) *Console {
 	console := &Console{Config: c, assets: bundle, csrf: http.NewCrossOriginProtection(), hub: newHub(),
 		lives:     tenant.NewSeats("live pages", maxLivePages, 0, 0),
 		fragments: tenant.NewSeats("live pages being rendered", maxFragments, maxLivePages, pageLimit)}
+	console.plans = billing.NewPlans(c.DB)
 	console.closing, console.close = context.WithCancel(context.Background())
 	// Behind a proxy that rewrites Host, the browser's Origin is the public one.
 	if public, err := url.Parse(c.PublicURL); err == nil && public.Host != "" {

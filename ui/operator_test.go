@@ -22,6 +22,8 @@ var operatorMatrix = []string{
 	"GET /operator", "GET /operator/tenants", "POST /operator/tenants", "GET /operator/tenants/{tenant}",
 	"POST /operator/tenants/{tenant}/suspend", "POST /operator/tenants/{tenant}/resume", "POST /operator/tenants/{tenant}/licence",
 	"GET /operator/tenants/{tenant}/disconnect", "POST /operator/tenants/{tenant}/disconnect",
+	"GET /operator/tenants/{tenant}/plan", "POST /operator/tenants/{tenant}/plan", "POST /operator/tenants/{tenant}/plan/{day}/withdraw",
+	"GET /operator/plans", "POST /operator/plans", "GET /operator/plans/{plan}", "POST /operator/plans/{plan}/versions", "POST /operator/plans/{plan}/versions/{version}/drop",
 	"GET /operator/nodes", "GET /operator/nodes/{node}/drain", "POST /operator/nodes/{node}/drain", "POST /operator/nodes/{node}/undrain",
 	"GET /operator/operators", "POST /operator/operators", "GET /operator/operators/{operator}/remove", "POST /operator/operators/{operator}/remove",
 	"GET /operator/audit", "GET /operator/audit/{entry}", "GET /operator/*",

@@ -40,7 +40,7 @@ func everyPage(t *testing.T, p *person) []string {
 		"/console/events", "/console/events?type=ping&channel=%3Cb%3E", "/console/events?before=2", "/console/events/1",
 		"/console/webhooks/" + endpoint.ID + "/edit", "/console/webhooks/" + endpoint.ID + "/health", "/console/webhooks/" + endpoint.ID + "/health?window=30d",
 		"/console/webhooks/health", "/console/webhooks/health?window=24h", "/console/webhooks/" + endpoint.ID + "?type=ping&answer=none&since=1h&about=hello&before=dlv_x&test=" + delivery,
-		"/console/deliveries/" + delivery, "/console/usage", "/console/usage?range=12m", "/console/licence", "/console/licence?connections=350&company=on&peaks=30d", "/console/licence?connections=x&peaks=24h", "/console/licence/change/400", "/console/audit", "/console/audit?text=x", "/console/audit/1", "/demo/hello", "/console/no-such-page",
+		"/console/deliveries/" + delivery, "/console/usage", "/console/usage?range=12m", "/console/licence", "/console/licence?connections=350&company=on&peaks=30d", "/console/licence?connections=x&peaks=24h", "/console/licence/change/400", "/console/plan", "/console/plan?connections=5&minutes=3&gb=1&recording=9", "/console/plan?connections=x", "/console/audit", "/console/audit?text=x", "/console/audit/1", "/demo/hello", "/console/no-such-page",
 		"/console/members", "/console/members/" + p.signed.MemberID + "/remove", "/console/profile", "/console/profile/second-step", "/console/prove",
 	}
 }
@@ -49,6 +49,7 @@ func everyPage(t *testing.T, p *person) []string {
 func operatorPages(s *site, owner *person) []string {
 	return []string{"/operator", "/operator/tenants", "/operator/tenants?text=%3Cscript%3Ealert(1)", "/operator/tenants?text=nobody",
 		"/operator/tenants/" + string(owner.signed.Tenant), "/operator/tenants/" + string(owner.signed.Tenant) + "/disconnect",
+		"/operator/tenants/" + string(owner.signed.Tenant) + "/plan", "/operator/plans", "/operator/plans/standard",
 		"/operator/nodes", "/operator/nodes/" + s.node.ID() + "/drain", "/operator/operators", "/operator/audit", "/operator/audit/1",
 		"/operator/audit?from=x", "/operator/no-such-page"}
 }

@@ -103,6 +103,7 @@ var matrix = map[string][]tenant.MemberRole{
 	"GET /console/usage":                                    everyone,
 	"GET /console/export/usage.csv":                         everyone,
 	"GET /console/export/segments.csv":                      everyone,
+	"GET /console/plan":                                     everyone,
 	"GET /console/audit":                                    keepers,
 	"GET /console/audit/{entry}":                            keepers,
 	"GET /console/export/audit.csv":                         keepers,

@@ -124,6 +124,8 @@ func (c *Console) table() []route {
 		{"GET", "/console/licence/cancel", payers, c.askCancelChange},
 		{"POST", "/console/licence/cancel", payers, c.cancelChange},
 
+		{"GET", "/console/plan", everyone, c.plan},
+
 		{"GET", "/console/usage", everyone, c.usage},
 		{"GET", exportPrefix + "usage.csv", everyone, c.usageCSV},
 		{"GET", exportPrefix + "segments.csv", everyone, c.segmentsCSV},

@@ -315,6 +315,13 @@ func TestUsageAndLicence(t *testing.T) {
 		c.get("/v1/usage?"+query).problem(422, api.CodeInvalid)
 	}
 	c.get("/v1/usage?from=2026-01-01T00:00:00%2B09:00&to=2026-02-01").want(200)
+	plan := c.get("/v1/plan").want(200).object()
+	current := plan["current"].(map[string]any)
+	components := current["components"].([]any)
+	if minutes := components[0].(map[string]any); current["plan_id"] != "standard" || current["from"] != nil || current["licence"].(map[string]any)["base_decimal"] != "2400000" ||
+		minutes["key"] != "connection_minutes" || minutes["text"] != "included" || minutes["unit_price"] != "0" || len(plan["scheduled"].([]any)) != 0 {
+		t.Errorf("plan: %v", plan)
+	}
 	if l := c.get("/v1/licence").want(200).object(); l["connections"] != 3.0 || l["max_connections"] == 0.0 {
 		t.Errorf("licence: %v", l)
 	}

@@ -133,6 +133,8 @@ func (a *API) table() []operation {
 			"Set the spending cap. In place of the one there is. A higher one lets clients in again at once.", 200, one(a.setSpendCap)},
 		{"DELETE", "/v1/spend/cap", "dropSpendCap", tenant.Payers, "Spending",
 			"Take the spending cap away.", 204, nothing(a.dropSpendCap)},
+		{"GET", "/v1/plan", "getPlan", tenant.Everyone, "Licence",
+			"Read the plan. By which prices the tenant is billed, now and from which day on else.", 200, one(a.getPlan)},
 		{"GET", "/v1/licence", "getLicence", tenant.Everyone, "Licence",
 			"Read the licence. How many connections the tenant has and may have at once, until when, and what follows.", 200, one(a.getLicence)},
 		{"GET", "/v1/licence/history", "listLicences", tenant.Everyone, "Licence",

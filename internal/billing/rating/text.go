@@ -25,7 +25,7 @@ func (v *Version) Prices() (prices []PriceText) {
 	}
 	for i := range v.Components {
 		c := &v.Components[i]
-		prices = append(prices, PriceText{c.Key, c.Name, c.text(v.Currency), c.TaxPercent})
+		prices = append(prices, PriceText{c.Key, c.Name, c.Text(v.Currency), c.TaxPercent})
 	}
 	if v.Minimum > 0 {
 		prices = append(prices, PriceText{minimumKey, "Minimum commitment", "at least " + Money(v.Currency, v.Minimum) + " a month", v.MinimumTax})
@@ -41,7 +41,11 @@ func (r Rule) Text() string {
 	}
 	text := fmt.Sprintf("%s, each started %s is billed", of, secondsText(r.IncrementSeconds))
 	if r.MinimumSeconds > 0 {
-		text += ", and at least " + secondsText(r.MinimumSeconds)
+		least := secondsText(r.MinimumSeconds)
+		if r.MinimumSeconds == 1 || r.MinimumSeconds == 60 {
+			least = "one " + least
+		}
+		text += ", and at least " + least
 	}
 	return text + "."
 }
@@ -58,8 +62,8 @@ func secondsText(n int64) string {
 	return fmt.Sprintf("%d seconds", n)
 }
 
-// text says what the component costs.
-func (c *Component) text(currency string) string {
+// Text says what the component costs: "JPY 10 for each started 10 minutes".
+func (c *Component) Text(currency string) string {
 	if c.Kind == Flat {
 		return price(currency, c.Amount) + " a month"
 	}
@@ -115,11 +119,11 @@ func (c *Component) units(n decimal.Decimal) string {
 	unit := c.unit()
 	switch {
 	case strings.Contains(unit, " "): // already a number of something
-		return grouped(n.String()) + " times " + unit
+		return Grouped(n.String()) + " times " + unit
 	case unit != "GB" && !n.Equal(whole(1)):
 		unit += "s"
 	}
-	return grouped(n.String()) + " " + unit
+	return Grouped(n.String()) + " " + unit
 }
 
 // price is an exact price, with no less digits than the currency has: "USD 0.50",
@@ -130,11 +134,11 @@ func price(currency string, d decimal.Decimal) string {
 	if -d.Exponent() < digits || d.Equal(d.Truncate(digits)) {
 		text = d.StringFixed(digits)
 	}
-	return currency + " " + grouped(text)
+	return currency + " " + Grouped(text)
 }
 
-// grouped puts commas between the thousands of a number.
-func grouped(number string) string {
+// Grouped puts commas between the thousands of a number.
+func Grouped(number string) string {
 	number, negative := strings.CutPrefix(number, "-")
 	whole, fraction, _ := strings.Cut(number, ".")
 	for i := len(whole) - 3; i > 0; i -= 3 {
