@@ -37,6 +37,9 @@ type visit struct {
 	// usage is what a stream last read, at usageAt (recentDays).
 	usage   []billing.UsageRow
 	usageAt time.Time
+	// Likewise what is spent.
+	month   billing.Month
+	monthAt time.Time
 	// Likewise how connections do, and one connection's statistics.
 	qualities   map[string]condition // by connection id; who is not there has no sample
 	qualitiesAt time.Time

@@ -49,8 +49,14 @@ func (c *Console) readSpending(r *http.Request, v *visit) (d spendingData, err e
 
 // spendingFragment is what changes by itself.
 func (c *Console) spendingFragment(r *http.Request, v *visit) (templ.Component, error) {
-	month, err := c.Spend.Month(r.Context(), v.login.Scope)
-	return spendingTiles(v, month), err
+	if v.now.Sub(v.monthAt) >= usageEvery { // adding a month up is dear, and much happens in a second
+		month, err := c.Spend.Month(r.Context(), v.login.Scope)
+		if err != nil {
+			return nil, err
+		}
+		v.month, v.monthAt = month, v.now
+	}
+	return spendingTiles(v, v.month), nil
 }
 
 // setSpendCap sets the cap, in place of the one there is.
