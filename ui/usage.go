@@ -198,6 +198,14 @@ func (c *Console) usage(w http.ResponseWriter, r *http.Request, v *visit) error 
 	return v.page(w, r, status, usagePage(v, d))
 }
 
+// sumUse is what all rows used.
+func sumUse(rows []billing.UsageRow) (sum rating.Usage) {
+	for _, row := range rows {
+		sum = sum.Add(row.Usage)
+	}
+	return sum
+}
+
 // usageCSV is the same as a file: by the time that the page has it by, or by what
 // ?group_by= says.
 func (c *Console) usageCSV(w http.ResponseWriter, r *http.Request, v *visit) error {
