@@ -3,9 +3,11 @@ package ui
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/a-h/templ"
 
+	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -70,4 +72,10 @@ func endWord(reason string) string {
 		return word
 	}
 	return reason
+}
+
+// meteredSeconds are the full seconds of media that a connection's minutes are of: until
+// it ended or, live, until what it is proven through.
+func meteredSeconds(h billing.History) int64 {
+	return int64(h.MeteredThrough.Sub(h.ConnectedAt) / time.Second)
 }

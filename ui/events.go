@@ -201,6 +201,7 @@ func eventGist(e tenant.Event) string {
 	add(data.Code, data.Code != "")
 	add(endWord(data.Reason), data.Reason != "" && data.Code == "")
 	add(plural(data.Minutes, "minute", "minutes"), data.Minutes > 0)
+	add(plural(int64(data.Duration), "second", "seconds"), data.Duration > 0)
 	add(whole(data.Connections)+" of "+whole(data.Most)+" connections", data.Most > 0)
 	add(rating.Money(data.Currency, data.Amount)+" of "+rating.Money(data.Currency, data.Cap), data.Cap > 0)
 	add(data.Node, data.Node != "")

@@ -303,11 +303,3 @@ func usageName(row billing.UsageRow, by billing.GroupBy) string {
 	}
 	return dayName(row.From)
 }
-
-// sumUse is what all rows used.
-func sumUse(rows []billing.UsageRow) (sum rating.Usage) {
-	for _, row := range rows {
-		sum = sum.Add(row.Usage)
-	}
-	return sum
-}

@@ -69,6 +69,7 @@ type Connection struct {
 	EndedAt        *time.Time      `json:"ended_at"`
 	EndReason      *string         `json:"end_reason"`
 	Seconds        int64           `json:"seconds" doc:"Full seconds of media."`
+	Minutes        int64           `json:"minutes" doc:"Billed, so far if it is live: each started minute of what it is proven through."`
 	BytesIn        int64           `json:"bytes_in" doc:"Received from the client, as of some seconds ago."`
 	BytesOut       int64           `json:"bytes_out" doc:"Sent to the client, as of some seconds ago."`
 	Profile        *profile        `json:"profile" doc:"How it signals and what was agreed with it; null: from before that was kept."`
@@ -96,7 +97,7 @@ func showLive(l billing.Live) Connection {
 		State: stateConnected, Protocol: l.Protocol, NodeID: l.NodeID, KeyID: textOrNull(l.KeyID),
 		TokenExpiresAt: timeOrNull(l.TokenExpiresAt), Metadata: l.Metadata, RemoteAddress: l.RemoteAddress,
 		UserAgent: l.UserAgent, OpenedAt: l.OpenedAt.UTC(), ConnectedAt: timeOrNull(l.ConnectedAt),
-		Seconds: l.Seconds, BytesIn: l.BytesIn, BytesOut: l.BytesOut, Profile: (*profile)(l.Profile), Previous: textOrNull(l.Previous),
+		Seconds: l.Seconds, Minutes: l.Minutes, BytesIn: l.BytesIn, BytesOut: l.BytesOut, Profile: (*profile)(l.Profile), Previous: textOrNull(l.Previous),
 	}
 	if l.ConnectedAt.IsZero() {
 		c.State = stateConnecting
@@ -146,7 +147,6 @@ type ConnectionInput struct {
 type wholeConnection struct {
 	Connection
 	MeteredThrough *time.Time `json:"metered_through" doc:"Proven until; null: its media has not connected."`
-	Minutes        int64      `json:"minutes" doc:"Billed, so far if it is live."`
 }
 
 func (a *API) getConnection(ctx context.Context, scope tenant.Scope, in *ConnectionInput) (c wholeConnection, err error) {
@@ -154,7 +154,7 @@ func (a *API) getConnection(ctx context.Context, scope tenant.Scope, in *Connect
 	if err != nil {
 		return c, err
 	}
-	c = wholeConnection{showLive(h.Live), timeOrNull(h.MeteredThrough), h.Minutes}
+	c = wholeConnection{showLive(h.Live), timeOrNull(h.MeteredThrough)}
 	if !h.EndedAt.IsZero() {
 		c.State, c.EndedAt, c.EndReason = stateEnded, timeOrNull(h.EndedAt), new(h.EndReason)
 	}

@@ -308,8 +308,8 @@ func TestKilledNode(t *testing.T) {
 	b.check(first)
 	b.check(second)
 	for id, want := range map[string]billing.History{
-		metered: {Live: billing.Live{Seconds: 150, BytesOut: 7}, Minutes: 3, EndReason: tenant.EndNodeLost},
-		fresh:   {Live: billing.Live{Seconds: 2}, Minutes: 1, EndReason: tenant.EndNodeLost},
+		metered: {Live: billing.Live{Seconds: 150, Minutes: 3, BytesOut: 7}, EndReason: tenant.EndNodeLost},
+		fresh:   {Live: billing.Live{Seconds: 2, Minutes: 1}, EndReason: tenant.EndNodeLost},
 		setup:   {EndReason: tenant.EndNodeLost},
 		stays:   {},
 	} {

@@ -30,6 +30,7 @@ type Live struct {
 	OpenedAt       time.Time
 	ConnectedAt    time.Time // zero: its media has not connected
 	Seconds        int64     // full seconds since ConnectedAt, on the database's clock; of an ended one, until it ended
+	Minutes        int64     // billed, so far if it is live; 0 if its media has not connected
 	BytesIn        int64     // as of the last beat
 	BytesOut       int64
 	Profile        *tenant.Profile // how it signals; nil: from before that was kept
@@ -40,7 +41,6 @@ type Live struct {
 type History struct {
 	Live
 	MeteredThrough time.Time // proven until; zero: its media has not connected
-	Minutes        int64     // billed, so far if it is live; 0 if its media has not connected
 	EndedAt        time.Time // zero: live
 	EndReason      string
 }
