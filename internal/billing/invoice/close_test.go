@@ -1,7 +1,7 @@
 package invoice_test
 
 import (
-	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -127,8 +127,11 @@ func TestDue(t *testing.T) {
 	if final() != 1 || i.State != invoice.Final || i.Number != "INV-000001" || i.FinalisedBy != "system" || b.invoice(held, "2025-01").State != invoice.Draft {
 		t.Errorf("%d are final; %+v", final(), i)
 	}
-	if len(b.mail.subjects) != 1 || !strings.Contains(b.mail.subjects[0], "INV-000001") {
-		t.Errorf("mails: %q", b.mail.subjects)
+	if n := one[int](b, `select count(*) from mail_outbox`); n != 2 {
+		t.Errorf("%d mails wait", n)
+	}
+	if mails, want := b.mailed(2), []string{"billing: Invoice INV-000001 for January 2025", "owner: Invoice INV-000001 for January 2025"}; !slices.Equal(mails, want) {
+		t.Errorf("mails: %q", mails)
 	}
 	b.wants(b.Finalise(t.Context(), operator, b.invoice(held, "2025-01").ID), invoice.ErrHeld)
 	b.must(b.Release(t.Context(), operator, b.invoice(held, "2025-01").ID))

@@ -36,6 +36,7 @@ func TestSegmentsAreRollupsAreInvoices(t *testing.T) {
 		scope := b.newTenant(zone, "2025-10-01")
 		b.give(scope, "2025-10-01", "conserved")
 		begin := at(zone, "2025-10-01")
+		var staying string // a connection that is live while a month is closed
 		for n, month := range months {
 			end := at(zone, month+"-01").AddDate(0, 1, 0)
 			for range rapid.IntRange(0, 4).Draw(r, "connections") { // of this month, or of earlier ones: late
@@ -45,6 +46,17 @@ func TestSegmentsAreRollupsAreInvoices(t *testing.T) {
 					length += 900 * time.Hour
 				}
 				b.connect(scope, from, earliest(from.Add(length), end), rapid.Int64Range(0, 5_000_000_000).Draw(r, "bytes"))
+			}
+			if staying != "" { // it ended long after, or before it was metered again
+				b.exec(`update connection set ended_at = metered_through + $2::interval, metered_through = metered_through + $2::interval, bytes_out = bytes_out + $3 where connection_id = $1`,
+					staying, time.Duration(rapid.Int64Range(0, int64(3*time.Hour)).Draw(r, "more")).Truncate(time.Microsecond), rapid.Int64Range(0, 1_000_000_000).Draw(r, "more bytes"))
+				b.exec(`delete from live_connection where connection_id = $1`, staying)
+				staying = ""
+			}
+			if n < len(months)-1 && rapid.Bool().Draw(r, "stays") {
+				staying = b.connect(scope, end.Add(-time.Hour), end.Add(time.Duration(rapid.Int64Range(int64(-time.Hour), int64(2*time.Hour)).Draw(r, "over")).Truncate(time.Microsecond)), 2_000_000_001)
+				b.exec(`update connection set ended_at = null, end_reason = null where connection_id = $1`, staying)
+				b.exec(`insert into live_connection (connection_id, tenant_id, channel_id, node_id, role) values ($1, $2, 'room', $3, 'recvonly')`, staying, scope.Tenant(), b.node)
 			}
 			if n == len(months)-1 { // something to pay: what came to nothing before stands on its invoice
 				b.connect(scope, end.Add(-time.Hour), end, 1)
@@ -65,6 +77,9 @@ func TestSegmentsAreRollupsAreInvoices(t *testing.T) {
 		}
 		b.conserved(r, scope, months)
 	})
+	if n := one[int](b, `select count(*) from connection_mark`); n == 0 {
+		t.Error("no connection was live when a month was closed")
+	}
 }
 
 func earliest(a, b time.Time) time.Time {

@@ -15,7 +15,7 @@ func TestCreditPaysInvoice(t *testing.T) {
 	b.perMinute()
 	credit := invoice.NewCredit(b.pool, slog.New(slog.DiscardHandler))
 	scope, draft := b.bill(52) // ¥104, tax ¥10
-	b.Invoices = invoice.New(invoice.Config{Pool: b.pool, Ledger: b.ledger, Plans: billing.NewPlans(b.pool), Mail: b.mail, Credit: credit})
+	b.Invoices = invoice.New(invoice.Config{Pool: b.pool, Ledger: b.ledger, Plans: billing.NewPlans(b.pool), Mail: b.store, Credit: credit})
 	_, err := credit.Grant(t.Context(), operator, scope.Tenant(), invoice.NewGrant{Kind: invoice.PaidCredit, Currency: "JPY", Amount: 60, Reason: "prepaid"})
 	b.must(err)
 	_, err = credit.Grant(t.Context(), operator, scope.Tenant(), invoice.NewGrant{Kind: invoice.PaidCredit, Currency: "USD", Amount: 1000, Reason: "of no use here"})

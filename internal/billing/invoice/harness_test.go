@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/hibari/hibari/internal/billing"
@@ -29,20 +30,20 @@ type bench struct {
 	pool   *pgxpool.Pool
 	ledger *billing.Ledger
 	node   string
-	mail   *posted
+	store  *tenant.Store // whose outbox the mails go through
+	mail   mailbox
 }
 
 // operator is who reviews.
 var operator = tenant.CommandLine()
 
-// posted collects the mails, as a mailer with an outbox would.
-type posted struct{ subjects []string }
+// mailbox is a mail server that keeps what it is handed.
+type mailbox chan tenant.Message
 
-func (p *posted) MailPayers(ctx context.Context, tx pgx.Tx, id tenant.ID, kind, subject, text string) error {
-	p.subjects = append(p.subjects, subject)
+func (m mailbox) Send(_ context.Context, message tenant.Message) error {
+	m <- message
 	return nil
 }
-func (p *posted) WakePostman() {}
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
@@ -54,8 +55,12 @@ func newBench(t testing.TB) *bench {
 
 func newBenchOn(t testing.TB, pool *pgxpool.Pool) *bench {
 	t.Helper()
-	b := &bench{t: t, pool: pool, mail: &posted{}}
+	b := &bench{t: t, pool: pool, mail: make(mailbox, 100)}
 	b.ledger = billing.NewLedger(pool, new(webhooks.Webhooks).Queue, slog.New(slog.DiscardHandler))
+	store, err := tenant.NewStore(pool, make([]byte, 32), slog.New(slog.DiscardHandler))
+	b.must(err)
+	store.UsePost(tenant.Post{Mailer: b.mail, PublicURL: "https://hibari.example"})
+	b.store = store
 	b.node = "node_" + tenant.NewID()
 	b.exec(`insert into node (node_id, name, instance, public_url, lease_until)
 		values ($1, 'test', $1, 'https://node.example', clock_timestamp() + interval '1 hour')`, b.node)
@@ -67,7 +72,7 @@ func newBenchOn(t testing.TB, pool *pgxpool.Pool) *bench {
 
 // with has the invoices wait so long after a period's end, and review so long.
 func (b *bench) with(grace time.Duration) {
-	b.Invoices = invoice.New(invoice.Config{Pool: b.pool, Ledger: b.ledger, Plans: billing.NewPlans(b.pool), Mail: b.mail,
+	b.Invoices = invoice.New(invoice.Config{Pool: b.pool, Ledger: b.ledger, Plans: billing.NewPlans(b.pool), Mail: b.store,
 		PublicURL: "https://hibari.example", Grace: grace})
 }
 
@@ -114,6 +119,9 @@ func (b *bench) newTenant(zone, signup string) tenant.Scope {
 	b.exec(`insert into tenant (tenant_id, name, time_zone, created_at) values ($1, 'Lark', $2, $3)`, id, zone, at(zone, signup))
 	b.exec(`insert into tenant_live (tenant_id, max_connections, max_per_channel) values ($1, 300, 150)`, id)
 	b.exec(`insert into channel_session (session_id, tenant_id, channel_id) values ($1, $1, 'room')`, id)
+	for _, role := range []string{"owner", "billing", "developer"} {
+		b.exec(`insert into member (member_id, tenant_id, email, password_hash, role) values ($2, $1, $3, '', $4)`, id, "mem_"+tenant.NewID(), role+"@"+id+".example", role)
+	}
 	return tenant.OperatorScope(tenant.ID(id))
 }
 
@@ -227,3 +235,26 @@ func (b *bench) wants(err, want error) {
 }
 
 func minutesOf(n int) time.Duration { return time.Duration(n) * time.Minute }
+
+// mailed returns the addresses and subjects of so many mails that the outbox has.
+func (b *bench) mailed(n int) (mails []string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
+	defer cancel()
+	var running sync.WaitGroup
+	defer running.Wait()
+	posting, stop := context.WithCancel(ctx)
+	defer stop()
+	running.Go(func() { b.store.RunMail(posting) })
+	for range n {
+		select {
+		case m := <-b.mail:
+			to, _, _ := strings.Cut(m.To, "@")
+			mails = append(mails, to+": "+m.Subject)
+		case <-ctx.Done():
+			b.t.Fatalf("only %q were sent", mails)
+		}
+	}
+	slices.Sort(mails)
+	return mails
+}
