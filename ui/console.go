@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/invoice"
 	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/stats"
 	"github.com/hibari/hibari/internal/tenant"
@@ -28,12 +29,14 @@ import (
 
 // Config is what the console stands on. All fields but the flags are required.
 type Config struct {
-	Tenants *tenant.Store
-	Ledger  *billing.Ledger
-	Spend   *billing.Spend
-	Hooks   *webhooks.Webhooks
-	Node    *cluster.Node
-	Stats   *stats.Store // nil: there are no statistics
+	Tenants  *tenant.Store
+	Ledger   *billing.Ledger
+	Spend    *billing.Spend
+	Invoices *invoice.Invoices
+	Credit   *invoice.Credit
+	Hooks    *webhooks.Webhooks
+	Node     *cluster.Node
+	Stats    *stats.Store // nil: there are no statistics
 	// DB is where the console writes the audit entries of what it does itself.
 	DB *pgxpool.Pool
 	// Requests are the seats of members' requests; nil: without end.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/invoice"
 	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/tenant"
 	"github.com/hibari/hibari/internal/webhooks"
@@ -26,7 +27,7 @@ type problem struct {
 func problemOf(err error) problem {
 	var refusal *tenant.Refusal
 	switch {
-	case errors.Is(err, tenant.ErrNotFound), errors.Is(err, billing.ErrNotFound), errors.Is(err, cluster.ErrNotFound), errors.Is(err, webhooks.ErrNotFound):
+	case errors.Is(err, tenant.ErrNotFound), errors.Is(err, billing.ErrNotFound), errors.Is(err, cluster.ErrNotFound), errors.Is(err, webhooks.ErrNotFound), errors.Is(err, invoice.ErrNotFound), errors.Is(err, invoice.ErrNoGrant):
 		return problem{404, "That is not here", "It may have ended or been deleted, or the address is mistyped."}
 	case errors.Is(err, errForbidden):
 		return problem{403, "Your role does not allow this", "Ask an owner or admin of your organisation to do it, or to change your role."}
@@ -36,6 +37,8 @@ func problemOf(err error) problem {
 		return problem{409, "There are as many bans as there may be", "Lift some that are no longer needed, then do it again."}
 	case errors.Is(err, billing.ErrLicenceChanged):
 		return problem{409, "The licence has been changed meanwhile", "Look at it again before you change it."}
+	case errors.Is(err, invoice.ErrFinal), errors.Is(err, invoice.ErrDraft), errors.Is(err, invoice.ErrHeld), errors.Is(err, invoice.ErrIssuer), errors.Is(err, invoice.ErrLater):
+		return invoiceProblem(err)
 	case problemText(err) != "":
 		return problem{422, "That is not possible", problemText(err)}
 	case errors.Is(err, errBadForm):
@@ -105,4 +108,19 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(body) // the client may be gone; nothing to do about it
+}
+
+// invoiceProblem says why an invoice cannot be dealt with in this way.
+func invoiceProblem(err error) problem {
+	switch {
+	case errors.Is(err, invoice.ErrFinal):
+		return problem{409, "The invoice is final", "It is never changed again. Correct it by a credit note."}
+	case errors.Is(err, invoice.ErrDraft):
+		return problem{409, "The invoice is a draft", "There is nothing to correct yet: change the draft instead."}
+	case errors.Is(err, invoice.ErrHeld):
+		return problem{409, "The invoice is held", "Release it first."}
+	case errors.Is(err, invoice.ErrIssuer):
+		return problem{409, "Nobody issues invoices yet", "Say first who does: name, address and registration number."}
+	}
+	return problem{409, "A later month is closed already", "What became known since is on its invoice, as an adjustment."}
 }

@@ -87,7 +87,11 @@ func furnish(t *testing.T, p *person) estate {
 	must(err)
 	last, err := s.hooks.LastSeq(ctx, p.scope)
 	must(err)
+	bill := p.bill()
 	e.named = map[string]string{
+		"{invoice}":     bill.invoice,
+		"{line}":        "1",
+		"{note}":        bill.note,
 		"{connection}":  e.connection,
 		"{channel}":     secretChannel,
 		"api/{key}":     keys[0].ID,
@@ -106,7 +110,7 @@ func furnish(t *testing.T, p *person) estate {
 	}
 	e.marks = []string{e.connection, secretChannel, keys[0].ID, p.signed.SigningKeyID, endpoint.ID, delivery, replay.ID, ban.ID, "secret-client", "secret-auth", trial.ID,
 		string(p.signed.Tenant), p.signed.MemberID, p.signed.Email,
-		invitation.ID, "secret-guest", sessions[0].ID}
+		invitation.ID, "secret-guest", sessions[0].ID, bill.invoice, bill.note, bill.connection, "PO-117"}
 	return e
 }
 
@@ -197,7 +201,7 @@ func TestOtherTenantsAreNotThere(t *testing.T) {
 	}
 	// The estate is there for whoever owns it, so that it was asked for in the right way.
 	for _, route := range []string{"/console/connections/{connection}", "/console/webhooks/{endpoint}", "/console/deliveries/{delivery}", "/console/events/{seq}", "/console/auth/{attempt}",
-		"/console/keys/api/{key}/revoke", "/console/keys/signing/{key}/revoke", "/console/audit/{entry}"} {
+		"/console/keys/api/{key}/revoke", "/console/keys/signing/{key}/revoke", "/console/audit/{entry}", "/console/invoices/{invoice}", "/console/credit-notes/{note}/pdf"} {
 		path, _ := estate.at(route)
 		theirs.get(path).want(http.StatusOK)
 	}

@@ -58,6 +58,10 @@ func (v *visit) under(path string) bool {
 		return v.path == path
 	case "/demo/hello":
 		return strings.HasPrefix(v.path, "/demo/")
+	case "/operator/invoices":
+		return v.path == path || strings.HasPrefix(v.path, path+"/") || v.path == "/operator/issuer"
+	case "/console/invoices":
+		return v.path == path || strings.HasPrefix(v.path, path+"/") || v.path == "/console/billing-details"
 	case "/console/webhooks":
 		return strings.HasPrefix(v.path, path) || strings.HasPrefix(v.path, "/console/deliveries/")
 	}
@@ -137,6 +141,7 @@ var doneTexts = map[string]string{
 	"secret-off":       "Only tokens are accepted.",
 	"licence-now":      "The licence is changed, and holds from now on.",
 	"licence-later":    "Noted. Until then everything stays as it is.",
+	"billing-details":  "Saved. Invoices from now on say so.",
 	"licence-kept":     "Called off. The licence is renewed as it is.",
 	"welcome":          "Welcome to Hibari. This is your console.",
 	"bye":              "You are logged out.",

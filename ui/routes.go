@@ -125,6 +125,16 @@ func (c *Console) table() []route {
 		{"POST", "/console/licence/cancel", payers, c.cancelChange},
 
 		{"GET", "/console/plan", everyone, c.plan},
+		{"GET", "/console/invoices", payers, c.invoices},
+		{"GET", "/console/invoices/{invoice}", payers, c.invoice},
+		{"GET", "/console/invoices/{invoice}/lines/{line}", payers, c.explainLine},
+		{"GET", "/console/invoices/{invoice}/print", payers, c.invoicePrint},
+		{"GET", "/console/invoices/{invoice}/pdf", payers, c.invoicePDF},
+		{"GET", "/console/invoices/{invoice}/csv", payers, c.invoiceCSV},
+		{"GET", "/console/invoices/{invoice}/json", payers, c.invoiceJSON},
+		{"GET", "/console/credit-notes/{note}/pdf", payers, c.notePDF},
+		{"GET", "/console/billing-details", payers, c.billingDetails},
+		{"POST", "/console/billing-details", payers, c.setBillingDetails},
 
 		{"GET", "/console/usage", everyone, c.usage},
 		{"GET", exportPrefix + "usage.csv", everyone, c.usageCSV},

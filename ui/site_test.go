@@ -21,6 +21,7 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/invoice"
 	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/sfu"
 	"github.com/hibari/hibari/internal/stats"
@@ -39,6 +40,8 @@ type site struct {
 	tenants  *tenant.Store
 	ledger   *billing.Ledger
 	spend    *billing.Spend
+	invoices *invoice.Invoices
+	credit   *invoice.Credit
 	hooks    *webhooks.Webhooks
 	node     *cluster.Node
 	stats    *stats.Store
@@ -69,7 +72,9 @@ func newSite(t *testing.T, change ...func(*ui.Config)) *site {
 	s.node.UseHands((*media)(s))
 	s.stats = stats.New(s.pool, log)
 	s.spend = billing.NewSpend(billing.SpendConfig{Pool: s.pool, Ledger: s.ledger, Plans: billing.NewPlans(s.pool), Mail: s.tenants, PublicURL: "http://hibari.test", Log: log})
-	config := ui.Config{Stats: s.stats, Tenants: s.tenants, Ledger: s.ledger, Spend: s.spend, Hooks: s.hooks, Node: s.node, DB: s.pool,
+	s.credit = invoice.NewCredit(s.pool, log)
+	s.invoices = invoice.New(invoice.Config{Pool: s.pool, Ledger: s.ledger, Plans: billing.NewPlans(s.pool), Credit: s.credit, PublicURL: "http://hibari.test", Log: log})
+	config := ui.Config{Stats: s.stats, Tenants: s.tenants, Ledger: s.ledger, Spend: s.spend, Invoices: s.invoices, Credit: s.credit, Hooks: s.hooks, Node: s.node, DB: s.pool,
 		PublicURL: "http://hibari.test", SignupOpen: true, Log: log}
 	for _, f := range change {
 		f(&config)

@@ -36,7 +36,7 @@ var arrows = map[string][]string{
 	"internal/webhooks":        {"internal/tenant"},
 	"internal/stats":           {"internal/tenant", "internal/sfu"},
 	"internal/api":             {"internal/tenant", "internal/sheet", "internal/billing", "internal/billing/rating", "internal/billing/invoice", "internal/billing/invoice/paper", "internal/cluster", "internal/webhooks", "internal/stats", "internal/sfu"},
-	"ui":                       {"internal/tenant", "internal/sheet", "internal/billing", "internal/billing/rating", "internal/billing/invoice", "internal/billing/invoice/paper", "internal/cluster", "internal/webhooks", "internal/stats", "internal/sfu"},
+	"ui":                       {"internal/tenant", "internal/sheet", "internal/billing", "internal/billing/rating", "internal/billing/invoice", "internal/billing/invoice/paper", "internal/billing/invoice/pdf", "internal/cluster", "internal/webhooks", "internal/stats", "internal/sfu"},
 	"migrations":               {},
 	"migrations/privatepg":     {},
 	"migrations/dbtest":        {"migrations", "migrations/privatepg"},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/hibari/hibari/internal/api"
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/invoice"
 	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/stats"
 	"github.com/hibari/hibari/internal/tenant"
@@ -44,10 +45,12 @@ func newServers(t testing.TB) (*platform, string) {
 		t.Fatal(err)
 	}
 	p.stats = stats.New(p.db.Pool, p.log)
+	p.credit = invoice.NewCredit(p.db.Pool, p.log)
+	p.invoices = invoice.New(invoice.Config{Pool: p.db.Pool, Ledger: p.ledger, Plans: billing.NewPlans(p.db.Pool), Credit: p.credit, Log: p.log})
 	p.node.UseHands(untouched{t})
-	p.api = api.New(api.Config{Tenants: p.tenants, Ledger: p.ledger, Hooks: p.hooks, Node: p.node, Seats: p.requests, DB: p.db.Pool,
+	p.api = api.New(api.Config{Tenants: p.tenants, Ledger: p.ledger, Invoices: p.invoices, Credit: p.credit, Hooks: p.hooks, Node: p.node, Seats: p.requests, DB: p.db.Pool,
 		PublicURL: "http://hibari.test", Version: "test", Log: p.log})
-	p.api = api.New(api.Config{Tenants: p.tenants, Ledger: p.ledger, Hooks: p.hooks, Node: p.node, Seats: p.requests, DB: p.db.Pool,
+	p.api = api.New(api.Config{Tenants: p.tenants, Ledger: p.ledger, Invoices: p.invoices, Credit: p.credit, Hooks: p.hooks, Node: p.node, Seats: p.requests, DB: p.db.Pool,
 		PublicURL: "http://localhost", Version: "test", Log: p.log})
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", p.api)

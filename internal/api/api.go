@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/invoice"
 	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/stats"
 	"github.com/hibari/hibari/internal/tenant"
@@ -19,14 +20,16 @@ import (
 
 // Config is what the API stands on. All fields but the limits are required.
 type Config struct {
-	Tenants *tenant.Store
-	Ledger  *billing.Ledger
-	Spend   *billing.Spend
-	Hooks   *webhooks.Webhooks
-	Node    *cluster.Node
-	Stats   *stats.Store
-	Seats   *tenant.Seats // how many requests of a tenant are answered at once
-	Exports *tenant.Seats // how many files of a tenant are on their way at once; nil: without end
+	Tenants  *tenant.Store
+	Ledger   *billing.Ledger
+	Spend    *billing.Spend
+	Invoices *invoice.Invoices
+	Credit   *invoice.Credit
+	Hooks    *webhooks.Webhooks
+	Node     *cluster.Node
+	Stats    *stats.Store
+	Seats    *tenant.Seats // how many requests of a tenant are answered at once
+	Exports  *tenant.Seats // how many files of a tenant are on their way at once; nil: without end
 	// DB is where the API writes the audit entries of what it does itself.
 	DB *pgxpool.Pool
 	// PublicURL is the origin that callers reach us by, without a path.

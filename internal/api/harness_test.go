@@ -21,6 +21,7 @@ import (
 
 	"github.com/hibari/hibari/internal/api"
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/invoice"
 	"github.com/hibari/hibari/internal/cluster"
 	"github.com/hibari/hibari/internal/stats"
 	"github.com/hibari/hibari/internal/tenant"
@@ -36,6 +37,8 @@ type service struct {
 	pool     *pgxpool.Pool
 	tenants  *tenant.Store
 	ledger   *billing.Ledger
+	invoices *invoice.Invoices
+	credit   *invoice.Credit
 	hooks    *webhooks.Webhooks
 	node     *cluster.Node
 	stats    *stats.Store
@@ -77,7 +80,9 @@ func serviceOn(t *testing.T, pool *pgxpool.Pool, change ...func(*api.Config)) *s
 	s.node.UseHands((*media)(s))
 	s.stats = stats.New(pool, log)
 	spend := billing.NewSpend(billing.SpendConfig{Pool: s.pool, Ledger: s.ledger, Plans: billing.NewPlans(s.pool), Mail: s.tenants, PublicURL: "http://hibari.test", Log: log})
-	config := api.Config{Stats: s.stats, Tenants: s.tenants, Ledger: s.ledger, Spend: spend, Hooks: s.hooks, Node: s.node, DB: pool,
+	s.credit = invoice.NewCredit(pool, log)
+	s.invoices = invoice.New(invoice.Config{Pool: pool, Ledger: s.ledger, Plans: billing.NewPlans(pool), Credit: s.credit, PublicURL: "http://hibari.test", Log: log})
+	config := api.Config{Stats: s.stats, Tenants: s.tenants, Ledger: s.ledger, Spend: spend, Invoices: s.invoices, Credit: s.credit, Hooks: s.hooks, Node: s.node, DB: pool,
 		Seats: tenant.NewSeats("requests", 8, 64, 2*time.Second), PublicURL: "http://hibari.test", Version: "test", Log: log}
 	for _, f := range change {
 		f(&config)

@@ -82,7 +82,11 @@ func furnish(t *testing.T, c *caller) estate {
 	must(err)
 	sessions, _, err := c.ledger.Sessions(ctx, c.scope, billing.SessionQuery{})
 	must(err)
+	invoiced, note := c.bill()
 	e.named = map[string]string{
+		"invoices/{id}":               invoiced,
+		"lines/{line}":                "1",
+		"credit-notes/{id}":           note,
 		"connections/{connection_id}": e.connection,
 		"channels/{channel}":          secretChannel,
 		"sessions/{session_id}":       sessions[0].SessionID,
@@ -98,7 +102,7 @@ func furnish(t *testing.T, c *caller) estate {
 		"audit-log/{id}":              strconv.FormatInt(entries[0].ID, 10),
 	}
 	e.marks = []string{e.connection, secretChannel, endpoint.ID, delivery, replay.ID, c.made.SigningKeyID, keys[0].ID, ban.ID, "secret-client", "secret-auth", trial.ID,
-		string(c.made.Tenant), c.made.MemberID, c.made.Email, invited.ID, invited.Email}
+		string(c.made.Tenant), c.made.MemberID, c.made.Email, invited.ID, invited.Email, invoiced, note}
 	return e
 }
 
@@ -200,7 +204,7 @@ func TestOtherTenantsAreNotThere(t *testing.T) {
 		t.Errorf("another tenant ended a connection: %q", reason)
 	}
 	// It is there for whoever owns it, so that it was asked for in the right way.
-	for _, path := range []string{"/v1/connections/{connection_id}", "/v1/webhook-endpoints/{id}", "/v1/deliveries/{id}"} {
+	for _, path := range []string{"/v1/connections/{connection_id}", "/v1/webhook-endpoints/{id}", "/v1/deliveries/{id}", "/v1/invoices/{id}", "/v1/invoices/{id}/lines/{line}/segments", "/v1/credit-notes/{id}"} {
 		url, _ := estate.at(path)
 		theirs.get(url).want(http.StatusOK)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/invoice"
 	"github.com/hibari/hibari/internal/tenant"
 	"github.com/hibari/hibari/internal/webhooks"
 )
@@ -132,7 +133,7 @@ func ProblemOf(err error) (p *Problem, known bool) {
 		return invalid("body", field.Field, field.Problem), true
 	case errors.Is(err, tenant.ErrAPIKey):
 		return newProblem(CodeUnauthorized, "send a live API key as Authorization: Bearer hib_live_…; the console makes them under Keys"), true
-	case errors.Is(err, tenant.ErrNotFound):
+	case errors.Is(err, tenant.ErrNotFound), errors.Is(err, invoice.ErrNotFound):
 		return newProblem(CodeNotFound, "there is no such thing in this tenant; it may have ended or been deleted already"), true
 	case errors.Is(err, tenant.ErrNoSigningKey):
 		return newProblem(CodeConflict, "the tenant has no active HS256 signing key: make one with POST /v1/signing-keys"), true

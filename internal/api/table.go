@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/sheet"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -147,6 +148,29 @@ func (a *API) table() []operation {
 			"Change the licence. More connections at once, fewer at the end of the year that is paid for. What was scheduled before is dropped.", 200, one(a.changeLicence)},
 		{"DELETE", "/v1/licence/change", "cancelLicenceChange", tenant.Payers, "Licence",
 			"Call off what is scheduled. The licence is then renewed as it is.", 204, nothing(a.cancelLicenceChange)},
+
+		{"GET", "/v1/invoices", "listInvoices", tenant.Payers, "Invoices",
+			"List the invoices. Newest first, without their lines; drafts are not among them.", 200, one(a.listInvoices)},
+		{"GET", "/v1/invoices/{id}", "getInvoice", tenant.Payers, "Invoices",
+			"Read an invoice. With its lines, each with everything it was computed from, and the credit notes that correct it.", 200, one(a.getInvoice)},
+		{"GET", "/v1/invoices/{id}/lines/{line}/segments", "listInvoiceSegments", tenant.Payers, "Invoices",
+			"List the connections of an invoice's line. With what each of them adds to it: together they are the line's usage, in every column.", 200, one(a.listInvoiceSegments)},
+		{"GET", "/v1/invoices/{id}/pdf", "getInvoicePDF", tenant.Payers, "Invoices",
+			"Read an invoice as PDF. In Japanese and English.", 200, filed(pdfType, pdfType, a.getInvoicePDF)},
+		{"GET", "/v1/invoices/{id}/csv", "getInvoiceCSV", tenant.Payers, "Invoices",
+			"Read an invoice as CSV. A row for each line, then one for the tax of each rate: the column amount sums to the total.", 200, filed(sheet.MediaType, sheet.ContentType, a.getInvoiceCSV)},
+		{"GET", "/v1/credit-notes", "listCreditNotes", tenant.Payers, "Invoices",
+			"List the credit notes. Newest first.", 200, one(a.listCreditNotes)},
+		{"GET", "/v1/credit-notes/{id}", "getCreditNote", tenant.Payers, "Invoices",
+			"Read a credit note. What has been taken off an invoice after it was issued.", 200, one(a.getCreditNote)},
+		{"GET", "/v1/credit-notes/{id}/pdf", "getCreditNotePDF", tenant.Payers, "Invoices",
+			"Read a credit note as PDF. In Japanese and English.", 200, filed(pdfType, pdfType, a.getCreditNotePDF)},
+		{"GET", "/v1/credit", "getCredit", tenant.Payers, "Invoices",
+			"Read the prepaid credit. By currency; it is taken off the next invoice when that becomes final.", 200, one(a.getCredit)},
+		{"GET", "/v1/billing-details", "getBillingDetails", tenant.Payers, "Invoices",
+			"Read the billing details. Whom invoices are made out to.", 200, one(a.getBillingDetails)},
+		{"PATCH", "/v1/billing-details", "changeBillingDetails", tenant.Payers, "Invoices",
+			"Change the billing details. What is left out stays. They count for invoices from now on; those that were issued stay as they are.", 200, one(a.changeBillingDetails)},
 
 		{"POST", "/v1/access-tokens", "createAccessToken", tenant.Builders, "Keys",
 			"Sign an access token for a client. With the tenant's newest HS256 key. The token is in this answer only.", 201, one(a.createAccessToken)},

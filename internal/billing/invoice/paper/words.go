@@ -143,3 +143,27 @@ func Arithmetic(l rating.Line) (lines []string) {
 	}
 	return lines
 }
+
+// Steps are a line's arithmetic as rows: what, how much of it, and what it comes to.
+func Steps(l rating.Line) (rows [][3]string) {
+	for _, s := range l.Steps {
+		row := [3]string{s.Text, "", ""}
+		if !s.Quantity.IsZero() {
+			row[1] = Grouped(s.Quantity)
+			if s.UnitPrice.IsZero() {
+				row[1] += " " + units(l.Unit, s.Quantity)
+			}
+		}
+		if !s.UnitPrice.IsZero() {
+			row[1] += " × " + Grouped(s.UnitPrice)
+		}
+		if !s.Amount.IsZero() || !s.UnitPrice.IsZero() || row[1] == "" {
+			row[2] = Grouped(s.Amount)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// FileName makes a document's number the name of a file: a prefix may have slashes.
+func FileName(number string) string { return strings.ReplaceAll(number, "/", "-") }

@@ -160,7 +160,6 @@ var (
 	blue  = ink{29, 79, 196}
 	rule  = ink{205, 212, 222}
 	tint  = ink{241, 245, 252}
-	pale  = ink{233, 236, 241}
 )
 
 // style is how a text looks: size in points, and the height of its lines in mm.
