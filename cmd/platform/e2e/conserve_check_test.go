@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -50,6 +51,7 @@ func (h *house) check() {
 		}
 	}
 	h.checkLives(lives)
+	h.checkUse(events)
 	// The stream.
 	if len(h.stream) != len(events) {
 		t.Errorf("the stream had %d events of %d", len(h.stream), len(events))
@@ -90,6 +92,45 @@ func (h *house) check() {
 	var places int
 	if err := c.pool.QueryRow(ctx, `select connections + (select count(*) from channel_live c where c.tenant_id = l.tenant_id) from tenant_live l where tenant_id = $1`, h.account.Tenant).Scan(&places); err != nil || places != 0 {
 		t.Errorf("%d places are taken by nobody, %v", places, err)
+	}
+}
+
+// checkUse compares what the API says was used with the ledger's segments and with what
+// the events said of each: whatever was killed, nothing is charged twice or not at all.
+func (h *house) checkUse(events []tenant.Event) {
+	t, c := h.c.t, h.c
+	t.Helper()
+	type use struct{ Connections, Minutes, Seconds int64 }
+	var segments, told, shown use
+	err := c.pool.QueryRow(t.Context(), `
+		select count(*), coalesce(sum(greatest(1, ceil(s / 60))), 0)::bigint, coalesce(sum(floor(s)), 0)::bigint
+		from (select extract(epoch from ended_at - connected_at) as s from connection where tenant_id = $1 and connected_at is not null) c`,
+		h.account.Tenant).Scan(&segments.Connections, &segments.Minutes, &segments.Seconds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		if e.Type != tenant.ConnectionDestroyed {
+			continue
+		}
+		var data struct {
+			Minutes int64
+			Seconds int64 `json:"duration_seconds"`
+		}
+		if err := json.Unmarshal(e.Data, &data); err != nil {
+			t.Fatal(err)
+		}
+		told = use{told.Connections + 1, told.Minutes + data.Minutes, told.Seconds + data.Seconds}
+	}
+	var page struct{ Items []use }
+	if err := json.Unmarshal([]byte(h.request("GET", "/v1/usage?group_by=channel&limit=10000", nil, http.StatusOK)), &page); err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range page.Items {
+		shown = use{shown.Connections + u.Connections, shown.Minutes + u.Minutes, shown.Seconds + u.Seconds}
+	}
+	if segments != told || segments != shown {
+		t.Errorf("the ledger has %+v, the events say %+v, the API %+v", segments, told, shown)
 	}
 }
 

@@ -139,8 +139,8 @@ func (c *conservation) pause(ctx context.Context, most time.Duration) {
 	}
 }
 
-// request asks the first server's API.
-func (h *house) request(method, path string, body any, want int) {
+// request asks the first server's API and returns what it answers.
+func (h *house) request(method, path string, body any, want int) string {
 	t := h.c.t
 	t.Helper()
 	encoded, err := json.Marshal(body)
@@ -158,9 +158,11 @@ func (h *house) request(method, path string, body any, want int) {
 		t.Fatal(err)
 	}
 	defer w.Body.Close()
-	if text, _ := io.ReadAll(w.Body); w.StatusCode != want {
-		t.Fatalf("%s %s answered %d %s", method, path, w.StatusCode, text)
+	text, err := io.ReadAll(w.Body)
+	if err != nil || w.StatusCode != want {
+		t.Fatalf("%s %s answered %d %s, %v", method, path, w.StatusCode, text, err)
 	}
+	return string(text)
 }
 
 // runDeaths kills now a process, now the database, until ctx ends. A process comes
