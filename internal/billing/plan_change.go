@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -206,14 +205,11 @@ func (p *Plans) Withdraw(ctx context.Context, by tenant.Authority, id tenant.ID,
 	return errOr(err, "take back the plan of "+string(id))
 }
 
-// lockPlans takes the tenant's row, and returns its plans as they are and the first day
-// whose plan may still change: today if nothing was used since its midnight.
+// lockPlans takes the tenant's billing, so that nothing is rolled up or closed by the
+// plan meanwhile, and returns its plans as they are and the first day whose plan may
+// still change: today if nothing was used since its midnight.
 func lockPlans(ctx context.Context, tx pgx.Tx, id tenant.ID) (t *Timeline, earliest Day, err error) {
-	var now time.Time
-	err = tx.QueryRow(ctx, `select clock_timestamp() from tenant where tenant_id = $1 for no key update`, id).Scan(&now)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, "", ErrNotFound
-	}
+	now, err := lockBilling(ctx, tx, id)
 	if err != nil {
 		return nil, "", err
 	}

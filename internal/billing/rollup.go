@@ -35,6 +35,10 @@ const rollAtOnce = 5_000
 //
 // It comes before any other lock of the transaction.
 func (l *Ledger) LockBilling(ctx context.Context, tx pgx.Tx, id tenant.ID) (now time.Time, err error) {
+	return lockBilling(ctx, tx, id)
+}
+
+func lockBilling(ctx context.Context, tx pgx.Tx, id tenant.ID) (now time.Time, err error) {
 	err = tx.QueryRow(ctx, `
 		insert into billing_account as a (tenant_id, recorded_at) values ($1, clock_timestamp())
 		on conflict (tenant_id) do update set recorded_at = greatest(clock_timestamp(), a.recorded_at + interval '1 microsecond')
