@@ -29,3 +29,12 @@ func LinePoint(l byteLine, at time.Time, in, out int64) byteLine {
 
 // LineShare is byteLine.share.
 func LineShare(l byteLine, from, to time.Time) (in, out int64) { return l.share(from, to) }
+
+// Reached is what of a cap has been reached in a month, and until when newcomers are
+// refused then.
+func Reached(m *Month, c *SpendCap) (thresholds []string, until *time.Time) {
+	for _, alert := range m.reached(c) {
+		thresholds = append(thresholds, alert.Threshold)
+	}
+	return thresholds, m.until(c)
+}

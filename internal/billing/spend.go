@@ -141,7 +141,7 @@ func (s *Spend) month(ctx context.Context, db querier, id tenant.ID) (Month, err
 	if err != nil {
 		return m, fmt.Errorf("couldn't read the spending of %s: %w", id, err)
 	}
-	m.CappedUntil = capped
+	m.CappedUntil, m.DataThrough = capped, m.Now
 	if amount != nil {
 		m.Cap = &SpendCap{*amount, *currency, CapAction(*action)}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"pgregory.net/rapid"
 
 	"github.com/hibari/hibari/internal/billing"
 	"github.com/hibari/hibari/internal/billing/rating"
@@ -406,4 +407,44 @@ func TestWrongCaps(t *testing.T) {
 	if b.admits(scope) {
 		t.Error("spent 1,100 dollars of 500")
 	}
+}
+
+// Each threshold is reached to the unit; whoever spends more, or has a lower cap, has
+// reached no less; and nobody is refused who has not spent all of a cap that refuses.
+func TestReached(t *testing.T) {
+	percents := map[string]int64{"50": 50, "80": 80, "100": 100}
+	rapid.Check(t, func(t *rapid.T) {
+		amount := rapid.Int64Range(1, billing.MaxSpendCap).Draw(t, "cap")
+		near := rapid.SampledFrom([]int64{0, 50, 80, 100, 300}).Draw(t, "near")
+		spent := max(0, amount/100*near+rapid.Int64Range(-100, 100).Draw(t, "off"))
+		m := billing.Month{To: time.Now(), Bill: rating.Bill{Currency: "JPY", Total: spent}}
+		if ahead := rapid.Int64Range(-1, 2*amount).Draw(t, "ahead"); ahead >= 0 {
+			m.Forecast = &rating.Bill{Currency: "JPY", Total: spent + ahead}
+		}
+		limit := &billing.SpendCap{Amount: amount, Currency: "JPY", Action: rapid.SampledFrom(billing.CapActions()).Draw(t, "action")}
+		got, until := billing.Reached(&m, limit)
+		has := func(all []string, one string) bool { return slices.Contains(all, one) }
+		for name, percent := range percents {
+			if reached := spent*100 >= amount*percent; reached != has(got, name) { // cannot overflow: 10^17
+				t.Fatalf("%d of %d: %q", spent, amount, got)
+			}
+		}
+		if want := spent < amount && m.Forecast != nil && m.Forecast.Total >= amount; want != has(got, billing.ForecastThreshold) {
+			t.Fatalf("%d of %d, forecast %+v: %q", spent, amount, m.Forecast, got)
+		}
+		if refused := until != nil; refused != (spent >= amount && limit.Action != billing.CapAlert) {
+			t.Fatalf("%d of %d to %s: refused %v", spent, amount, limit.Action, refused)
+		}
+		lower := *limit
+		lower.Amount = rapid.Int64Range(1, amount).Draw(t, "lower cap")
+		less, _ := billing.Reached(&m, &lower)
+		for name := range percents {
+			if has(got, name) && !has(less, name) {
+				t.Fatalf("%d of %d has reached %q, of %d %q", spent, amount, got, lower.Amount, less)
+			}
+		}
+		if other, until := billing.Reached(&m, &billing.SpendCap{Amount: 1, Currency: "USD", Action: billing.CapRefuse}); other != nil || until != nil {
+			t.Fatal("a cap in another currency does something")
+		}
+	})
 }
