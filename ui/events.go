@@ -11,7 +11,6 @@ import (
 
 	"github.com/a-h/templ"
 
-	"github.com/hibari/hibari/internal/billing/rating"
 	"github.com/hibari/hibari/internal/tenant"
 	"github.com/hibari/hibari/internal/webhooks"
 )
@@ -203,7 +202,7 @@ func eventGist(e tenant.Event) string {
 	add(plural(data.Minutes, "minute", "minutes"), data.Minutes > 0)
 	add(plural(int64(data.Duration), "second", "seconds"), data.Duration > 0)
 	add(whole(data.Connections)+" of "+whole(data.Most)+" connections", data.Most > 0)
-	add(rating.Money(data.Currency, data.Amount)+" of "+rating.Money(data.Currency, data.Cap), data.Cap > 0)
+	add(spentText(data.Currency, data.Amount, data.Cap), data.Cap > 0)
 	add(data.Node, data.Node != "")
 	add(data.Message, data.Message != "")
 	line := strings.Join(parts, " · ")

@@ -98,6 +98,11 @@ func (c *Console) dropSpendCap(w http.ResponseWriter, r *http.Request, v *visit)
 	return v.finish(w, r, "/console/spending", "cap-none")
 }
 
+// spentText says how much of a cap has been spent.
+func spentText(currency string, amount, limit int64) string {
+	return rating.Money(currency, amount) + " of " + rating.Money(currency, limit)
+}
+
 // capText says what a cap does.
 func capText(limit billing.SpendCap) string {
 	switch limit.Action {
