@@ -152,7 +152,8 @@ type usageData struct {
 	others   rating.Usage       // of the channels left out, together
 	left     int                // how many those are
 	roles    []billing.UsageRow
-	peaks    peaksData // empty if only a part is asked for
+	peaks    peaksData      // empty if only a part is asked for
+	month    *billing.Month // nil: nothing of the running period costs anything, or has a cap
 }
 
 const topUsage = 10
@@ -189,6 +190,15 @@ func (c *Console) usage(w http.ResponseWriter, r *http.Request, v *visit) error 
 		d.peaks.chosen = peaksRange{name: d.form.chosen.name, hours: int(q.To.Sub(q.From)/time.Hour) + 1, byDay: q.By != billing.ByHour}
 		if err := c.fillPeaks(r, v, &d.peaks, q.From.UTC().Truncate(time.Hour), q.To); err != nil {
 			return err
+		}
+	}
+	if c.Spend != nil {
+		month, err := c.Spend.Month(ctx, scope)
+		if err != nil {
+			return err
+		}
+		if month.Bill.Total != 0 || month.Forecast != nil && month.Forecast.Total != 0 || month.Cap != nil {
+			d.month = &month
 		}
 	}
 	status := http.StatusOK

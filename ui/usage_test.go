@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/hibari/hibari/internal/billing"
+	"github.com/hibari/hibari/internal/billing/rating"
 	"github.com/hibari/hibari/internal/tenant"
 )
 
@@ -179,5 +180,32 @@ func TestLongListsOfferMore(t *testing.T) {
 	rest := p.get(value(next[0], "href")).want(http.StatusOK)
 	if !strings.Contains(rest.body, "tenant.created") {
 		t.Error("the rest of the log lacks its first entry")
+	}
+}
+
+// What the month costs stands beside what was used, as Spending has it.
+func TestUsageSaysWhatTheMonthCosts(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p := s.owner(t, "Skylark")
+	costs := func() []*html.Node {
+		return all(p.get("/console/usage").want(http.StatusOK).page(), func(n *html.Node) bool { _, ok := attr(n, "data-spent"); return ok })
+	}
+	if shown := costs(); len(shown) != 0 {
+		t.Errorf("where nothing costs anything the page says %q", words(shown[0]))
+	}
+	if _, err := s.pool.Exec(t.Context(), `insert into tenant_plan (tenant_id, from_day, plan_id, created_by) values ($1, '2000-01-02', 'metered', 'test')`, p.signed.Tenant); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.spend.SetCap(t.Context(), p.scope, &billing.SpendCap{Currency: "JPY", Amount: 10_000, Action: billing.CapAlert}); err != nil {
+		t.Fatal(err)
+	}
+	p.spend("alpha", 2*time.Minute, time.Minute)
+	month, err := s.spend.Month(t.Context(), p.scope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if shown := costs(); len(shown) != 1 || words(shown[0]) != rating.Money("JPY", month.Bill.Total) {
+		t.Errorf("%d amounts on the page, want %d", len(shown), month.Bill.Total)
 	}
 }
