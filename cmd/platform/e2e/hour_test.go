@@ -25,7 +25,7 @@ import (
 )
 
 var (
-	hourFor    = flag.Duration("hour.for", 24*time.Minute, "how much virtual time people come and go in, in TestHour")
+	hourFor    = flag.Duration("hour.for", 16*time.Minute, "how much virtual time people come and go in, in TestHour")
 	hourRate   = flag.Int("hour.rate", 40, "how many times as fast as real time its clock goes at most")
 	hourPeople = flag.Int("hour.people", 60, "how many people come and go at once")
 	hourSeed   = flag.Uint64("hour.seed", 1, "what their moods come from")
@@ -42,6 +42,8 @@ func TestHour(t *testing.T) {
 	h.run()
 	h.checkLog()
 	h.checkUsage()
+	h.closeMonths()
+	h.checkInvoices()
 }
 
 // hour is all that takes part.
@@ -87,6 +89,10 @@ func newHour(t *testing.T) *hour {
 	}
 	t.Cleanup(h.pool.Close)
 	h.account = h.server.tenant("Lark", "--licence", "300")
+	h.server.run("", "plan", "set", "--tenant", h.account.Tenant, "--plan", "metered")
+	if _, err := h.pool.Exec(ctx, `update issuer set name = 'Hibari', registration = 'T1234567890123', set_at = clock_timestamp()`); err != nil {
+		t.Fatal(err)
+	}
 	return h
 }
 
