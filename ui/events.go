@@ -179,7 +179,7 @@ func eventGist(e tenant.Event) string {
 		Reason      string      `json:"reason"`
 		Code        string      `json:"code"`
 		Minutes     int64       `json:"minutes"`
-		Duration    float64     `json:"duration_seconds"`
+		Duration    int64       `json:"duration_seconds"`
 		Connections int64       `json:"connections"`
 		Most        int64       `json:"max_connections"`
 		Node        string      `json:"name"`
@@ -200,7 +200,7 @@ func eventGist(e tenant.Event) string {
 	add(data.Code, data.Code != "")
 	add(endWord(data.Reason), data.Reason != "" && data.Code == "")
 	add(plural(data.Minutes, "minute", "minutes"), data.Minutes > 0)
-	add(plural(int64(data.Duration), "second", "seconds"), data.Duration > 0)
+	add(plural(data.Duration, "second", "seconds"), data.Duration > 0)
 	add(whole(data.Connections)+" of "+whole(data.Most)+" connections", data.Most > 0)
 	add(spentText(data.Currency, data.Amount, data.Cap), data.Cap > 0)
 	add(data.Node, data.Node != "")
