@@ -37,6 +37,7 @@ func furnish(t *testing.T, p *person) estate {
 		}
 	}
 	var e estate
+	bill := p.bill()
 	e.connection, e.token = p.open(secretChannel, tenant.SendOnly)
 	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(receiver.Close)
@@ -87,7 +88,6 @@ func furnish(t *testing.T, p *person) estate {
 	must(err)
 	last, err := s.hooks.LastSeq(ctx, p.scope)
 	must(err)
-	bill := p.bill()
 	e.named = map[string]string{
 		"{invoice}":     bill.invoice,
 		"{line}":        "1",

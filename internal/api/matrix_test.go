@@ -36,6 +36,7 @@ func furnish(t *testing.T, c *caller) estate {
 		}
 	}
 	var e estate
+	invoiced, note := c.bill()
 	e.connection, _ = c.open(secretChannel, tenant.SendOnly)
 	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(receiver.Close)
@@ -82,7 +83,6 @@ func furnish(t *testing.T, c *caller) estate {
 	must(err)
 	sessions, _, err := c.ledger.Sessions(ctx, c.scope, billing.SessionQuery{})
 	must(err)
-	invoiced, note := c.bill()
 	e.named = map[string]string{
 		"invoices/{id}":               invoiced,
 		"lines/{line}":                "1",
