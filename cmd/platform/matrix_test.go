@@ -46,11 +46,10 @@ func newServers(t testing.TB) (*platform, string) {
 	}
 	p.stats = stats.New(p.db.Pool, p.log)
 	p.credit = invoice.NewCredit(p.db.Pool, p.log)
-	p.invoices = invoice.New(invoice.Config{Pool: p.db.Pool, Ledger: p.ledger, Plans: billing.NewPlans(p.db.Pool), Credit: p.credit, Log: p.log})
+	p.plans = billing.NewPlans(p.db.Pool)
+	p.invoices = invoice.New(invoice.Config{Pool: p.db.Pool, Ledger: p.ledger, Plans: p.plans, Credit: p.credit, Log: p.log})
 	p.node.UseHands(untouched{t})
-	p.api = api.New(api.Config{Tenants: p.tenants, Ledger: p.ledger, Invoices: p.invoices, Credit: p.credit, Hooks: p.hooks, Node: p.node, Seats: p.requests, DB: p.db.Pool,
-		PublicURL: "http://hibari.test", Version: "test", Log: p.log})
-	p.api = api.New(api.Config{Tenants: p.tenants, Ledger: p.ledger, Invoices: p.invoices, Credit: p.credit, Hooks: p.hooks, Node: p.node, Seats: p.requests, DB: p.db.Pool,
+	p.api = api.New(api.Config{Tenants: p.tenants, Ledger: p.ledger, Plans: p.plans, Invoices: p.invoices, Credit: p.credit, Hooks: p.hooks, Node: p.node, Seats: p.requests, DB: p.db.Pool,
 		PublicURL: "http://localhost", Version: "test", Log: p.log})
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", p.api)

@@ -47,6 +47,7 @@ type platform struct {
 	tenants *tenant.Store
 	hooks   *webhooks.Webhooks
 	ledger  *billing.Ledger
+	plans   *billing.Plans
 	spend   *billing.Spend
 	credit  *invoice.Credit
 	// invoices closes months and keeps what becomes of them.
@@ -135,6 +136,7 @@ func (p *platform) start(ctx context.Context) error {
 		Tenants:   p.tenants,
 		Ledger:    p.ledger,
 		Spend:     p.spend,
+		Plans:     p.plans,
 		Invoices:  p.invoices,
 		Credit:    p.credit,
 		Hooks:     p.hooks,
@@ -206,13 +208,14 @@ func (p *platform) openStores(ctx context.Context) (err error) {
 	p.hooks = webhooks.New(p.db.Pool, p.tenants, hooks)
 	p.ledger = billing.NewLedger(p.db.Pool, p.hooks.Queue, p.log)
 	p.ledger.OnChange(p.hooks.Wake)
+	p.plans = billing.NewPlans(p.db.Pool)
 	p.spend = billing.NewSpend(billing.SpendConfig{
-		Pool: p.db.Pool, Ledger: p.ledger, Plans: billing.NewPlans(p.db.Pool), Mail: p.tenants, End: p.endAll,
+		Pool: p.db.Pool, Ledger: p.ledger, Plans: p.plans, Mail: p.tenants, End: p.endAll,
 		PublicURL: p.config.publicURL.String(), Log: p.log,
 	})
 	p.credit = invoice.NewCredit(p.db.Pool, p.log)
 	p.invoices = invoice.New(invoice.Config{
-		Pool: p.db.Pool, Ledger: p.ledger, Plans: billing.NewPlans(p.db.Pool), Credit: p.credit, Mail: p.tenants,
+		Pool: p.db.Pool, Ledger: p.ledger, Plans: p.plans, Credit: p.credit, Mail: p.tenants,
 		PublicURL: strings.TrimSuffix(p.config.publicURL.String(), "/"), Log: p.log,
 	})
 	p.stats = stats.New(p.db.Pool, p.log)

@@ -23,6 +23,7 @@ type Config struct {
 	Tenants  *tenant.Store
 	Ledger   *billing.Ledger
 	Spend    *billing.Spend
+	Plans    *billing.Plans
 	Invoices *invoice.Invoices
 	Credit   *invoice.Credit
 	Hooks    *webhooks.Webhooks

@@ -79,10 +79,11 @@ func serviceOn(t *testing.T, pool *pgxpool.Pool, change ...func(*api.Config)) *s
 	}
 	s.node.UseHands((*media)(s))
 	s.stats = stats.New(pool, log)
-	spend := billing.NewSpend(billing.SpendConfig{Pool: s.pool, Ledger: s.ledger, Plans: billing.NewPlans(s.pool), Mail: s.tenants, PublicURL: "http://hibari.test", Log: log})
+	plans := billing.NewPlans(s.pool)
+	spend := billing.NewSpend(billing.SpendConfig{Pool: s.pool, Ledger: s.ledger, Plans: plans, Mail: s.tenants, PublicURL: "http://hibari.test", Log: log})
 	s.credit = invoice.NewCredit(pool, log)
-	s.invoices = invoice.New(invoice.Config{Pool: pool, Ledger: s.ledger, Plans: billing.NewPlans(pool), Credit: s.credit, PublicURL: "http://hibari.test", Log: log})
-	config := api.Config{Stats: s.stats, Tenants: s.tenants, Ledger: s.ledger, Spend: spend, Invoices: s.invoices, Credit: s.credit, Hooks: s.hooks, Node: s.node, DB: pool,
+	s.invoices = invoice.New(invoice.Config{Pool: pool, Ledger: s.ledger, Plans: plans, Credit: s.credit, PublicURL: "http://hibari.test", Log: log})
+	config := api.Config{Stats: s.stats, Tenants: s.tenants, Ledger: s.ledger, Spend: spend, Plans: plans, Invoices: s.invoices, Credit: s.credit, Hooks: s.hooks, Node: s.node, DB: pool,
 		Seats: tenant.NewSeats("requests", 8, 64, 2*time.Second), PublicURL: "http://hibari.test", Version: "test", Log: log}
 	for _, f := range change {
 		f(&config)

@@ -132,7 +132,7 @@ func showComponent(v *rating.Version, c *rating.Component) component {
 }
 
 func (a *API) getPlan(ctx context.Context, scope tenant.Scope, _ *none) (plan, error) {
-	timeline, err := billing.NewPlans(a.DB).Mine(ctx, scope)
+	timeline, err := a.Plans.Mine(ctx, scope)
 	if err != nil {
 		return plan{}, err
 	}
