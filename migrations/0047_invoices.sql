@@ -110,7 +110,7 @@ create table invoice_line (
     starts_at   timestamptz not null,
     ends_at     timestamptz not null,
     detail      jsonb not null,   -- all that was rated: quantities, prices, the steps of the arithmetic
-    unrounded   numeric not null, -- in minor units
+    unrounded   numeric not null, -- in major units
     amount      bigint not null,
     tax_percent integer not null,
     hash        text not null,    -- of what it was rated from
