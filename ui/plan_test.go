@@ -31,7 +31,7 @@ func TestPlanPage(t *testing.T) {
 	}
 	// 1,001 connections of 1 minute are 101 started packages of 10; 11 GB have one to pay.
 	p.get("/console/plan?connections=1001&minutes=1&gb=11&recording=10").has("Your plan: Metered", "JPY 10 for each started 10 minutes", "JPY 12.5 for each GB; 10 GB of a month included",
-		"Used 1,001 Each started 10 × minute 101 × 10 1,010", "Recording minutes", "Subtotal 1,031", "Tax, 10 % of 1,031 103", "Total, a month JPY 1,134",
+		"Used 1,001 Each started 10 minutes 101 × 10 1,010", "Recording minutes", "Subtotal 1,031", "Tax, 10 % of 1,031 103", "Total, a month JPY 1,134",
 		"Other prices hold from "+later.Text()+" on", "JPY 5 for each GB", "by agreement", "to come")
 	p.get("/console/plan?connections=-1").want(http.StatusUnprocessableEntity).has("whole numbers from 0 to 1,000,000")
 	// A plan without licences has none to choose.

@@ -39,7 +39,7 @@ func (r *run) packages(line *Line, used decimal.Decimal) fraction {
 		count = count.Add(whole(1))
 	}
 	amount := fraction{count.Mul(c.UnitPrice), 1}
-	text := fmt.Sprintf("Each started %s × %s", c.PackageSize, line.Unit)
+	text := "Each started " + c.units(c.PackageSize)
 	line.Steps = append(line.Steps, Step{text, count, c.UnitPrice, amount.cut()})
 	return amount
 }
@@ -81,7 +81,7 @@ func (r *run) volume(line *Line, used decimal.Decimal) fraction {
 func (r *run) tier(line *Line, sum fraction, tier *Tier, units decimal.Decimal) fraction {
 	name := "Above that"
 	if tier.UpTo != nil {
-		name = fmt.Sprintf("Up to %s × %s", r.units(r.prorated(*tier.UpTo)), line.Unit)
+		name = "Up to " + r.component.units(r.units(r.prorated(*tier.UpTo)))
 	}
 	amount := fraction{units.Mul(tier.UnitPrice), line.Per}
 	line.Steps = append(line.Steps, Step{name, r.units(units), tier.UnitPrice, amount.cut()})
