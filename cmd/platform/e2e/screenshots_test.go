@@ -38,6 +38,7 @@ func TestScreenshots(t *testing.T) {
 	console.picture(t, dir, "welcome", false, false)
 	endpoint := console.webhookWithDeliveries(t, s)
 	s.seedUsage(t)
+	invoice := s.seedInvoice(t)
 	key := s.seedBans(t)
 
 	stage := b.open(s.url + "/demo/hello?source=canvas&role=publish")
@@ -56,7 +57,8 @@ func TestScreenshots(t *testing.T) {
 	for name, path := range map[string]string{
 		"overview": "/console", "connection": "/console/connections/" + watching, "connections": "/console/connections", "channels": "/console/channels",
 		"channel": "/console/channels/hello", "keys": "/console/keys", "rotate": "/console/keys/signing/" + key + "/rotate", "bans": "/console/bans", "webhooks": endpoint, "events": "/console/events", "event": "/console/events/2",
-		"settings": "/console/settings", "usage": "/console/usage", "licence": "/console/licence", "start": "/console/start", "audit": "/console/audit",
+		"settings": "/console/settings", "usage": "/console/usage", "licence": "/console/licence", "plan": "/console/plan", "spending": "/console/spending", "invoices": "/console/invoices", "invoice": "/console/invoices/" + invoice,
+		"explain": "/console/invoices/" + invoice + "/lines/1", "start": "/console/start", "audit": "/console/audit",
 		"members": "/console/members", "profile": "/console/profile",
 	} {
 		p := b.open(s.url + path)
@@ -183,17 +185,8 @@ func (s *server) seedBans(t *testing.T) (key string) {
 // seedUsage writes two weeks of ended connections for the only tenant.
 func (s *server) seedUsage(t *testing.T) {
 	t.Helper()
-	url := ""
-	for _, setting := range s.env {
-		if v, ok := strings.CutPrefix(setting, "HIBARI_DATABASE_URL="); ok {
-			url = v
-		}
-	}
 	ctx := context.Background()
-	db, err := pgx.Connect(ctx, url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := s.database(t)
 	defer db.Close(ctx)
 	for _, sql := range []string{
 		`insert into node (node_id, name, instance, lease_until, state) values ('seed', 'seed', 'seed', now(), 'stopped')`,
@@ -210,4 +203,58 @@ func (s *server) seedUsage(t *testing.T) {
 			t.Fatal(fmt.Errorf("couldn't seed usage: %w", err))
 		}
 	}
+}
+
+// seedInvoice has the two weeks be a billing period that is over, of a tenant with
+// metered prices, and returns the invoice that the server makes of it.
+func (s *server) seedInvoice(t *testing.T) (invoice string) {
+	t.Helper()
+	ctx := context.Background()
+	db := s.database(t)
+	defer db.Close(ctx)
+	do := func(sql string, args ...any) {
+		t.Helper()
+		if _, err := db.Exec(ctx, sql, args...); err != nil {
+			t.Fatal(fmt.Errorf("couldn't seed an invoice: %w", err))
+		}
+	}
+	s.stop()
+	do(`insert into tenant_plan (tenant_id, from_day, plan_id, created_by) select tenant_id, current_date - 20, 'metered', 'seed' from tenant`)
+	do(`update issuer set name = 'Hibari Inc.', address = E'1-1-1 Marunouchi\nChiyoda-ku, Tokyo', email = 'billing@hibari.example',
+		registration = 'T1234567890123', set_at = now()`)
+	do(`set session_replication_role = replica`) // past the keeping of periods
+	do(`delete from billing_period`)
+	do(`insert into billing_period (tenant_id, month, starts_at, ends_at, time_zone)
+		select tenant_id, date_trunc('month', now() - interval '18 days'), (current_date - 18)::timestamp at time zone 'Asia/Tokyo',
+			date_trunc('hour', now() - interval '2 hours'), 'Asia/Tokyo' from tenant`)
+	do(`set session_replication_role = origin`)
+	becomes := func(state string) {
+		t.Helper()
+		eventually(t, "the invoice is "+state, func() bool {
+			return db.QueryRow(ctx, `select invoice_id from invoice where state = $1`, state).Scan(&invoice) == nil
+		})
+	}
+	s.start()
+	becomes("draft")
+	s.stop()
+	do(`update invoice set review_until = now()`)
+	s.start()
+	becomes("final")
+	return invoice
+}
+
+// database is a connection to the server's database, as its owner.
+func (s *server) database(t *testing.T) *pgx.Conn {
+	t.Helper()
+	url := ""
+	for _, setting := range s.env {
+		if v, ok := strings.CutPrefix(setting, "HIBARI_DATABASE_URL="); ok {
+			url = v
+		}
+	}
+	db, err := pgx.Connect(context.Background(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
 }
