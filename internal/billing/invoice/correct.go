@@ -3,7 +3,6 @@ package invoice
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -223,23 +222,6 @@ func (v *Invoices) CreditNotes(ctx context.Context, scope tenant.Scope, before s
 		where n.tenant_id = $1 and ($2 = '' or (n.issued_at, n.credit_note_id) < (
 			select b.issued_at, b.credit_note_id from credit_note b where b.tenant_id = $1 and b.credit_note_id = $2))
 		order by n.issued_at desc, n.credit_note_id desc limit $3`, scope.Tenant(), before, limit)
-}
-
-// AnyCreditNote is CreditNote for the operator, of any tenant.
-func (v *Invoices) AnyCreditNote(ctx context.Context, by tenant.Authority, creditNoteID string) (tenant.ID, CreditNote, error) {
-	if by.Actor() == "" {
-		return "", CreditNote{}, tenant.ErrScope
-	}
-	var id tenant.ID
-	err := v.Pool.QueryRow(ctx, `select tenant_id from credit_note where credit_note_id = $1`, creditNoteID).Scan(&id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return "", CreditNote{}, ErrNotFound
-	}
-	if err != nil {
-		return "", CreditNote{}, fmt.Errorf("couldn't read a credit note: %w", err)
-	}
-	note, err := v.CreditNote(ctx, by.Over(id), creditNoteID)
-	return id, note, err
 }
 
 func readNotes(ctx context.Context, db querier, where string, args ...any) ([]CreditNote, error) {
